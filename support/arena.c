@@ -28,20 +28,16 @@ _Noreturn static void out_of_memory(void) {
 
 static void *allocate_or_abort(size_t size) {
   void *memory = malloc(size);
-  if (!memory)
-    out_of_memory();
+  if (!memory) out_of_memory();
   return memory;
 }
 
 /* Opens a block with room for at least `size` bytes. */
 static void open_block(arena *a, size_t size) {
   size_t capacity = FIRST_BLOCK_BYTES;
-  if (a->newest)
-    capacity = 2 * a->newest->capacity;
-  if (capacity > LARGEST_BLOCK_BYTES)
-    capacity = LARGEST_BLOCK_BYTES;
-  if (capacity < size)
-    capacity = size;
+  if (a->newest) capacity = 2 * a->newest->capacity;
+  if (capacity > LARGEST_BLOCK_BYTES) capacity = LARGEST_BLOCK_BYTES;
+  if (capacity < size) capacity = size;
   arena_block *block = allocate_or_abort(sizeof *block + capacity);
   block->older = a->newest;
   block->capacity = capacity;
@@ -64,28 +60,23 @@ arena *arena_create(void) {
 }
 
 void arena_destroy(arena *a) {
-  if (!a)
-    return;
+  if (!a) return;
   free_blocks(a->newest);
   free(a);
 }
 
 void arena_reset(arena *a) {
-  if (!a->newest)
-    return;
+  if (!a->newest) return;
   free_blocks(a->newest->older);
   a->newest->older = NULL;
   a->newest->used = 0;
 }
 
 void *arena_alloc(arena *a, size_t size) {
-  if (size > SIZE_MAX / 2)
-    out_of_memory();
+  if (size > SIZE_MAX / 2) out_of_memory();
   size_t rounded = (size + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
-  if (rounded == 0)
-    rounded = ARENA_ALIGNMENT; /* distinct allocations have distinct addresses */
-  if (!a->newest || a->newest->capacity - a->newest->used < rounded)
-    open_block(a, rounded);
+  if (rounded == 0) rounded = ARENA_ALIGNMENT; /* distinct allocations have distinct addresses */
+  if (!a->newest || a->newest->capacity - a->newest->used < rounded) open_block(a, rounded);
   void *memory = a->newest->bytes + a->newest->used;
   a->newest->used += rounded;
   return memset(memory, 0, rounded);
@@ -95,8 +86,7 @@ char *arena_strdup(arena *a, const char *text) { return arena_strndup(a, text, s
 
 char *arena_strndup(arena *a, const char *text, size_t length) {
   char *copy = arena_alloc(a, length + 1);
-  if (length)
-    memcpy(copy, text, length);
+  if (length) memcpy(copy, text, length);
   return copy;
 }
 
@@ -107,22 +97,19 @@ char *arena_printf(arena *a, const char *format, ...) {
   int length = vsnprintf(NULL, 0, format, args);
   va_end(args);
   char *text = arena_alloc(a, length < 0 ? 1 : (size_t)length + 1);
-  if (length > 0)
-    vsnprintf(text, (size_t)length + 1, format, again);
+  if (length > 0) vsnprintf(text, (size_t)length + 1, format, again);
   va_end(again);
   return text;
 }
 
 void *arena_copy(arena *a, const void *data, size_t size) {
   void *copy = arena_alloc(a, size);
-  if (size)
-    memcpy(copy, data, size);
+  if (size) memcpy(copy, data, size);
   return copy;
 }
 
 void *arena_grow(arena *a, const void *old, size_t old_size, size_t new_size) {
   void *grown = arena_alloc(a, new_size);
-  if (old_size)
-    memcpy(grown, old, old_size);
+  if (old_size) memcpy(grown, old, old_size);
   return grown;
 }

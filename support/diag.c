@@ -61,8 +61,7 @@ diag *diag_create(void) {
 }
 
 void diag_destroy(diag *d) {
-  if (!d)
-    return;
+  if (!d) return;
   arena_destroy(d->messages);
   arena_destroy(d->lasting); /* holds d itself */
 }
@@ -70,8 +69,7 @@ void diag_destroy(diag *d) {
 // -- Files ------------------------------------------------------------------------------------------------------------
 
 uint16_t diag_add_file(diag *d, const char *name, const char *text, size_t length) {
-  if (d->file_count > UINT16_MAX)
-    BUG("more than %d source files", UINT16_MAX + 1);
+  if (d->file_count > UINT16_MAX) BUG("more than %d source files", UINT16_MAX + 1);
   file_entry file = {0};
   file.name = arena_strdup(d->lasting, name);
   file.text = arena_strndup(d->lasting, text, length);
@@ -81,8 +79,7 @@ uint16_t diag_add_file(diag *d, const char *name, const char *text, size_t lengt
   file.line_starts = ARENA_ARRAY(d->lasting, size_t, lines + 1);
   file.line_count = 1;
   for (size_t i = 0; i < length; i++)
-    if (text[i] == '\n')
-      file.line_starts[file.line_count++] = i + 1;
+    if (text[i] == '\n') file.line_starts[file.line_count++] = i + 1;
   file.line_starts[file.line_count] = length + 1; /* as if the last line ended in a newline too */
   ARENA_PUSH(d->lasting, d->files, d->file_count, d->file_capacity, file);
   return (uint16_t)(d->file_count - 1);
@@ -129,8 +126,7 @@ bool diag_warning(diag *d, diag_id id, src_loc loc, const char *format, ...) {
 }
 
 bool diag_note(diag *d, src_loc loc, const char *format, ...) {
-  if (d->dropped_last)
-    return false;
+  if (d->dropped_last) return false;
   va_list args;
   va_start(args, format);
   keep(d, (entry){.severity = DIAG_NOTE, .id = -1, .loc = loc, .message = format_message(d, format, args)});
@@ -140,8 +136,7 @@ bool diag_note(diag *d, src_loc loc, const char *format, ...) {
 
 static bool is_required(const diag *d, const char *topic) {
   for (int i = 0; i < d->required_count; i++)
-    if (strcmp(d->required[i], "all") == 0 || strcmp(d->required[i], topic) == 0)
-      return true;
+    if (strcmp(d->required[i], "all") == 0 || strcmp(d->required[i], topic) == 0) return true;
   return false;
 }
 
@@ -185,8 +180,7 @@ static bool list_names(const char *list, const char *pass) {
   for (const char *item = list; item; item = strchr(item, ',')) {
     item += *item == ',';
     size_t length = strcspn(item, ",");
-    if ((length == 3 && strncmp(item, "all", 3) == 0) ||
-        (length == strlen(pass) && strncmp(item, pass, length) == 0))
+    if ((length == 3 && strncmp(item, "all", 3) == 0) || (length == strlen(pass) && strncmp(item, pass, length) == 0))
       return true;
   }
   return false;
@@ -197,16 +191,13 @@ static bool is_continuation_byte(char c) { return ((unsigned char)c & 0xC0) == 0
 /* The source line and the underline. Tabs are repeated under tabs, so both lines keep their tab stops; a multi-byte
  * character takes one place; other control characters would garble a terminal and are shown as spaces. */
 static void append_excerpt(const diag *d, src_loc loc, str *out) {
-  if (loc.file >= d->file_count || loc.line == 0 || loc.line > d->files[loc.file].line_count)
-    return;
+  if (loc.file >= d->file_count || loc.line == 0 || loc.line > d->files[loc.file].line_count) return;
   const file_entry *file = &d->files[loc.file];
   const char *line = file->text + file->line_starts[loc.line - 1];
   size_t length = file->line_starts[loc.line] - file->line_starts[loc.line - 1] - 1;
-  if (length && line[length - 1] == '\r')
-    length--;
+  if (length && line[length - 1] == '\r') length--;
   size_t start = loc.column ? loc.column - 1u : 0;
-  if (start > length || start >= EXCERPT_BYTES)
-    return;
+  if (start > length || start >= EXCERPT_BYTES) return;
   if (length > EXCERPT_BYTES) {
     length = EXCERPT_BYTES;
     while (length && is_continuation_byte(line[length]))
@@ -226,8 +217,7 @@ static void append_excerpt(const diag *d, src_loc loc, str *out) {
       str_append_char(out, ' ');
   str_append_char(out, '^');
   for (size_t i = start + 1; i < start + loc.length && i < length; i++)
-    if (!is_continuation_byte(line[i]))
-      str_append_char(out, '~');
+    if (!is_continuation_byte(line[i])) str_append_char(out, '~');
   str_append_char(out, '\n');
 }
 
@@ -237,10 +227,8 @@ static void append_text(const diag *d, const entry *e, str *out) {
   else
     str_append(out, "bitblasc: ");
   str_printf(out, "%s: %s", severity_names[e->severity], e->message);
-  if (e->id >= 0)
-    str_printf(out, " [%s]", diag_id_name((diag_id)e->id));
-  if (e->pass)
-    str_printf(out, " [%s: %s%s]", e->pass, e->topic, e->honoured ? "" : " not honoured");
+  if (e->id >= 0) str_printf(out, " [%s]", diag_id_name((diag_id)e->id));
+  if (e->pass) str_printf(out, " [%s: %s%s]", e->pass, e->topic, e->honoured ? "" : " not honoured");
   str_append_char(out, '\n');
   append_excerpt(d, e->loc, out);
 }
@@ -253,8 +241,7 @@ static void append_json_field(str *out, const char *name, const char *value) {
 /* One object on one line. */
 static void append_json(const diag *d, const entry *e, str *out) {
   str_printf(out, "{\"severity\": \"%s\"", severity_names[e->severity]);
-  if (e->id >= 0)
-    append_json_field(out, "id", diag_id_name((diag_id)e->id));
+  if (e->id >= 0) append_json_field(out, "id", diag_id_name((diag_id)e->id));
   if (e->pass) {
     append_json_field(out, "pass", e->pass);
     append_json_field(out, "topic", e->topic);
@@ -273,10 +260,8 @@ void diag_render(const diag *d, diag_format format, const char *remarks, str *ou
   bool shown = true; /* notes follow the diagnostic before them */
   for (int i = 0; i < d->entry_count; i++) {
     const entry *e = &d->entries[i];
-    if (e->severity != DIAG_NOTE)
-      shown = e->severity != DIAG_REMARK || (remarks && list_names(remarks, e->pass));
-    if (!shown)
-      continue;
+    if (e->severity != DIAG_NOTE) shown = e->severity != DIAG_REMARK || (remarks && list_names(remarks, e->pass));
+    if (!shown) continue;
     if (format == DIAG_FORMAT_JSON)
       append_json(d, e, out);
     else

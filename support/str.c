@@ -19,8 +19,7 @@ static void reserve(str *s, size_t more) {
     abort();
   }
   size_t needed = s->length + more + 1;
-  if (needed <= s->capacity)
-    return;
+  if (needed <= s->capacity) return;
   size_t capacity = s->capacity ? s->capacity : FIRST_CAPACITY;
   while (capacity < needed)
     capacity *= 2;
@@ -40,16 +39,14 @@ void str_free(str *s) {
 
 void str_clear(str *s) {
   s->length = 0;
-  if (s->data)
-    s->data[0] = '\0';
+  if (s->data) s->data[0] = '\0';
 }
 
 void str_append(str *s, const char *text) { str_append_bytes(s, text, strlen(text)); }
 
 void str_append_bytes(str *s, const void *data, size_t length) {
   reserve(s, length);
-  if (length)
-    memcpy(s->data + s->length, data, length);
+  if (length) memcpy(s->data + s->length, data, length);
   s->length += length;
   s->data[s->length] = '\0';
 }
@@ -90,8 +87,7 @@ void str_append_double(str *s, double value) {
   char text[NUMBER_BYTES];
   for (int digits = 1; digits <= 17; digits++) {
     snprintf(text, sizeof text, "%.*g", digits, value);
-    if (strtod(text, NULL) == value)
-      break;
+    if (strtod(text, NULL) == value) break;
   }
   const char *point = localeconv()->decimal_point;
   const char *found = *point ? strstr(text, point) : NULL;
@@ -101,23 +97,20 @@ void str_append_double(str *s, double value) {
     str_append(s, found + strlen(point));
   } else {
     str_append(s, text);
-    if (!strchr(text, 'e'))
-      str_append(s, ".0");
+    if (!strchr(text, 'e')) str_append(s, ".0");
   }
 }
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 double str_parse_double(const char *text, const char **end) {
-  /* Find the end of the number by its grammar, then let strtod read a copy with the locale's decimal point in it: strtod
-   * is the only correctly rounded reader C11 has. */
+  /* Find the end of the number by its grammar, then let strtod read a copy with the locale's decimal point in it:
+   * strtod is the only correctly rounded reader C11 has. */
   const char *p = text;
-  if (*p == '-' || *p == '+')
-    p++;
+  if (*p == '-' || *p == '+') p++;
   if (strncmp(p, "inf", 3) == 0 || strncmp(p, "nan", 3) == 0) {
     *end = p + 3;
-    if (*p == 'n')
-      return (double)NAN;
+    if (*p == 'n') return (double)NAN;
     return *text == '-' ? -(double)INFINITY : (double)INFINITY;
   }
   const char *whole = p;
@@ -137,8 +130,7 @@ double str_parse_double(const char *text, const char **end) {
   }
   if (*p == 'e' || *p == 'E') {
     const char *exponent = p + 1;
-    if (*exponent == '-' || *exponent == '+')
-      exponent++;
+    if (*exponent == '-' || *exponent == '+') exponent++;
     if (is_digit(*exponent)) {
       while (is_digit(*exponent))
         exponent++;
@@ -166,8 +158,7 @@ static size_t utf8_length(const unsigned char *text) {
     uint32_t smallest;
   } kinds[] = {{0x80, 0x00, 0}, {0xE0, 0xC0, 0x80}, {0xF0, 0xE0, 0x800}, {0xF8, 0xF0, 0x10000}};
   for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-    if ((text[0] & kinds[k].mask) != kinds[k].lead)
-      continue;
+    if ((text[0] & kinds[k].mask) != kinds[k].lead) continue;
     uint32_t code = text[0] & (unsigned char)~kinds[k].mask;
     for (size_t i = 1; i <= k; i++) {
       if ((text[i] & 0xC0) != 0x80) /* also stops at the NUL */

@@ -1,0 +1,61 @@
+# Examples, tests, benchmarks and the targets that run them.
+
+find_package(Python3 COMPONENTS Interpreter)
+file(GLOB public_header CONFIGURE_DEPENDS include/bitblas.h)
+
+# -- Examples: examples/x.c becomes build/examples/x ------------------------------------------------------------------
+
+if(TARGET bitblas)
+  file(GLOB examples CONFIGURE_DEPENDS examples/*.c)
+  foreach(source IN LISTS examples)
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(example_${name} ${source})
+    target_link_libraries(example_${name} PRIVATE bitblas m)
+    set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name}
+                          RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples)
+  endforeach()
+endif()
+
+# -- Unit tests: tests/unit/<layer>/test_x.c becomes build/tests/<layer>/test_x ---------------------------------------
+
+find_path(CMOCKA_INCLUDE_DIR cmocka.h)
+find_library(CMOCKA_LIBRARY cmocka)
+mark_as_advanced(CMOCKA_INCLUDE_DIR CMOCKA_LIBRARY)
+add_custom_target(unit_tests)
+file(GLOB unit_tests CONFIGURE_DEPENDS tests/unit/*/test_*.c)
+if(CMOCKA_INCLUDE_DIR AND CMOCKA_LIBRARY)
+  foreach(source IN LISTS unit_tests)
+    get_filename_component(name ${source} NAME_WE)
+    get_filename_component(directory ${source} DIRECTORY)
+    get_filename_component(layer ${directory} NAME)
+    set(target unit_${layer}_${name})
+    add_executable(${target} EXCLUDE_FROM_ALL ${source})
+    target_include_directories(${target} PRIVATE ${CMOCKA_INCLUDE_DIR})
+    target_link_libraries(${target} PRIVATE layer_lib ${CMOCKA_LIBRARY})
+    set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
+                          RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/${layer})
+    add_dependencies(unit_tests ${target})
+  endforeach()
+endif()
+
+# -- check, proof, bench, format ---------------------------------------------------------------------------------------
+
+# LIT_FILTER=name picks tests by name, LIT_OPTS adds options: `LIT_FILTER=passes/simplify ninja check`.
+set(lit ${CMAKE_COMMAND} -E env ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/lit_main.py --build ${CMAKE_BINARY_DIR})
+set(built_for_tests unit_tests)
+foreach(target bitblasc bitblas)
+  if(TARGET ${target})
+    list(APPEND built_for_tests ${target})
+  endif()
+endforeach()
+add_custom_target(check COMMAND ${lit} tests USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
+add_custom_target(proof COMMAND ${lit} --param proof=1 tests/proof USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
+add_custom_target(bench COMMAND ${CMAKE_SOURCE_DIR}/bench/run --build ${CMAKE_BINARY_DIR} USES_TERMINAL VERBATIM
+                  DEPENDS ${built_for_tests})
+
+find_program(CLANG_FORMAT clang-format)
+if(CLANG_FORMAT)
+  file(GLOB formatted CONFIGURE_DEPENDS support/*.[ch] ir/*.[ch] frontend/*.[ch] passes/*.[ch] codegen/*.[ch]
+       emulator/*.[ch] driver/*.[ch] runtime/*.[ch] lib/*.[ch] include/*.h examples/*.c tests/unit/*/*.c)
+  add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${formatted} VERBATIM)
+endif()
