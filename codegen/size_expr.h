@@ -15,9 +15,9 @@
 #include <stdint.h>
 
 typedef enum size_op {
-  SIZE_CONST, /* value */
-  SIZE_NAME,  /* the size number `value` */
-#define SIZE_OP(op, text, style, precedence, meaning) SIZE_##op,
+  SIZE_OP_CONST, /* value */
+  SIZE_OP_NAME,  /* the size number `value` */
+#define SIZE_OP(op, text, style, precedence, meaning) SIZE_OP_##op,
 #include "codegen/size_ops.def"
 #undef SIZE_OP
   SIZE_OP_COUNT
@@ -26,12 +26,12 @@ typedef enum size_op {
 typedef struct size_expr size_expr;
 struct size_expr {
   size_op op;
-  int64_t value;          /* of SIZE_CONST and SIZE_NAME */
+  int64_t value;          /* of SIZE_OP_CONST and SIZE_OP_NAME */
   const size_expr *left;  /* of the others */
   const size_expr *right;
 };
 
-/* The names that SIZE_NAME counts through: a record's sizes, in order. */
+/* The names that SIZE_OP_NAME counts through: a record's sizes, in order. */
 typedef struct size_names {
   const char *const *names;
   int count;
