@@ -1,8 +1,8 @@
 /* Arenas: memory that is released all at once.
  *
- * A compilation has two: one that lives until the output is written, and a scratch arena that is reset after every pass.
- * Nothing in frontend, ir, passes or codegen is freed one by one. Out of host memory aborts with a message: a compiler
- * cannot continue without memory, and the library documents it. */
+ * A compilation has two: one that lives until the output is written, and a scratch arena that is reset after every
+ * pass. Nothing in frontend, ir, passes or codegen is freed one by one. Out of host memory aborts with a message: a
+ * compiler cannot continue without memory, and the library documents it. */
 #ifndef BITBLASC_SUPPORT_ARENA_H
 #define BITBLASC_SUPPORT_ARENA_H
 
@@ -22,7 +22,7 @@ char *arena_strndup(arena *a, const char *text, size_t length);
 char *arena_printf(arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void *arena_copy(arena *a, const void *data, size_t size);
 
-#define ARENA_NEW(a, type) ((type *)arena_alloc((a), sizeof(type)))
+#define ARENA_NEW(a, type)          ((type *)arena_alloc((a), sizeof(type)))
 #define ARENA_ARRAY(a, type, count) ((type *)arena_alloc((a), sizeof(type) * (size_t)(count)))
 
 /* Appends to a growing array kept in an arena: `items`, `count` and `capacity` are lvalues. */

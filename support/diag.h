@@ -71,7 +71,7 @@ void diag_clear(diag *d); /* forgets the diagnostics, keeps the files and requir
 /* Our own mistake, never the user's: prints file:line and the message to stderr and aborts. The driver catches SIGABRT
  * and leaves with status 70 (EX_SOFTWARE). */
 _Noreturn void bug_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-#define BUG(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
+#define BUG(...)          bug_at(__FILE__, __LINE__, __VA_ARGS__)
 #define ASSERT(condition) ((condition) ? (void)0 : BUG("assertion failed: %s", #condition))
 
 #endif

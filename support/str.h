@@ -11,7 +11,8 @@ typedef struct str {
   size_t capacity;
 } str;
 
-#define STR_EMPTY {NULL, 0, 0}
+#define STR_EMPTY                                                                                                      \
+  { NULL, 0, 0 }
 
 void str_free(str *s);
 void str_clear(str *s);
