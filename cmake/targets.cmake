@@ -41,7 +41,7 @@ endif()
 # -- check, proof, bench, format ---------------------------------------------------------------------------------------
 
 # LIT_FILTER=name picks tests by name, LIT_OPTS adds options: `LIT_FILTER=passes/simplify ninja check`.
-set(lit ${CMAKE_COMMAND} -E env ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/lit_main.py --build ${CMAKE_BINARY_DIR})
+set(lit ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/lit_main.py --build ${CMAKE_BINARY_DIR})
 set(built_for_tests unit_tests)
 foreach(target bitblasc bitblas)
   if(TARGET ${target})
