@@ -156,7 +156,7 @@ typedef enum ir_attr {
 #define ATTR(id, name, kind, choices, meaning) IR_ATTR_##id,
 #include "ir/attrs.def"
 #undef ATTR
-  IR_ATTR_COUNT
+  IR_ATTR_KIND_COUNT
 } ir_attr;
 
 typedef struct ir_attr_info {
@@ -179,7 +179,7 @@ typedef enum ir_cache { IR_CACHE_NONE, IR_CACHE_STREAM, IR_CACHE_KEEP } ir_cache
 
 typedef struct ir_attrs {
   uint64_t present[2]; /* bit set of ir_attr */
-  int64_t value[IR_ATTR_COUNT];
+  int64_t value[IR_ATTR_KIND_COUNT];
 } ir_attrs;
 bool ir_attr_has(const ir_attrs *attrs, ir_attr attr);
 int64_t ir_attr_get(const ir_attrs *attrs, ir_attr attr, int64_t otherwise);
@@ -270,6 +270,8 @@ struct ir_kernel {
   src_loc loc;
   ir_form form;
   ir_target target;
+  ir_value **names; /* hash table of the values by name; kept by ir_value_create */
+  int name_capacity;
   int value_count, value_capacity;
   ir_value **values; /* every value, in order of declaration; arguments first, in the order of the signature */
   int fact_count, fact_capacity;
@@ -313,7 +315,12 @@ void ir_block_remove(ir_block *block, ir_op *op);
 ir_op *ir_op_clone(arena *memory, const ir_op *op, ir_value *const *map);
 ir_block ir_block_clone(arena *memory, const ir_block *block, ir_value *const *map);
 
-/* Expressions. Each builder folds constants and applies the identities of fold.c, so passes may build freely. */
+/* Expressions. Each builder folds constants and applies the identities of fold.c, so passes may build freely.
+ *   types     VALUE and ELEMENT have the compute type of what they read (an element of an f16 tile is f32); an element of a register array of a
+ *             type under 32 bits is a u32 word. Operators whose result is that of an argument have its compute type; only casts and literals
+ *             have narrow types: f16(x) is rounded to f16, f16(x) + 1.0 is computed in f32.
+ *   literals  an i32 literal beside an operand of another integer type takes that type
+ *   overflow  index arithmetic, i32 and i64, is taken not to overflow where division and remainder are simplified: (x * 8) / 8 is x */
 const ir_expr *ir_int(arena *memory, int64_t value);                 /* i32 */
 const ir_expr *ir_typed_int(arena *memory, ir_type type, int64_t value);
 const ir_expr *ir_float(arena *memory, double value);                /* f32 */
