@@ -1,0 +1,331 @@
+/* simplify: fold expressions and drop what has no effect.
+ *
+ *   before  let %a <- %k * 64 + 0                   after  %As <- copy %A[%k * 64 : 64]
+ *           let %b <- 3                                    for %j in 0 .. %N step 1 do
+ *           %As <- copy %A[%a : 64]                          ...
+ *           if %b > 2 do                                   end
+ *             for %j in 0 .. %N step 1 do
+ *               ...
+ *             end
+ *           end
+ *           %t <- fill 0.0                 # %t is never read
+ *
+ *  1. Expressions are folded; comparisons also by the ranges of loop and grid indices.
+ *  2. A let of a constant or of another name is put in where it is read.
+ *  3. An if of a constant becomes the branch taken; a loop of no iterations goes.
+ *  4. An op goes when all it does is write values that nothing with an effect reads. What orders threads, writes global
+ * memory or signals a barrier has an effect; so has a role and a while loop.
+ *  5. A control op with empty bodies goes, and a value that no op names any more is taken off the kernel's list.
+ *
+ * Repeated until nothing changes, so a second run does nothing. */
+#include "passes/pass.h"
+
+#include <string.h>
+
+typedef struct simplifier {
+  ir_kernel *kernel;
+  pass_env *env;
+  const ir_expr **replace; /* by value number: what to read instead */
+  ir_range *ranges;        /* by value number; lo > hi is unknown */
+  bool changed;
+} simplifier;
+
+/* -- 1, 2: expressions
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static bool is_comparison(ir_expr_kind kind) { return kind >= IR_EXPR_EQ && kind <= IR_EXPR_GE; }
+
+/* What the comparison is for every value of the ranges: 1, 0, or -1 when it depends. */
+static int decided(ir_expr_kind kind, ir_range a, ir_range b) {
+  switch (kind) {
+  case IR_EXPR_LT:
+    return a.hi < b.lo ? 1 : a.lo >= b.hi ? 0 : -1;
+  case IR_EXPR_LE:
+    return a.hi <= b.lo ? 1 : a.lo > b.hi ? 0 : -1;
+  case IR_EXPR_GT:
+    return a.lo > b.hi ? 1 : a.hi <= b.lo ? 0 : -1;
+  case IR_EXPR_GE:
+    return a.lo >= b.hi ? 1 : a.hi < b.lo ? 0 : -1;
+  case IR_EXPR_EQ:
+    return a.hi < b.lo || b.hi < a.lo ? 0 : a.lo == a.hi && b.lo == b.hi && a.lo == b.lo ? 1 : -1;
+  case IR_EXPR_NE:
+    return a.hi < b.lo || b.hi < a.lo ? 1 : a.lo == a.hi && b.lo == b.hi && a.lo == b.lo ? 0 : -1;
+  default:
+    return -1;
+  }
+}
+
+/* Ranges are those of exact arithmetic: a comparison is only decided where 32 bits hold them. */
+static bool fits(ir_range r) { return r.lo >= INT32_MIN && r.hi <= INT32_MAX; }
+
+static const ir_expr *with_args(arena *memory, const ir_expr *e, const ir_expr *const *args, const ir_expr *slot) {
+  ir_expr *copy = ARENA_NEW(memory, ir_expr);
+  *copy = *e;
+  copy->args = arena_copy(memory, args, sizeof *args * (size_t)e->arg_count);
+  copy->slot = slot;
+  return copy;
+}
+
+/* The expression with every comparison that the ranges decide replaced by its result. */
+static const ir_expr *decide(simplifier *s, const ir_expr *e) {
+  int count = s->kernel->value_count;
+  ir_range a, b;
+  if (is_comparison(e->kind) && ir_is_integer(e->args[0]->type) && ir_bits(e->args[0]->type) == 32 &&
+      ir_expr_range(e->args[0], s->ranges, count, &a) && ir_expr_range(e->args[1], s->ranges, count, &b) && fits(a) &&
+      fits(b)) {
+    int result = decided(e->kind, a, b);
+    if (result >= 0) return ir_bool(s->env->memory, result == 1);
+  }
+  const ir_expr *slot = e->slot ? decide(s, e->slot) : NULL;
+  bool same = slot == e->slot;
+  const ir_expr *few[4];
+  const ir_expr **args = e->arg_count <= 4 ? few : ARENA_ARRAY(s->env->scratch, const ir_expr *, e->arg_count);
+  for (int i = 0; i < e->arg_count; i++) {
+    args[i] = decide(s, e->args[i]);
+    if (args[i] != e->args[i]) same = false;
+  }
+  return same ? e : with_args(s->env->memory, e, args, slot);
+}
+
+static const ir_expr *fold(void *context, const ir_expr *e) {
+  simplifier *s = context;
+  const ir_expr *folded = ir_substitute(s->env->memory, e, s->replace, s->kernel->value_count);
+  const ir_expr *known = decide(s, folded);
+  if (known != folded) folded = ir_substitute(s->env->memory, known, s->replace, s->kernel->value_count);
+  if (ir_expr_equal(folded, e)) return e;
+  s->changed = true;
+  return folded;
+}
+
+/* Whether reading `e` in place of a let of it is the same at any later point: what it reads never changes. */
+static bool is_alias(const ir_expr *e) {
+  if (e->kind == IR_EXPR_INT || e->kind == IR_EXPR_FLOAT || e->kind == IR_EXPR_BOOL) return true;
+  return e->kind == IR_EXPR_VALUE && (e->value->space != IR_SCALAR || !e->value->is_mutable);
+}
+
+static void learn_let(simplifier *s, const ir_op *op) {
+  const ir_value *value = op->write[0].value;
+  if (is_alias(op->expr[0]) && op->expr[0]->type == value->type) s->replace[value->number] = op->expr[0];
+}
+
+static void set_range(simplifier *s, const ir_value *value, const ir_expr *lo, const ir_expr *hi) {
+  ir_range low, high;
+  int count = s->kernel->value_count;
+  if (!ir_expr_range(lo, s->ranges, count, &low) || !ir_expr_range(hi, s->ranges, count, &high)) return;
+  if (low.lo <= high.hi - 1) s->ranges[value->number] = (ir_range){low.lo, high.hi - 1};
+}
+
+/* -- 3: control flow of constants
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void splice(ir_block *block, ir_op *before, ir_block *from) {
+  while (from->first) {
+    ir_op *op = from->first;
+    ir_block_remove(from, op);
+    ir_block_insert_before(block, before, op);
+  }
+}
+
+static bool never_runs(const ir_op *loop) {
+  int64_t lo, hi, step;
+  return ir_is_constant(loop->expr[0], &lo) && ir_is_constant(loop->expr[1], &hi) &&
+         ir_is_constant(loop->expr[2], &step) && lo >= hi && step > 0;
+}
+
+static void fold_block(simplifier *s, ir_block *block) {
+  for (ir_op *op = block->first, *next; op; op = next) {
+    ir_op_each_expr(op, fold, s);
+    int64_t constant;
+    next = op->next;
+    switch (op->kind) {
+    case IR_OP_LET:
+      learn_let(s, op);
+      break;
+    case IR_OP_FOR:
+      if (never_runs(op)) {
+        ir_block_remove(block, op);
+        s->changed = true;
+        continue;
+      }
+      set_range(s, op->write[0].value, op->expr[0], op->expr[1]);
+      break;
+    case IR_OP_PARALLEL:
+      for (int i = 0; i < op->variable_count; i++)
+        set_range(s, op->variable[i], ir_int(s->env->memory, 0), op->expr[i]);
+      break;
+    case IR_OP_WHILE:
+      if (ir_is_constant(op->expr[0], &constant) && !constant) {
+        ir_block_remove(block, op);
+        s->changed = true;
+        continue;
+      }
+      break;
+    case IR_OP_IF:
+      if (ir_is_constant(op->expr[0], &constant)) {
+        ir_block *taken = constant ? &op->body : &op->other;
+        ir_op *first = taken->first;
+        splice(block, op, taken);
+        ir_block_remove(block, op);
+        if (first) next = first;
+        s->changed = true;
+        continue;
+      }
+      break;
+    default:
+      break;
+    }
+    fold_block(s, &op->body);
+    fold_block(s, &op->other);
+  }
+}
+
+/* -- 4: what has no effect
+ * ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct liveness {
+  bool *live; /* by value number: an op with an effect reads it */
+  bool grew;
+} liveness;
+
+static bool is_memory_of_others(const ir_value *value) {
+  return value->space == IR_GLOBAL || value->space == IR_MAP || value->space == IR_BARRIER;
+}
+
+static bool any_live(const ir_block *block, const liveness *l);
+
+/* Whether the op must stay, given what is known to be read so far. */
+static bool is_live(const ir_op *op, const liveness *l) {
+  const ir_op_info *info = ir_op_info_of(op->kind);
+  if (info->effects == IR_EFFECT_C) {
+    if (op->kind == IR_OP_ROLE || op->kind == IR_OP_WHILE) return true;
+    return any_live(&op->body, l) || any_live(&op->other, l);
+  }
+  if (info->effects == IR_EFFECT_O) return true;
+  if (op->kind == IR_OP_DECLARE) return l->live[op->write[0].value->number];
+  if (op->kind == IR_OP_ATOMIC_GLOBAL || op->write_count == 0)
+    return true; /* changes memory that it does not list as written */
+  for (int i = 0; i < op->read_count; i++) {
+    if (op->read[i].value && op->read[i].value->space == IR_BARRIER) return true;
+  }
+  for (int i = 0; i < op->write_count; i++) {
+    const ir_value *value = op->write[i].value;
+    if (value && (is_memory_of_others(value) || l->live[value->number])) return true;
+  }
+  return false;
+}
+
+static bool any_live(const ir_block *block, const liveness *l) {
+  for (const ir_op *op = block->first; op; op = op->next) {
+    if (is_live(op, l)) return true;
+  }
+  return false;
+}
+
+static void mark(void *context, ir_op *op, ir_value *value, bool written) {
+  (void)op;
+  liveness *l = context;
+  if (written || l->live[value->number]) return;
+  l->live[value->number] = true;
+  l->grew = true;
+}
+
+static void mark_block(const ir_block *block, liveness *l) {
+  for (ir_op *op = block->first; op; op = op->next) {
+    if (!is_live(op, l)) continue;
+    ir_op_visit(op, false, mark, l);
+    mark_block(&op->body, l);
+    mark_block(&op->other, l);
+  }
+}
+
+static void sweep_block(simplifier *s, ir_block *block, const liveness *l) {
+  for (ir_op *op = block->first, *next; op; op = next) {
+    next = op->next;
+    sweep_block(s, &op->body, l);
+    sweep_block(s, &op->other, l);
+    if (is_live(op, l)) continue;
+    ir_block_remove(block, op);
+    s->changed = true;
+  }
+}
+
+/* -- 5: values that nothing names
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void note_use(void *context, ir_op *op, ir_value *value, bool written) {
+  (void)op, (void)written;
+  bool *used = context;
+  used[value->number] = true;
+}
+
+static bool note_op(void *context, ir_block *block, ir_op *op) {
+  (void)block;
+  bool *used = context;
+  ir_op_visit(op, false, note_use, used);
+  for (int i = 0; i < op->variable_count; i++)
+    used[op->variable[i]->number] = true;
+  return true;
+}
+
+static void drop_unused_values(ir_kernel *kernel, arena *scratch) {
+  bool *used = ARENA_ARRAY(scratch, bool, kernel->value_count);
+  ir_walk(&kernel->body, note_op, used);
+  for (int i = 0; i < kernel->grid_count; i++)
+    used[kernel->grid[i].index->number] = true;
+  int kept = 0;
+  for (int i = 0; i < kernel->value_count; i++) {
+    ir_value *value = kernel->values[i];
+    /* Arguments are the kernel's signature. */
+    if (used[i] || value->space == IR_GLOBAL || value->space == IR_SIZE) kernel->values[kept++] = value;
+  }
+  kernel->value_count = kept;
+  for (int i = 0; i < kept; i++)
+    kernel->values[i]->number = i;
+}
+
+static void fold_signature(simplifier *s) {
+  ir_kernel *kernel = s->kernel;
+  for (int i = 0; i < kernel->value_count; i++) {
+    ir_value *value = kernel->values[i];
+    for (int d = 0; d < value->rank; d++) {
+      if (value->extent[d]) value->extent[d] = fold(s, value->extent[d]);
+      if (value->stride[d]) value->stride[d] = fold(s, value->stride[d]);
+    }
+  }
+  for (int i = 0; i < kernel->fact_count; i++)
+    kernel->facts[i].condition = fold(s, kernel->facts[i].condition);
+  for (int i = 0; i < kernel->grid_count; i++)
+    kernel->grid[i].extent = fold(s, kernel->grid[i].extent);
+  if (kernel->block_count) kernel->block_count = fold(s, kernel->block_count);
+}
+
+static void know_ranges(simplifier *s) {
+  ir_kernel *kernel = s->kernel;
+  for (int i = 0; i < kernel->value_count; i++) {
+    s->ranges[i] = (ir_range){1, 0};
+    if (kernel->values[i]->space == IR_SIZE) s->ranges[i] = (ir_range){0, INT32_MAX};
+  }
+  for (int i = 0; i < kernel->grid_count; i++) {
+    set_range(s, kernel->grid[i].index, ir_int(s->env->memory, 0), kernel->grid[i].extent);
+  }
+}
+
+bool simplify(ir_kernel *kernel, pass_env *env) {
+  simplifier s = {.kernel = kernel, .env = env};
+  do {
+    s.changed = false;
+    s.replace = ARENA_ARRAY(env->scratch, const ir_expr *, kernel->value_count);
+    s.ranges = ARENA_ARRAY(env->scratch, ir_range, kernel->value_count);
+    know_ranges(&s);
+    fold_signature(&s);
+    fold_block(&s, &kernel->body);
+    liveness l = {ARENA_ARRAY(env->scratch, bool, kernel->value_count), true};
+    while (l.grew) {
+      l.grew = false;
+      mark_block(&kernel->body, &l);
+    }
+    sweep_block(&s, &kernel->body, &l);
+  } while (s.changed);
+  drop_unused_values(kernel, env->scratch);
+  return true;
+}
