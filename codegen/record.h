@@ -24,7 +24,7 @@ enum {
 
 typedef enum record_access { RECORD_IN, RECORD_OUT, RECORD_INOUT } record_access;
 
-/* A size known at launch: a positive i32. */
+/* A size known at launch: an i32, 0 or more. */
 typedef struct record_size {
   const char *name;
   int64_t multiple_of; /* 1: any */
@@ -42,7 +42,7 @@ typedef struct record_packing {
   const uint32_t *columns;
 } record_packing;
 
-/* A tensor that the caller passes: row-major, contiguous, the last dimension fastest. */
+/* A tensor that the caller passes: row-major, the last dimension fastest. */
 typedef struct record_tensor {
   const char *name;
   const char *type; /* element type name as in the .tl: "f16", "u4", ... */
@@ -50,6 +50,7 @@ typedef struct record_tensor {
   record_access access;
   int32_t rank;
   const size_expr *extents[RECORD_RANK_MAX]; /* elements */
+  const size_expr *strides[RECORD_RANK_MAX]; /* elements between neighbours along each dimension; all NULL: contiguous */
   int32_t alignment;                         /* of the address, in bytes: a power of two */
   const record_packing *packing;             /* NULL: not packed */
 } record_tensor;

@@ -27,8 +27,8 @@ typedef struct launch_arguments {
   uint64_t workspace_bytes;
 } launch_arguments;
 
-/* Every size positive, within i32 and a multiple of what the record says; every constraint true; every address non-null and aligned; the
- * workspace large enough. RUNTIME_BAD_ARGUMENT or RUNTIME_CONSTRAINT, with both values in the message. */
+/* Every size within 0..2^31-1 and a multiple of what the record says; every constraint true; every address aligned, and not null unless the
+ * tensor is empty; the workspace large enough. RUNTIME_BAD_ARGUMENT or RUNTIME_CONSTRAINT, with both values in the message. */
 runtime_status launch_check(const record *r, const launch_arguments *arguments, runtime_message *message);
 /* The part of launch_check that looks at the sizes only. */
 runtime_status launch_check_sizes(const record *r, const int64_t *sizes, runtime_message *message);
@@ -39,7 +39,7 @@ runtime_status launch_tensor_extents(const record *r, const int64_t *sizes, int 
 runtime_status launch_tensor_bytes(const record *r, const int64_t *sizes, int tensor, uint64_t *bytes, runtime_message *message);
 runtime_status launch_workspace_bytes(const record *r, const int64_t *sizes, uint64_t *bytes, runtime_message *message);
 
-/* Blocks along x, y, z. Of a persistent kernel at most `resident_blocks` (not looked at otherwise), a whole number of clusters. */
+/* Blocks along x, y, z; a 0 among them: there is nothing to launch. Of a persistent kernel at most `resident_blocks` (not looked at otherwise), a whole number of clusters. */
 runtime_status launch_grid(const record *r, const int64_t *sizes, int64_t resident_blocks, uint32_t grid[3], runtime_message *message);
 
 #endif
