@@ -1,6 +1,7 @@
 """The files of the repository, for the style tests: those git knows or would add, or all of them outside a checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,14 +10,17 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 def files():
     """Paths relative to the root, sorted."""
-    listing = subprocess.run(["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
-                             capture_output=True, text=True) if os.path.exists(os.path.join(ROOT, ".git")) else None
+    listing = None
+    if shutil.which("git"):
+        listing = subprocess.run(["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
+                                 capture_output=True, text=True)
     if listing and listing.returncode == 0:
         names = set(listing.stdout.splitlines())
     else:
         names = set()
         for folder, folders, leaves in os.walk(ROOT):
-            folders[:] = [name for name in folders if name not in ("build", ".git", "__pycache__")]
+            folders[:] = [name for name in folders if name not in (".git", "__pycache__") and not
+                          (folder == ROOT and name.startswith("build"))]
             names |= {os.path.relpath(os.path.join(folder, leaf), ROOT) for leaf in leaves}
     return sorted(name for name in names if os.path.isfile(os.path.join(ROOT, name)))
 
