@@ -12,22 +12,21 @@
 
 enum { FIRST_CAPACITY = 64, NUMBER_BYTES = 64 };
 
+_Noreturn static void out_of_memory(void) {
+  fputs("bitblasc: out of memory\n", stderr);
+  abort();
+}
+
 /* Makes room for `more` bytes and the terminating NUL. */
 static void reserve(str *s, size_t more) {
-  if (more >= SIZE_MAX / 2 - s->length) {
-    fputs("bitblasc: out of memory\n", stderr);
-    abort();
-  }
+  if (more >= SIZE_MAX / 2 - s->length) out_of_memory();
   size_t needed = s->length + more + 1;
   if (needed <= s->capacity) return;
   size_t capacity = s->capacity ? s->capacity : FIRST_CAPACITY;
   while (capacity < needed)
     capacity *= 2;
   char *data = realloc(s->data, capacity);
-  if (!data) {
-    fputs("bitblasc: out of memory\n", stderr);
-    abort();
-  }
+  if (!data) out_of_memory();
   s->data = data;
   s->capacity = capacity;
 }
@@ -171,30 +170,41 @@ static size_t utf8_length(const unsigned char *text) {
   return 0;
 }
 
+/* The escape of an ASCII character that a JSON string may not hold as it is, or NULL. */
+static const char *json_escape(char c) {
+  switch (c) {
+  case '"':
+    return "\\\"";
+  case '\\':
+    return "\\\\";
+  case '\b':
+    return "\\b";
+  case '\f':
+    return "\\f";
+  case '\n':
+    return "\\n";
+  case '\r':
+    return "\\r";
+  case '\t':
+    return "\\t";
+  default:
+    return NULL;
+  }
+}
+
 void str_append_json(str *s, const char *text) {
   str_append_char(s, '"');
   for (const char *p = text; *p;) {
-    unsigned char c = (unsigned char)*p;
-    const char *named = strchr("\"\"\\\\\bb\ff\nn\rr\tt", c);
-    if (c == '"' || c == '\\') {
-      str_append_char(s, '\\');
-      str_append_char(s, *p++);
-    } else if (c < 0x20 && named) {
-      str_append_char(s, '\\');
-      str_append_char(s, named[1]);
-      p++;
-    } else if (c < 0x20 || c == 0x7F) {
-      str_printf(s, "\\u%04x", (unsigned)c);
-      p++;
-    } else {
-      /* A byte that is not UTF-8 would make the whole document unreadable. */
-      size_t length = utf8_length((const unsigned char *)p);
-      if (length)
-        str_append_bytes(s, p, length);
-      else
-        str_append(s, "\\ufffd");
-      p += length ? length : 1;
-    }
+    size_t length = utf8_length((const unsigned char *)p);
+    if (json_escape(*p))
+      str_append(s, json_escape(*p));
+    else if (length == 0) /* a byte that is not UTF-8 would make the whole document unreadable */
+      str_append(s, "\\ufffd");
+    else if ((unsigned char)*p < 0x20 || *p == 0x7F)
+      str_printf(s, "\\u%04x", (unsigned)*p);
+    else
+      str_append_bytes(s, p, length);
+    p += length ? length : 1;
   }
   str_append_char(s, '"');
 }
