@@ -79,7 +79,7 @@ typedef struct cuda_driver {
  * RUNTIME_NO_DRIVER when there is none, one too old, or no GPU behind it. */
 runtime_status cuda_open(const char *path, cuda_driver *driver, runtime_message *message);
 
-/* `what` failed with `result`: RUNTIME_OUT_OF_MEMORY, RUNTIME_BAD_CUBIN or RUNTIME_DRIVER, and a message with the driver's own words. */
+/* `what` failed with `result`: RUNTIME_OUT_OF_MEMORY, RUNTIME_WRONG_TARGET or RUNTIME_DRIVER, and a message with the driver's own words. */
 runtime_status cuda_fail(const cuda_driver *driver, runtime_message *message, const char *what, int result);
 
 #endif

@@ -1,0 +1,288 @@
+#include "runtime/launch.h"
+
+#include "codegen/elf_note.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct launch_kernel {
+  device *device;
+  arena *memory; /* holds the record */
+  const record *record;
+  cuda_module module;
+  cuda_function function;
+  launch_facts facts;
+};
+
+/* One block of memory: this, then the tensor maps, the other values, the pointers to both. */
+struct launch_call {
+  alignas(64) const launch_kernel *kernel;
+  uint32_t grid[3];
+  cuda_tensor_map *maps;
+  uint64_t *values;
+  void **pointers;
+};
+
+const record *launch_get_record(const launch_kernel *k) { return k->record; }
+device *launch_device(const launch_kernel *k) { return k->device; }
+const launch_facts *launch_get_facts(const launch_kernel *k) { return &k->facts; }
+
+/* -- Loading ----------------------------------------------------------------------------------------------------------- */
+
+/* sm_90a runs on 9.0 alone, sm_120f on 12.x from there on, sm_80 on 8.x from there on: CUDA compiler driver documentation, "GPU
+ * feature list". */
+static runtime_status check_target(const record *r, const device_facts *facts, runtime_message *message) {
+  char *suffix = NULL;
+  long number = strncmp(r->target, "sm_", 3) == 0 ? strtol(r->target + 3, &suffix, 10) : 0;
+  if (number < 10 || number > 9999) return runtime_fail(message, RUNTIME_BAD_RECORD, "unknown target '%s'", r->target);
+  int major = (int)(number / 10), minor = (int)(number % 10);
+  bool exact = *suffix == 'a';
+  bool fits = facts->capability_major == major && (exact ? facts->capability_minor == minor : facts->capability_minor >= minor);
+  if (!fits)
+    return runtime_fail(message, RUNTIME_WRONG_TARGET, "%s was compiled for %s; this GPU (%s) is sm_%d%d", r->entry, r->target,
+                        facts->name, facts->capability_major, facts->capability_minor);
+  if (r->shared_bytes > facts->shared_optin_bytes)
+    return runtime_fail(message, RUNTIME_WRONG_TARGET, "%s needs %lld bytes of shared memory a block; this GPU (%s) has %d", r->entry,
+                        (long long)r->shared_bytes, facts->name, facts->shared_optin_bytes);
+  return RUNTIME_OK;
+}
+
+/* The record, owned by the kernel: read from the note, or copied by way of its JSON. */
+static runtime_status own_record(launch_kernel *k, const void *cubin, size_t size, const record *r, runtime_message *message) {
+  const char *error = NULL;
+  if (r) {
+    str json = STR_EMPTY;
+    if (record_verify(r, k->memory, &error)) {
+      record_to_json(r, false, &json);
+      k->record = record_from_json(k->memory, json.data, json.length, &error);
+    }
+    str_free(&json);
+  } else {
+    size_t length = 0;
+    const char *json = elf_note_find(cubin, size, &length, &error);
+    k->record = json ? record_from_json(k->memory, json, length, &error) : NULL;
+  }
+  return k->record ? RUNTIME_OK : runtime_fail(message, RUNTIME_BAD_RECORD, "%s", error);
+}
+
+static bool has_cluster(const record *r) { return r->cluster[0] * r->cluster[1] * r->cluster[2] > 1; }
+
+/* Fills config and its (at most two) attributes. */
+static void configure(const record *r, const uint32_t grid[3], cuda_stream stream, cuda_launch_attribute attributes[2],
+                      cuda_launch_config *config) {
+  *config = (cuda_launch_config){.grid = {grid[0], grid[1], grid[2]},
+                                 .block = {(uint32_t)r->block_threads, 1, 1},
+                                 .shared_bytes = (uint32_t)r->shared_bytes,
+                                 .stream = stream,
+                                 .attributes = attributes};
+  memset(attributes, 0, 2 * sizeof *attributes);
+  if (has_cluster(r)) {
+    cuda_launch_attribute *a = &attributes[config->attribute_count++];
+    a->id = CUDA_ATTRIBUTE_CLUSTER_DIMENSION;
+    a->value.cluster.x = (uint32_t)r->cluster[0];
+    a->value.cluster.y = (uint32_t)r->cluster[1];
+    a->value.cluster.z = (uint32_t)r->cluster[2];
+  }
+  if (r->pdl) {
+    cuda_launch_attribute *a = &attributes[config->attribute_count++];
+    a->id = CUDA_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    a->value.programmatic_serialization = 1;
+  }
+}
+
+static int count_resident(launch_kernel *k) {
+  const record *r = k->record;
+  const cuda_driver *driver = device_driver(k->device);
+  launch_facts *f = &k->facts;
+  int result = driver->occupancy_blocks(&f->blocks_per_sm, k->function, r->block_threads, (size_t)r->shared_bytes);
+  f->resident_blocks = f->blocks_per_sm * device_get_facts(k->device)->sm_count;
+  if (result != CUDA_OK || !has_cluster(r) || !driver->occupancy_clusters) return result;
+  cuda_launch_attribute attributes[2];
+  cuda_launch_config config;
+  int blocks = r->cluster[0] * r->cluster[1] * r->cluster[2], clusters = 0;
+  configure(r, (const uint32_t[3]){(uint32_t)r->cluster[0], (uint32_t)r->cluster[1], (uint32_t)r->cluster[2]}, NULL, attributes, &config);
+  result = driver->occupancy_clusters(&clusters, k->function, &config);
+  if (clusters * blocks < f->resident_blocks) f->resident_blocks = clusters * blocks;
+  return result;
+}
+
+static runtime_status set_up_function(launch_kernel *k, runtime_message *message) {
+  const record *r = k->record;
+  const cuda_driver *driver = device_driver(k->device);
+  const struct {
+    int attribute;
+    int *value;
+  } wanted[] = {{CUDA_FUNCTION_REGISTERS, &k->facts.registers},
+                {CUDA_FUNCTION_LOCAL_BYTES, &k->facts.local_bytes},
+                {CUDA_FUNCTION_SHARED_BYTES, &k->facts.static_shared_bytes}};
+  int result = CUDA_OK;
+  for (int i = 0; result == CUDA_OK && i < 3; i++)
+    result = driver->function_get_attribute(wanted[i].value, wanted[i].attribute, k->function);
+  if (result == CUDA_OK && r->shared_bytes > 0)
+    result = driver->function_set_attribute(k->function, CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES, (int)r->shared_bytes);
+  if (result == CUDA_OK && r->cluster[0] * r->cluster[1] * r->cluster[2] > CUDA_PORTABLE_CLUSTER_BLOCKS)
+    result = driver->function_set_attribute(k->function, CUDA_FUNCTION_NON_PORTABLE_CLUSTER, 1);
+  if (result == CUDA_OK) result = count_resident(k);
+  return result == CUDA_OK ? RUNTIME_OK : cuda_fail(driver, message, r->entry, result);
+}
+
+static runtime_status load_module(launch_kernel *k, const void *cubin, runtime_message *message) {
+  const cuda_driver *driver = device_driver(k->device);
+  if (!driver->launch_kernel || (k->record->map_count && !driver->tensor_map_encode_tiled))
+    return runtime_fail(message, RUNTIME_NO_DRIVER, "the CUDA driver is too old for %s: it must be of CUDA 12", k->record->entry);
+  int result = driver->module_load_data(&k->module, cubin);
+  if (result != CUDA_OK) {
+    runtime_status status = cuda_fail(driver, message, "loading the cubin", result);
+    return status == RUNTIME_DRIVER ? RUNTIME_BAD_CUBIN : status;
+  }
+  if (driver->module_get_function(&k->function, k->module, k->record->entry) != CUDA_OK)
+    return runtime_fail(message, RUNTIME_BAD_CUBIN, "the cubin has no kernel '%s'", k->record->entry);
+  return set_up_function(k, message);
+}
+
+runtime_status launch_load(device *d, const void *cubin, size_t size, const record *r, launch_kernel **out, runtime_message *message) {
+  if (!elf_is_elf(cubin, size)) return runtime_fail(message, RUNTIME_BAD_CUBIN, "not a cubin");
+  launch_kernel *k = calloc(1, sizeof *k);
+  if (!k) return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to load a kernel");
+  k->device = d;
+  k->memory = arena_create();
+  runtime_status status = own_record(k, cubin, size, r, message);
+  if (status == RUNTIME_OK) status = check_target(k->record, device_get_facts(d), message);
+  if (status == RUNTIME_OK) status = device_enter(d, message);
+  if (status == RUNTIME_OK) {
+    status = load_module(k, cubin, message);
+    device_leave(d);
+  }
+  if (status == RUNTIME_OK) *out = k;
+  else launch_unload(k);
+  return status;
+}
+
+void launch_unload(launch_kernel *k) {
+  if (!k) return;
+  if (k->module && device_enter(k->device, NULL) == RUNTIME_OK) {
+    device_driver(k->device)->module_unload(k->module);
+    device_leave(k->device);
+  }
+  arena_destroy(k->memory);
+  free(k);
+}
+
+/* -- Launching --------------------------------------------------------------------------------------------------------- */
+
+/* A tensor without elements still gets a map, which nothing reads: the driver refuses an extent or a stride of 0. */
+static int64_t at_least(int64_t value, int64_t least) { return value < least ? least : value; }
+
+static runtime_status make_map(const launch_kernel *k, const launch_arguments *arguments, int index, cuda_tensor_map *map,
+                               runtime_message *message) {
+  const record *r = k->record;
+  const record_map *m = &r->maps[index];
+  const char *name = r->tensors[m->tensor].name;
+  uint64_t extents[RECORD_MAP_RANK_MAX] = {0}, strides[RECORD_MAP_RANK_MAX] = {0};
+  uint32_t box[RECORD_MAP_RANK_MAX] = {0}, element_strides[RECORD_MAP_RANK_MAX] = {0};
+  for (int i = 0; i < m->rank; i++) {
+    int64_t extent = 0, stride = 0;
+    const char *why = NULL;
+    bool ok = size_evaluate(m->extents[i], arguments->sizes, r->size_count, &extent, &why);
+    if (ok && i + 1 < m->rank) ok = size_evaluate(m->strides[i], arguments->sizes, r->size_count, &stride, &why);
+    if (!ok) return runtime_fail(message, RUNTIME_BAD_ARGUMENT, "%s: the tensor map of %s: %s", r->entry, name, why);
+    if (stride % 16 != 0 || stride >= (int64_t)1 << 40)
+      return runtime_fail(message, RUNTIME_BAD_ARGUMENT, "%s: rows of %s are %lld bytes apart; the GPU's copy engine needs a multiple of 16",
+                          r->entry, name, (long long)stride);
+    extents[i] = (uint64_t)at_least(extent, 1);
+    strides[i] = (uint64_t)at_least(stride, 16);
+    box[i] = (uint32_t)m->box[i];
+    element_strides[i] = (uint32_t)m->element_strides[i];
+  }
+  int type = 0;
+  int32_t element_bytes = 0;
+  record_map_type(m->type, &type, &element_bytes);
+  const cuda_driver *driver = device_driver(k->device);
+  int result = driver->tensor_map_encode_tiled(map, type, (uint32_t)m->rank, (void *)(uintptr_t)arguments->tensors[m->tensor], extents,
+                                               strides, box, element_strides, 0, record_swizzle_code(m->swizzle_bytes),
+                                               record_promotion_code(m->promotion_bytes), 0);
+  return result == CUDA_OK ? RUNTIME_OK : cuda_fail(driver, message, name, result);
+}
+
+static size_t align_64(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static launch_call *allocate_call(const launch_kernel *k) {
+  size_t maps_at = align_64(sizeof(launch_call)), count = (size_t)k->record->parameter_count;
+  size_t values_at = maps_at + (size_t)k->record->map_count * sizeof(cuda_tensor_map);
+  size_t pointers_at = values_at + count * sizeof(uint64_t);
+  size_t bytes = align_64(pointers_at + count * sizeof(void *));
+  unsigned char *memory = aligned_alloc(64, bytes);
+  if (!memory) return NULL;
+  memset(memory, 0, bytes);
+  launch_call *call = (launch_call *)(void *)memory;
+  call->kernel = k;
+  call->maps = (cuda_tensor_map *)(void *)(memory + maps_at);
+  call->values = (uint64_t *)(void *)(memory + values_at);
+  call->pointers = (void **)(void *)(memory + pointers_at);
+  return call;
+}
+
+/* Little-endian hosts only, as CUDA's: the low bytes of a value are the narrower type's. */
+static void fill_parameters(launch_call *call, const launch_arguments *arguments) {
+  const record *r = call->kernel->record;
+  for (int i = 0; i < r->parameter_count; i++) {
+    const record_parameter *p = &r->parameters[i];
+    call->pointers[i] = p->kind == RECORD_MAP ? (void *)&call->maps[p->index] : (void *)&call->values[i];
+    switch (p->kind) {
+    case RECORD_TENSOR: call->values[i] = arguments->tensors[p->index]; break;
+    case RECORD_SIZE: call->values[i] = (uint64_t)arguments->sizes[p->index]; break;
+    case RECORD_SCALAR: memcpy(&call->values[i], &arguments->scalars[p->index], sizeof call->values[i]); break;
+    case RECORD_WORKSPACE: call->values[i] = arguments->workspace; break;
+    case RECORD_MAP: break;
+    }
+  }
+}
+
+static bool is_empty(const uint32_t grid[3]) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
+
+runtime_status launch_prepare(launch_kernel *k, const launch_arguments *arguments, launch_call **out, runtime_message *message) {
+  runtime_status status = launch_check(k->record, arguments, message);
+  if (status != RUNTIME_OK) return status;
+  launch_call *call = allocate_call(k);
+  if (!call) return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to launch %s", k->record->entry);
+  status = launch_grid(k->record, arguments->sizes, k->facts.resident_blocks, call->grid, message);
+  for (int i = 0; status == RUNTIME_OK && !is_empty(call->grid) && i < k->record->map_count; i++)
+    status = make_map(k, arguments, i, &call->maps[i], message);
+  if (status != RUNTIME_OK) {
+    free(call);
+    return status;
+  }
+  fill_parameters(call, arguments);
+  *out = call;
+  return RUNTIME_OK;
+}
+
+void launch_call_free(launch_call *call) { free(call); }
+
+/* In the device's context already. */
+static int enqueue(const launch_call *call, cuda_stream stream) {
+  if (is_empty(call->grid)) return CUDA_OK;
+  cuda_launch_attribute attributes[2];
+  cuda_launch_config config;
+  configure(call->kernel->record, call->grid, stream, attributes, &config);
+  return device_driver(call->kernel->device)->launch_kernel(&config, call->kernel->function, call->pointers, NULL);
+}
+
+runtime_status launch_enqueue(const launch_call *call, cuda_stream stream, runtime_message *message) {
+  device *d = call->kernel->device;
+  runtime_status status = device_enter(d, message);
+  if (status != RUNTIME_OK) return status;
+  int result = enqueue(call, stream);
+  if (result != CUDA_OK) status = cuda_fail(device_driver(d), message, call->kernel->record->entry, result);
+  device_leave(d);
+  return status;
+}
+
+runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream, runtime_message *message) {
+  launch_call *call = NULL;
+  runtime_status status = launch_prepare(k, arguments, &call, message);
+  if (status == RUNTIME_OK) status = launch_enqueue(call, stream, message);
+  launch_call_free(call);
+  return status;
+}
