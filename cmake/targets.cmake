@@ -1,7 +1,12 @@
 # Examples, tests, benchmarks and the targets that run them.
 
 find_package(Python3 COMPONENTS Interpreter)
-file(GLOB public_header CONFIGURE_DEPENDS include/bitblas.h)
+set(built_for_tests unit_tests)
+foreach(target bitblasc bitblas)
+  if(TARGET ${target})
+    list(APPEND built_for_tests ${target})
+  endif()
+endforeach()
 
 # -- Examples: examples/x.c becomes build/examples/x ------------------------------------------------------------------
 
@@ -13,6 +18,7 @@ if(TARGET bitblas)
     target_link_libraries(example_${name} PRIVATE bitblas m)
     set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples)
+    list(APPEND built_for_tests example_${name})
   endforeach()
 endif()
 
@@ -42,12 +48,6 @@ endif()
 
 # LIT_FILTER=name picks tests by name, LIT_OPTS adds options: `LIT_FILTER=passes/simplify ninja check`.
 set(lit ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/lit_main.py --build ${CMAKE_BINARY_DIR})
-set(built_for_tests unit_tests)
-foreach(target bitblasc bitblas)
-  if(TARGET ${target})
-    list(APPEND built_for_tests ${target})
-  endif()
-endforeach()
 add_custom_target(check COMMAND ${lit} tests USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
 add_custom_target(proof COMMAND ${lit} --param proof=1 tests/proof USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
 add_custom_target(bench COMMAND ${CMAKE_SOURCE_DIR}/bench/run --build ${CMAKE_BINARY_DIR} USES_TERMINAL VERBATIM

@@ -49,7 +49,8 @@ config.substitutions += [
 
 # -- Features ------------------------------------------------------------------------------------------------------
 
-config.build_folder = build # for tests/unit/lit.local.cfg
+config.build_folder = build # for tests/formats.py
+config.suite_root = config.test_source_root
 config.available_features |= probe.features(build, python)
 
 # A test that hangs is a failure, where lit can tell (it needs Python's psutil).
