@@ -45,7 +45,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 have_header() { have cc && echo "#include <$1>" | cc -E -x c - >/dev/null 2>&1; }
 
-have_module() { "${2:-python3}" -c "import $1" >/dev/null 2>&1; }
+have_module() { python3 -c "import $1" >/dev/null 2>&1 || /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
 
 # As root, or by sudo.
 as_root() {
@@ -96,7 +96,8 @@ have_lit() { ls /usr/lib/llvm-*/build/utils/lit/lit.py >/dev/null 2>&1 || have l
 missing_test_packages() {
   have_filecheck && have_lit || echo llvm-tools
   have_header cmocka.h || echo libcmocka-dev
-  have_module numpy || have_module numpy /usr/bin/python3 || echo python3-numpy
+  have_module numpy || echo python3-numpy
+  have_module psutil || echo python3-psutil
   have nm || echo binutils
 }
 
@@ -111,12 +112,12 @@ have_nvrtc() {
 # A pip that may download: the system's, else one of a virtual environment below build/. Downloading is not installing,
 # so a Python that its distribution manages allows it.
 pip_download() {
-  if have_module pip; then
+  if python3 -m pip --version >/dev/null 2>&1; then
     python3 -m pip download "$@"
     return
   fi
   if [ ! -x build/venv/bin/pip ]; then
-    have_module ensurepip || install_packages python3-venv || return
+    python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv || return
     python3 -m venv build/venv || return
   fi
   build/venv/bin/pip download "$@"

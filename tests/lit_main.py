@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 
+import probe
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FAILURES = ("FAIL", "XPASS", "TIMEOUT", "UNRESOLVED")
 
@@ -26,13 +28,14 @@ def llvm_folders():
 
 
 def lit_command():
+    python = probe.python_with("psutil") or sys.executable # with psutil, lit can stop a test that hangs
     for folder in llvm_folders():
         script = os.path.join(folder, "build", "utils", "lit", "lit.py")
         if os.path.exists(script):
-            return [sys.executable, script]
-    probe = subprocess.run([sys.executable, "-c", "import lit.main"], capture_output=True)
-    if probe.returncode == 0:
-        return [sys.executable, "-c", "from lit.main import main; main()"]
+            return [python, script]
+    python = probe.python_with("lit.main")
+    if python:
+        return [python, "-c", "from lit.main import main; main()"]
     if shutil.which("lit"):
         return ["lit"]
     return None
