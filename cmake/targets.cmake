@@ -50,6 +50,7 @@ endif()
 set(lit ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/lit_main.py --build ${CMAKE_BINARY_DIR})
 add_custom_target(check COMMAND ${lit} tests USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
 add_custom_target(proof COMMAND ${lit} --param proof=1 tests/proof USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
+# bench/run prints device, clocks, times and ratios; it needs a GPU and says so.
 add_custom_target(bench COMMAND ${CMAKE_SOURCE_DIR}/bench/run --build ${CMAKE_BINARY_DIR} USES_TERMINAL VERBATIM
                   DEPENDS ${built_for_tests})
 
