@@ -59,6 +59,7 @@ int pass_count(void);
 const pass_info *
 pass_at(int index); /* in the order of the pipeline; a name may stand in several rows, for several forms */
 bool pass_exists(const char *name, size_t length);
+bool pass_list_has(const char *list, const char *name); /* whether a comma list names the pass, or "all" */
 
 typedef struct pipeline_options {
   const char

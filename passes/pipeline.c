@@ -35,7 +35,7 @@ static bool next_item(const char **rest, const char **item, size_t *length) {
   return true;
 }
 
-static bool list_has(const char *list, const char *name) {
+bool pass_list_has(const char *list, const char *name) {
   if (!list) return false;
   const char *item;
   size_t length;
@@ -119,7 +119,7 @@ static pipeline_status run_one(const pass_info *pass, ir_kernel *kernel, pass_en
 
 /* What follows a pass once it has run over every kernel. */
 static pipeline_status after_pass(ir_module *module, const char *name, pass_env *env, const pipeline_options *options) {
-  if (list_has(options->print_after, name) && options->print) {
+  if (pass_list_has(options->print_after, name) && options->print) {
     str text = STR_EMPTY;
     ir_print_module(module, &text);
     options->print(options->context, name, str_text(&text));
@@ -184,7 +184,22 @@ static pipeline_status run_named(const char *name, size_t length, ir_module *mod
   return after_pass(module, full, env, options);
 }
 
+/* Every pass named in --print-after exists. */
+static bool names_exist(const char *list, pass_env *env) {
+  if (!list) return true;
+  const char *item;
+  size_t length;
+  bool ok = true;
+  while (next_item(&list, &item, &length)) {
+    if (name_is("all", item, length) || pass_exists(item, length)) continue;
+    ok = diag_error(env->diagnostics, DIAG_PASS, nowhere, "there is no pass '%.*s' (see --list-passes)", (int)length,
+                    item);
+  }
+  return ok;
+}
+
 pipeline_status pipeline_run(ir_module *module, pass_env *env, const pipeline_options *options) {
+  if (!names_exist(options->print_after, env)) return PIPELINE_FAILED;
   if (options->passes) {
     const char *rest = options->passes, *item;
     size_t length;
