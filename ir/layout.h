@@ -176,8 +176,8 @@ typedef enum shared_swizzle {
 /* A buffer in shared memory. The contiguous dimension is cut into panels of panel_bytes; a panel is
  * [rows][panel_bytes], rows being all other dimensions flattened in order; panels follow one another. The swizzle acts
  * on the address, so the base must be aligned. With a swizzle a panel is its span wide: exactly what one TMA box of
- * that inner size writes. Without one it is the whole row, or 16 bytes, the core matrices of an unswizzled wgmma
- * operand. */
+ * that inner size writes. Without one it is the whole row, or what
+ * is asked for: 16 bytes give the core matrices of an unswizzled wgmma operand. */
 typedef struct shared_layout {
   uint8_t rank;       /* 1 .. 4 */
   uint8_t contiguous; /* dimension */
@@ -202,9 +202,9 @@ int shared_layout_byte_address(const shared_layout *layout, const int *coord);
 /* How many elements, the first at a multiple of that many along the contiguous dimension, are consecutive in memory: a
  * swizzled buffer keeps 16 bytes together. A power of two, at most 16 bytes. */
 int shared_layout_vector(const shared_layout *layout);
-/* The address as a linear map from the coordinates within a panel (contiguous dimension's bits lowest, then the row's
- * bits) to byte address bits, of a panel at an aligned base; false when rows or panel elements are no power of two or
- * elements are under 8 bits. */
+/* The address as a linear map from the coordinates within a panel (element of the panel lowest, then as many bits as
+ * the row needs) to byte address bits; panel p adds p * rows * panel_bytes. False when panels are no power of two
+ * bytes, or start off the swizzle's alignment, or elements are no power of two bytes. */
 bool shared_layout_map(const shared_layout *layout, linmap *out);
 /* The widest swizzle whose span divides a row of `row_elements` elements; NONE when not even 32 bytes do. */
 shared_swizzle shared_choose_swizzle(int row_elements, int element_bits);
