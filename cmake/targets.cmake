@@ -37,6 +37,7 @@ if(CMOCKA_INCLUDE_DIR AND CMOCKA_LIBRARY)
     set(target unit_${layer}_${name})
     add_executable(${target} EXCLUDE_FROM_ALL ${source})
     target_include_directories(${target} PRIVATE ${CMOCKA_INCLUDE_DIR})
+    target_compile_definitions(${target} PRIVATE TEST_SOURCE_DIRECTORY="${directory}")
     target_link_libraries(${target} PRIVATE layer_lib ${CMOCKA_LIBRARY})
     set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/${layer})
