@@ -169,6 +169,43 @@ static void find_linear(const tile_digit *digits, int count, bool *linear) {
   }
 }
 
+/* Sizes of the linear part. False when it is too large. */
+static bool count_bits(tile_layout *layout, const tile_digit *digits, int count, const bool *linear) {
+  int axis_bits[] = {0, 0, 0}, out_bits = 0;
+  for (int i = 0; i < count; i++) {
+    if (!linear[i]) continue;
+    int bits = log2_of(digits[i].count);
+    axis_bits[digits[i].axis] += bits;
+    if (!digits[i].delta) continue;
+    layout->dim_bits[digits[i].dim] = (uint8_t)(layout->dim_bits[digits[i].dim] + bits);
+    out_bits += bits;
+  }
+  int in_bits = axis_bits[TILE_REG] + axis_bits[TILE_LANE] + axis_bits[TILE_WARP];
+  if (in_bits > LINMAP_MAX_BITS || out_bits > LINMAP_MAX_BITS) return false;
+  layout->reg_bits = (uint8_t)axis_bits[TILE_REG];
+  layout->warp_bits = (uint8_t)axis_bits[TILE_WARP];
+  layout->reg_count = 1 << layout->reg_bits;
+  layout->warp_count = 1 << layout->warp_bits;
+  layout->map = linmap_zero(in_bits, out_bits);
+  return true;
+}
+
+/* The columns and repeats of one axis, from column `*column` on. False when it needs a repeat it cannot have. */
+static bool place_axis(tile_layout *layout, tile_axis axis, const tile_digit *digits, int count, const bool *linear,
+                       int *column) {
+  for (int i = 0; i < count; i++) {
+    if (digits[i].axis != axis) continue;
+    if (!linear[i]) {
+      if (axis == TILE_LANE) return false;
+      if (!append_repeat(layout, axis, digits[i].count, digits[i].dim, digits[i].delta)) return false;
+      continue;
+    }
+    for (int bit = 0; bit < log2_of(digits[i].count); bit++)
+      layout->map.col[(*column)++] = (uint32_t)digits[i].delta << bit << dim_shift(layout, digits[i].dim);
+  }
+  return true;
+}
+
 bool tile_layout_build(int rank, const int *extent, const tile_digit *digits, int digit_count, tile_layout *out) {
   tile_digit split[2 * TILE_MAX_DIGITS + 1];
   bool linear[2 * TILE_MAX_DIGITS + 1];
@@ -178,36 +215,13 @@ bool tile_layout_build(int rank, const int *extent, const tile_digit *digits, in
   for (int d = 0; d < rank; d++)
     if (extent[d] < 1 || extent[d] > MAX_EXTENT || !digits_cover(d, extent[d], split, count)) return false;
   find_linear(split, count, linear);
-
   memset(out, 0, sizeof *out);
   out->rank = (uint8_t)rank;
   memcpy(out->extent, extent, (size_t)rank * sizeof *extent);
-  int out_bits = 0;
-  for (int i = 0; i < count; i++) {
-    if (!linear[i]) continue;
-    if (split[i].delta) {
-      out->dim_bits[split[i].dim] = (uint8_t)(out->dim_bits[split[i].dim] + log2_of(split[i].count));
-      out_bits += log2_of(split[i].count);
-    }
-    if (split[i].axis == TILE_REG) out->reg_bits = (uint8_t)(out->reg_bits + log2_of(split[i].count));
-    if (split[i].axis == TILE_WARP) out->warp_bits = (uint8_t)(out->warp_bits + log2_of(split[i].count));
-  }
-  out->reg_count = 1 << out->reg_bits;
-  out->warp_count = 1 << out->warp_bits;
-  if (out->reg_bits + TILE_LANE_BITS + out->warp_bits > LINMAP_MAX_BITS || out_bits > LINMAP_MAX_BITS) return false;
-  out->map = linmap_zero(out->reg_bits + TILE_LANE_BITS + out->warp_bits, out_bits);
+  if (!count_bits(out, split, count, linear)) return false;
   int column = 0;
   for (int axis = TILE_REG; axis <= TILE_WARP; axis++)
-    for (int i = 0; i < count; i++) {
-      if ((int)split[i].axis != axis) continue;
-      if (!linear[i]) {
-        if (axis == TILE_LANE || !append_repeat(out, (tile_axis)axis, split[i].count, split[i].dim, split[i].delta))
-          return false;
-        continue;
-      }
-      for (int bit = 0; bit < log2_of(split[i].count); bit++)
-        out->map.col[column++] = (uint32_t)split[i].delta << bit << dim_shift(out, split[i].dim);
-    }
+    if (!place_axis(out, (tile_axis)axis, split, count, linear, &column)) return false;
   normalise(out);
   return true;
 }

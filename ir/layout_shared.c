@@ -107,7 +107,7 @@ bool shared_layout_map(const shared_layout *layout, linmap *out) {
 shared_swizzle shared_choose_swizzle(int row_elements, int element_bits) {
   int64_t row_bits = (int64_t)row_elements * element_bits;
   for (int span = SHARED_SWIZZLE_128; span >= SHARED_SWIZZLE_32 && row_bits > 0; span /= 2)
-    if (row_bits % (span * 8) == 0 && CHUNK_BYTES * 8 % element_bits == 0) return (shared_swizzle)span;
+    if (row_bits % ((int64_t)span * 8) == 0 && CHUNK_BYTES * 8 % element_bits == 0) return (shared_swizzle)span;
   return SHARED_SWIZZLE_NONE;
 }
 
