@@ -1,0 +1,84 @@
+#include "driver/main_run_gpu.h"
+
+#include <string.h>
+
+runtime_status run_gpu_open(run_gpu *gpu, runtime_message *message) {
+  memset(gpu, 0, sizeof *gpu);
+  runtime_status status = cuda_open(NULL, &gpu->driver, message);
+  return status == RUNTIME_OK ? device_open(&gpu->driver, 0, &gpu->device, message) : status;
+}
+
+void run_gpu_close(run_gpu *gpu) {
+  device_close(gpu->device);
+  gpu->device = NULL;
+}
+
+/* Device memory of one launch. */
+typedef struct buffers {
+  cuda_address *tensors;
+  int count;
+  cuda_address workspace;
+} buffers;
+
+static runtime_status upload(device *d, const record_tensor *shape, const data_tensor *t, arena *memory,
+                             cuda_address *address, runtime_message *message) {
+  const unsigned char *bytes = t->actual;
+  size_t size = t->bytes;
+  if (shape->packing) {
+    const record_packing *p = shape->packing;
+    bytes = data_pack(t, p->block_rows, p->block_columns, data_order_of_record(p, memory), memory, &size);
+  }
+  runtime_status status = device_allocate(d, size, address, message);
+  return status == RUNTIME_OK && size ? device_upload(d, *address, bytes, size, NULL, message) : status;
+}
+
+static runtime_status prepare(device *d, const record *r, const run_gpu_launch *launch, arena *memory, buffers *b,
+                              launch_arguments *arguments, runtime_message *message) {
+  for (int i = 0; i < r->tensor_count; i++) {
+    runtime_status status = upload(d, &r->tensors[i], launch->tensors[i], memory, &b->tensors[i], message);
+    if (status != RUNTIME_OK) return status;
+  }
+  arguments->sizes = launch->sizes;
+  arguments->tensors = b->tensors;
+  arguments->scalars = ARENA_ARRAY(memory, launch_scalar, r->scalar_count);
+  runtime_status status = launch_workspace_bytes(r, launch->sizes, &arguments->workspace_bytes, message);
+  if (status != RUNTIME_OK || !arguments->workspace_bytes) return status;
+  status = device_allocate(d, arguments->workspace_bytes, &b->workspace, message);
+  arguments->workspace = b->workspace;
+  return status == RUNTIME_OK ? device_fill(d, b->workspace, 0, arguments->workspace_bytes, NULL, message) : status;
+}
+
+static runtime_status download(device *d, const record *r, const run_gpu_launch *launch, const buffers *b,
+                               runtime_message *message) {
+  for (int i = 0; i < r->tensor_count; i++) {
+    const data_tensor *t = launch->tensors[i];
+    if (r->tensors[i].access == RECORD_IN || !t->bytes) continue;
+    runtime_status status = device_download(d, t->actual, b->tensors[i], t->bytes, NULL, message);
+    if (status != RUNTIME_OK) return status;
+  }
+  return device_synchronize(d, NULL, message);
+}
+
+runtime_status run_gpu_execute(run_gpu *gpu, const run_gpu_launch *launch, arena *memory, launch_facts *facts,
+                               launch_timing *timing, runtime_message *message) {
+  launch_kernel *kernel = NULL;
+  runtime_status status = launch_load(gpu->device, launch->cubin, launch->cubin_size, NULL, &kernel, message);
+  if (status != RUNTIME_OK) return status;
+  const record *r = launch_get_record(kernel);
+  *facts = *launch_get_facts(kernel);
+  buffers b = {ARENA_ARRAY(memory, cuda_address, r->tensor_count), r->tensor_count, 0};
+  launch_arguments arguments = {0};
+  status = prepare(gpu->device, r, launch, memory, &b, &arguments, message);
+  if (status == RUNTIME_OK) status = launch_run(kernel, &arguments, NULL, message);
+  if (status == RUNTIME_OK) status = device_synchronize(gpu->device, NULL, message);
+  if (status == RUNTIME_OK) status = download(gpu->device, r, launch, &b, message);
+  if (status == RUNTIME_OK && launch->repeat > 0) {
+    const launch_timing_options options = {.samples = launch->repeat};
+    status = launch_time(kernel, &arguments, 1, &options, NULL, timing, message);
+  }
+  for (int i = 0; i < b.count; i++)
+    device_free(gpu->device, b.tensors[i]);
+  device_free(gpu->device, b.workspace);
+  launch_unload(kernel);
+  return status;
+}
