@@ -42,7 +42,12 @@ static ir_value **name_place(ir_value **names, int capacity, const char *name) {
 
 static void enter_name(arena *memory, ir_kernel *kernel, ir_value *value) {
   enum { FIRST_CAPACITY = 64 };
-  if (2 * (kernel->value_count + 1) > kernel->name_capacity) {
+  ir_value **place = kernel->name_capacity ? name_place(kernel->names, kernel->name_capacity, value->name) : NULL;
+  if (place && *place) { /* the name of a value that was taken off the list */
+    *place = value;
+    return;
+  }
+  if (2 * (kernel->name_count + 1) > kernel->name_capacity) {
     int capacity = kernel->name_capacity ? 4 * kernel->name_capacity : FIRST_CAPACITY;
     ir_value **names = ARENA_ARRAY(memory, ir_value *, capacity);
     for (int i = 0; i < kernel->name_capacity; i++)
@@ -51,10 +56,14 @@ static void enter_name(arena *memory, ir_kernel *kernel, ir_value *value) {
     kernel->name_capacity = capacity;
   }
   *name_place(kernel->names, kernel->name_capacity, value->name) = value;
+  kernel->name_count++;
 }
 
 ir_value *ir_value_find(const ir_kernel *kernel, const char *name) {
-  return kernel->name_capacity ? *name_place(kernel->names, kernel->name_capacity, name) : NULL;
+  ir_value *value = kernel->name_capacity ? *name_place(kernel->names, kernel->name_capacity, name) : NULL;
+  /* A pass may have taken the value off the kernel's list; its name is free again. */
+  bool is_listed = value && value->number < kernel->value_count && kernel->values[value->number] == value;
+  return is_listed ? value : NULL;
 }
 
 /* A name that the text can hold: letters, digits and '_', no digit first. */
@@ -81,9 +90,9 @@ ir_value *ir_value_create(arena *memory, ir_kernel *kernel, ir_space space, ir_t
   value->slots = 1;
   value->arrivals = 1;
   value->offset = -1;
-  enter_name(memory, kernel, value);
   value->number = kernel->value_count;
   ARENA_PUSH(memory, kernel->values, kernel->value_count, kernel->value_capacity, value);
+  enter_name(memory, kernel, value);
   return value;
 }
 

@@ -1,9 +1,9 @@
 /* Simplification of expressions as they are built.
  *
- * Integers: constants, identities, constants gathered on the right of sums and products, exact divisions and remainders by known divisors.
- * Signed index arithmetic is taken not to overflow where a quotient or remainder is simplified, as everywhere in the compiler; all other rules
- * hold modulo 2^width, so unsigned address arithmetic may wrap.
- * Floats: only what IEEE 754 gives to the last bit, whatever the operands; sums are never reassociated. */
+ * Integers: constants, identities, constants gathered on the right of sums and products, exact divisions and remainders
+ * by known divisors. Signed index arithmetic is taken not to overflow where a quotient or remainder is simplified, as
+ * everywhere in the compiler; all other rules hold modulo 2^width, so unsigned address arithmetic may wrap. Floats:
+ * only what IEEE 754 gives to the last bit, whatever the operands; sums are never reassociated. */
 #include "ir/expr.h"
 #include "ir/numeric.h"
 
@@ -326,7 +326,8 @@ static const ir_expr *fold_integers(arena *memory, ir_expr_kind kind, const ir_e
     }
     return evaluate(kind, type, a->int_value, b->int_value, &value) ? ir_typed_int(memory, type, value) : NULL;
   }
-  /* A narrow operand stands for its value in the compute type; rules that give an operand back would change the type. */
+  /* A narrow operand stands for its value in the compute type; rules that give an operand back would change the type.
+   */
   if (a->type != type || (b->type != type && kind != IR_EXPR_SHL && kind != IR_EXPR_SHR)) return NULL;
   if (is_compare(kind)) return ir_expr_equal(a, b) ? ir_bool(memory, compare(kind, 0)) : NULL;
   switch (kind) {
@@ -500,7 +501,8 @@ const ir_expr *ir_expr_fold(arena *memory, const ir_expr *node) {
                    node->kind == IR_EXPR_CEILDIV;
   if (node->arg_count != 2 || !is_binary) return NULL;
   bool is_shift = node->kind == IR_EXPR_SHL || node->kind == IR_EXPR_SHR;
-  if (is_shift) return ir_is_integer(a->type) && ir_is_integer(b->type) ? fold_integers(memory, node->kind, a, b) : NULL;
+  if (is_shift)
+    return ir_is_integer(a->type) && ir_is_integer(b->type) ? fold_integers(memory, node->kind, a, b) : NULL;
   if (ir_compute_type(a->type) != ir_compute_type(b->type)) return NULL;
   if (a->type == IR_PRED) return fold_predicates(memory, node->kind, a, b);
   if (ir_is_float(a->type)) return fold_floats(memory, node->kind, a, b);

@@ -271,7 +271,7 @@ struct ir_kernel {
   ir_form form;
   ir_target target;
   ir_value **names; /* hash table of the values by name; kept by ir_value_create */
-  int name_capacity;
+  int name_count, name_capacity;
   int value_count, value_capacity;
   ir_value **values; /* every value, in order of declaration; arguments first, in the order of the signature */
   int fact_count, fact_capacity;

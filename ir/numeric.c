@@ -24,8 +24,9 @@ static const float nf4_values[16] = {
 };
 enum { NF4_ZERO = 7, SCALE_BIAS = 127, SCALE_NAN = 255 };
 
-/* Which codes of the largest exponent are not numbers. The OCP formats follow from their width: five exponent bits and more are as IEEE 754
- * has them; the other 8-bit format gives up infinity and keeps one NaN a sign; narrower formats have only numbers. */
+/* Which codes of the largest exponent are not numbers. The OCP formats follow from their width: five exponent bits and
+ * more are as IEEE 754 has them; the other 8-bit format gives up infinity and keeps one NaN a sign; narrower formats
+ * have only numbers. */
 typedef enum specials { SPECIALS_IEEE, SPECIALS_NAN_ONLY, SPECIALS_NONE } specials;
 
 static specials specials_of(const ir_type_info *info) {
@@ -156,7 +157,7 @@ static int64_t saturate(const ir_type_info *info, double value) {
   if (isnan(value)) return 0;
   if (value >= ldexp(1.0, magnitude_bits)) return (int64_t)low_mask(magnitude_bits);
   if (!is_signed) return value <= 0 ? 0 : (int64_t)(uint64_t)value;
-  if (value < -ldexp(1.0, magnitude_bits)) return (int64_t)-(int64_t)low_mask(magnitude_bits) - 1;
+  if (value < -ldexp(1.0, magnitude_bits)) return (int64_t) - (int64_t)low_mask(magnitude_bits) - 1;
   return (int64_t)value;
 }
 

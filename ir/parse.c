@@ -90,9 +90,9 @@ static bool letter_fits(char letter, ir_space space) {
   static const struct {
     char letter;
     ir_space space;
-  } pairs[] = {{'g', IR_GLOBAL}, {'s', IR_SHARED},  {'t', IR_TILE}, {'r', IR_REGISTERS}, {'v', IR_SCALAR},
-               {'v', IR_INDEX},  {'b', IR_BARRIER}, {'m', IR_MAP},  {'*', IR_GLOBAL},    {'*', IR_SHARED},
-               {'*', IR_TILE},   {'*', IR_REGISTERS}};
+  } pairs[] = {{'g', IR_GLOBAL}, {'s', IR_SHARED}, {'t', IR_TILE},    {'r', IR_REGISTERS},
+               {'v', IR_SCALAR}, {'v', IR_INDEX},  {'b', IR_BARRIER}, {'m', IR_MAP},
+               {'*', IR_GLOBAL}, {'*', IR_SHARED}, {'*', IR_TILE},    {'*', IR_REGISTERS}};
   for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
     if (pairs[i].letter == letter && pairs[i].space == space) return true;
   return false;
@@ -493,7 +493,8 @@ static bool parse_header(parser *p) {
   if (!parse_expect(p, "@") || !parse_word(p, false, &name)) return parse_fail(p, "expected @name");
   ir_kernel *kernel = ir_kernel_create(p->module, arena_strndup(p->memory, name.text, name.length), (src_loc){0});
   p->kernel = kernel;
-  if (!parse_keyword(p, "target") || !parse_word(p, false, &name)) return parse_fail(p, "expected 'target' and a target");
+  if (!parse_keyword(p, "target") || !parse_word(p, false, &name))
+    return parse_fail(p, "expected 'target' and a target");
   int target = ir_target_by_name(arena_strndup(p->memory, name.text, name.length));
   if (target < 0) return parse_fail(p, "there is no such target");
   kernel->target = (ir_target)target;
@@ -510,7 +511,7 @@ static bool parse_declaration(parser *p) {
   static const struct {
     const char *keyword;
     bool (*parse)(parser *p);
-  } kinds[] = {{"size", parse_size}, {"arg", parse_argument}, {"param", parse_param}, {"fact", parse_fact},
+  } kinds[] = {{"size", parse_size}, {"arg", parse_argument},  {"param", parse_param}, {"fact", parse_fact},
                {"grid", parse_grid}, {"blocks", parse_blocks}, {"alloc", parse_alloc}};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     if (parse_keyword(p, kinds[i].keyword)) return kinds[i].parse(p);
@@ -531,7 +532,10 @@ static bool read_hex4(const char *text, uint32_t *code) {
   *code = 0;
   for (int i = 0; i < 4; i++) {
     char c = text[i];
-    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    int digit = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
     if (digit < 0) return false;
     *code = *code << 4 | (uint32_t)digit;
   }

@@ -46,9 +46,7 @@ bool parse_accept(parser *p, const char *mark) {
   return true;
 }
 
-bool parse_expect(parser *p, const char *mark) {
-  return parse_accept(p, mark) || parse_fail(p, "expected '%s'", mark);
-}
+bool parse_expect(parser *p, const char *mark) { return parse_accept(p, mark) || parse_fail(p, "expected '%s'", mark); }
 
 bool parse_word(parser *p, bool dots, word *out) {
   parse_blanks(p);
@@ -75,8 +73,7 @@ static bool parse_digits(parser *p, uint64_t *value) {
   if (!is_digit(*p->at)) return parse_fail(p, "expected a number");
   *value = 0;
   for (; is_digit(*p->at); p->at++)
-    if (__builtin_mul_overflow(*value, 10u, value) ||
-        __builtin_add_overflow(*value, (uint64_t)(*p->at - '0'), value))
+    if (__builtin_mul_overflow(*value, 10u, value) || __builtin_add_overflow(*value, (uint64_t)(*p->at - '0'), value))
       return parse_fail(p, "the number does not fit 64 bits");
   return true;
 }

@@ -32,13 +32,14 @@ typedef struct word {
 /* Reports a syntax error at p->at; returns false. */
 bool parse_fail(parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-void parse_blanks(parser *p);                      /* spaces, tabs and a comment from // to the end of the line */
-bool parse_accept(parser *p, const char *mark);    /* punctuation; takes it if it is next */
+void parse_blanks(parser *p);                   /* spaces, tabs and a comment from // to the end of the line */
+bool parse_accept(parser *p, const char *mark); /* punctuation; takes it if it is next */
 bool parse_expect(parser *p, const char *mark);
-bool parse_word(parser *p, bool dots, word *out);  /* letters, digits, '_' and, with `dots`, '.'; quiet when there is none */
+bool parse_word(parser *p, bool dots,
+                word *out); /* letters, digits, '_' and, with `dots`, '.'; quiet when there is none */
 bool parse_keyword(parser *p, const char *keyword); /* takes the word if it is next; quiet */
 bool word_is(word w, const char *text);
-bool parse_int64(parser *p, int64_t *value);       /* optional '-', digits */
+bool parse_int64(parser *p, int64_t *value); /* optional '-', digits */
 bool parse_int_in(parser *p, int64_t lo, int64_t hi, int64_t *value);
 
 /* `%name` as it is declared in the kernel; NULL and a diagnostic when it is not. */

@@ -67,7 +67,8 @@ static void print_float(const ir_expr *e, str *out) {
 
 static void print_slot(const ir_expr *slot, str *out) {
   if (!slot) return;
-  bool is_simple = slot->kind == IR_EXPR_VALUE || (slot->kind == IR_EXPR_INT && slot->type == IR_I32 && slot->int_value >= 0);
+  bool is_simple =
+      slot->kind == IR_EXPR_VALUE || (slot->kind == IR_EXPR_INT && slot->type == IR_I32 && slot->int_value >= 0);
   str_append(out, is_simple ? "@" : "@(");
   ir_print_expr(slot, out);
   if (!is_simple) str_append_char(out, ')');
