@@ -241,14 +241,23 @@ static void fill_parameters(launch_call *call, const launch_arguments *arguments
 
 static bool is_empty(const uint32_t grid[3]) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
 
+/* cuTensorMapEncodeTiled refuses to work without a current context, though it touches no device. */
+static runtime_status make_maps(launch_kernel *k, const launch_arguments *arguments, cuda_tensor_map *maps, runtime_message *message) {
+  if (k->record->map_count == 0) return RUNTIME_OK;
+  runtime_status status = device_enter(k->device, message);
+  if (status != RUNTIME_OK) return status;
+  for (int i = 0; status == RUNTIME_OK && i < k->record->map_count; i++) status = make_map(k, arguments, i, &maps[i], message);
+  device_leave(k->device);
+  return status;
+}
+
 runtime_status launch_prepare(launch_kernel *k, const launch_arguments *arguments, launch_call **out, runtime_message *message) {
   runtime_status status = launch_check(k->record, arguments, message);
   if (status != RUNTIME_OK) return status;
   launch_call *call = allocate_call(k);
   if (!call) return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to launch %s", k->record->entry);
   status = launch_grid(k->record, arguments->sizes, k->facts.resident_blocks, call->grid, message);
-  for (int i = 0; status == RUNTIME_OK && !is_empty(call->grid) && i < k->record->map_count; i++)
-    status = make_map(k, arguments, i, &call->maps[i], message);
+  if (status == RUNTIME_OK && !is_empty(call->grid)) status = make_maps(k, arguments, call->maps, message);
   if (status != RUNTIME_OK) {
     free(call);
     return status;

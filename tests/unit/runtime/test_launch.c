@@ -89,6 +89,7 @@ static int fake_launch(const cuda_launch_config *config, cuda_function function,
 }
 static int fake_encode(cuda_tensor_map *map, int type, uint32_t rank, void *address, const uint64_t *extents, const uint64_t *strides,
                        const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int promotion, int fill) {
+  assert_true(note.entered > 0);
   assert_int_equal(type, 6);
   assert_int_equal(rank, 2);
   assert_int_equal((uintptr_t)address, 0x1000);
