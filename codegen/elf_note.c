@@ -9,7 +9,8 @@ static const char section_name[] = ".note.bitblasc";
 static const char owner[] = "bitblasc"; /* 9 bytes with its NUL, 12 with the padding */
 enum { OWNER_BYTES = sizeof owner, OWNER_PADDED = 12, SECTION_ALIGN = 16 };
 
-/* An image whose section table and name table lie inside it. The headers are read by memcpy: an image has no alignment. */
+/* An image whose section table and name table lie inside it. The headers are read by memcpy: an image has no alignment.
+ */
 typedef struct image {
   const unsigned char *bytes;
   size_t size;
@@ -32,12 +33,14 @@ static const char *open_image(const void *bytes, size_t size, image *m) {
   if (!elf_is_elf(bytes, size) || size < sizeof m->header) return "not an ELF file";
   memcpy(&m->header, bytes, sizeof m->header);
   const Elf64_Ehdr *h = &m->header;
-  if (h->e_ident[EI_CLASS] != ELFCLASS64 || h->e_ident[EI_DATA] != ELFDATA2LSB) return "not a 64-bit little-endian ELF file";
+  if (h->e_ident[EI_CLASS] != ELFCLASS64 || h->e_ident[EI_DATA] != ELFDATA2LSB)
+    return "not a 64-bit little-endian ELF file";
   if (h->e_shentsize != sizeof(Elf64_Shdr) || h->e_shnum == 0) return "an ELF file without a section table";
   if (!inside(h->e_shoff, (uint64_t)h->e_shnum * sizeof(Elf64_Shdr), size)) return "the section table is cut off";
   if (h->e_shstrndx >= h->e_shnum) return "the section name table is missing";
   m->names = section(m, h->e_shstrndx);
-  if (m->names.sh_type != SHT_STRTAB || !inside(m->names.sh_offset, m->names.sh_size, size)) return "the section name table is broken";
+  if (m->names.sh_type != SHT_STRTAB || !inside(m->names.sh_offset, m->names.sh_size, size))
+    return "the section name table is broken";
   return NULL;
 }
 
@@ -55,7 +58,9 @@ static size_t find_section(const image *m) {
   return 0;
 }
 
-static uint64_t align_up(uint64_t offset, uint64_t alignment) { return (offset + alignment - 1) / alignment * alignment; }
+static uint64_t align_up(uint64_t offset, uint64_t alignment) {
+  return (offset + alignment - 1) / alignment * alignment;
+}
 
 const void *elf_note_find(const void *bytes, size_t size, size_t *desc_size, const char **error) {
   image m;
@@ -76,7 +81,8 @@ const void *elf_note_find(const void *bytes, size_t size, size_t *desc_size, con
     uint64_t name_bytes = align_up(n.n_namesz, 4), desc_bytes = align_up(n.n_descsz, 4);
     at += sizeof n;
     if (name_bytes > end - at || desc_bytes > end - at - name_bytes) return NULL;
-    bool ours = n.n_type == ELF_NOTE_RECORD && n.n_namesz == OWNER_BYTES && memcmp(m.bytes + at, owner, OWNER_BYTES) == 0;
+    bool ours =
+        n.n_type == ELF_NOTE_RECORD && n.n_namesz == OWNER_BYTES && memcmp(m.bytes + at, owner, OWNER_BYTES) == 0;
     if (ours && n.n_descsz <= ELF_NOTE_BYTES_MAX) {
       *desc_size = n.n_descsz;
       *error = NULL;
@@ -95,9 +101,11 @@ static void write_note(unsigned char *to, const void *desc, size_t desc_size) {
   if (desc_size) memcpy(to + sizeof n + OWNER_PADDED, desc, desc_size);
 }
 
-/* Our section header exists already: its note goes to the end of the file and the header points there. Where the old note is the last
- * thing before the tables that elf_note_add wrote, the file would grow at every turn; a build replaces a note once at most. */
-void *elf_note_add(arena *a, const void *bytes, size_t size, const void *desc, size_t desc_size, size_t *out_size, const char **error) {
+/* Our section header exists already: its note goes to the end of the file and the header points there. Where the old
+ * note is the last thing before the tables that elf_note_add wrote, the file would grow at every turn; a build replaces
+ * a note once at most. */
+void *elf_note_add(arena *a, const void *bytes, size_t size, const void *desc, size_t desc_size, size_t *out_size,
+                   const char **error) {
   image m;
   *error = open_image(bytes, size, &m);
   if (!*error && desc_size > ELF_NOTE_BYTES_MAX) *error = "the launch record is larger than 16 MiB";
@@ -105,7 +113,8 @@ void *elf_note_add(arena *a, const void *bytes, size_t size, const void *desc, s
   size_t count = m.header.e_shnum, new_count = count + (old_index == 0);
   /* From SHN_LORESERVE on the count means something else. */
   if (!*error && new_count >= SHN_LORESERVE) *error = "the section table is full";
-  if (!*error && (size > INT32_MAX || m.names.sh_size > UINT32_MAX - sizeof section_name)) *error = "the file is too large";
+  if (!*error && (size > INT32_MAX || m.names.sh_size > UINT32_MAX - sizeof section_name))
+    *error = "the file is too large";
   if (*error) return NULL;
 
   size_t note_bytes = sizeof(Elf64_Nhdr) + OWNER_PADDED + align_up(desc_size, 4);

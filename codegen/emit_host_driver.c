@@ -1,5 +1,5 @@
-/* The part of every generated header that is the same: the driver's table and the arithmetic that cannot overflow. Written for C99 and C++,
- * guarded, so that headers of many kernels go into one file. */
+/* The part of every generated header that is the same: the driver's table and the arithmetic that cannot overflow.
+ * Written for C99 and C++, guarded, so that headers of many kernels go into one file. */
 #include "codegen/emit_host_driver.h"
 
 #include "codegen/size_expr.h"
@@ -46,8 +46,10 @@ static const char *const driver_text[] = {
     "                                 int interleave, int swizzle, int promotion, int fill);\n",
     "} bitblasc_driver;\n",
     "\n",
-    "/* Fills the table through `lookup`, which may be dlsym with the handle of libcuda.so.1. 0, or -1 when one is missing. */\n",
-    "BITBLASC_INLINE int bitblasc_driver_resolve(bitblasc_driver *driver, void *(*lookup)(void *library, const char *symbol),\n",
+    "/* Fills the table through `lookup`, which may be dlsym with the handle of libcuda.so.1. 0, or -1 when one is "
+    "missing. */\n",
+    "BITBLASC_INLINE int bitblasc_driver_resolve(bitblasc_driver *driver, void *(*lookup)(void *library, const char "
+    "*symbol),\n",
     "                                            void *library) {\n",
     "  static const char *const symbols[10] = {\"cuModuleLoadData\", \"cuModuleUnload\", \"cuModuleGetFunction\",\n",
     "                                          \"cuFuncSetAttribute\", \"cuCtxGetDevice\", \"cuDeviceGetAttribute\",\n",
@@ -86,7 +88,8 @@ static const char *const driver_text[] = {
     "  return a - b;\n",
     "}\n",
     "BITBLASC_INLINE int64_t bitblasc_mul(int64_t a, int64_t b) {\n",
-    "  if (a > 0 ? (b > 0 ? a > INT64_MAX / b : b < INT64_MIN / a) : (b > 0 ? a < INT64_MIN / b : a != 0 && b < INT64_MAX / a))\n",
+    "  if (a > 0 ? (b > 0 ? a > INT64_MAX / b : b < INT64_MIN / a) : (b > 0 ? a < INT64_MIN / b : a != 0 && b < "
+    "INT64_MAX / a))\n",
     "    return (a < 0) == (b < 0) ? INT64_MAX : INT64_MIN;\n",
     "  return a * b;\n",
     "}\n",
@@ -121,5 +124,6 @@ static const char *const driver_text[] = {
 _Static_assert(SIZE_OP_COUNT == 18, "an operation was added: write its function here too");
 
 void emit_host_driver(str *out) {
-  for (size_t i = 0; i < sizeof driver_text / sizeof *driver_text; i++) str_append(out, driver_text[i]);
+  for (size_t i = 0; i < sizeof driver_text / sizeof *driver_text; i++)
+    str_append(out, driver_text[i]);
 }

@@ -4,7 +4,8 @@
 
 #include "support/str.h"
 
-/* Appends the guarded text: driver table, launch structs, bitblasc_add and its kin. It uses stddef.h, stdint.h and string.h. */
+/* Appends the guarded text: driver table, launch structs, bitblasc_add and its kin. It uses stddef.h, stdint.h and
+ * string.h. */
 void emit_host_driver(str *out);
 
 #endif

@@ -8,11 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* -- The library's functions ------------------------------------------------------------------------------------------- */
+/* -- The library's functions -------------------------------------------------------------------------------------- */
 
 typedef struct program_object *program;
 
-/* NVRTC_API(member, symbol, needed, arguments): all return nvrtcResult, an int; source: NVRTC documentation, "User interface". */
+/* NVRTC_API(member, symbol, needed, arguments): all return nvrtcResult, an int; source: NVRTC documentation, "User
+ * interface". */
 #define NVRTC_FUNCTIONS                                                                                                \
   NVRTC_API(version, "nvrtcVersion", 1, (int *major, int *minor))                                                      \
   NVRTC_API(create_program, "nvrtcCreateProgram", 1,                                                                   \
@@ -58,7 +59,7 @@ static const char *resolve_all(void *library, functions *call) {
   return resolve(library, "nvrtcGetErrorString", &call->error_string) ? NULL : "nvrtcGetErrorString";
 }
 
-/* -- Finding it -------------------------------------------------------------------------------------------------------- */
+/* -- Finding it --------------------------------------------------------------------------------------------------- */
 
 static const char *const library_names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
 enum { LIBRARY_NAME_COUNT = sizeof library_names / sizeof *library_names };
@@ -118,7 +119,8 @@ static void try_versioned_toolkits(finder *f) {
       ARENA_PUSH(f->memory, roots, count, capacity, arena_printf(f->memory, "/usr/local/%s", entry->d_name));
   closedir(directory);
   if (count) qsort(roots, (size_t)count, sizeof *roots, newer_first);
-  for (int i = 0; i < count; i++) try_toolkit(f, roots[i]);
+  for (int i = 0; i < count; i++)
+    try_toolkit(f, roots[i]);
 }
 
 static void try_everywhere(finder *f, const nvrtc_search *search) {
@@ -127,7 +129,8 @@ static void try_everywhere(finder *f, const nvrtc_search *search) {
     return;
   }
   if (search->directory) try_directory(f, search->directory);
-  for (int i = 0; i < LIBRARY_NAME_COUNT; i++) try_library(f, library_names[i], true);
+  for (int i = 0; i < LIBRARY_NAME_COUNT; i++)
+    try_library(f, library_names[i], true);
   if (search->cuda_root) try_toolkit(f, search->cuda_root);
   try_toolkit(f, "/usr/local/cuda");
   if (!f->found) try_versioned_toolkits(f);
@@ -146,9 +149,13 @@ nvrtc *nvrtc_open(const nvrtc_search *search, arena *a, nvrtc_places *places, co
   const nvrtc_place *reason = NULL;
   for (int i = 0; i < f.count && !reason; i++)
     if (strcmp(f.places[i].finding, "not there") != 0) reason = &f.places[i];
-  if (reason) *error = arena_printf(a, "NVRTC cannot be used: %s: %s", reason->path, reason->finding);
-  else if (search->path) *error = arena_printf(a, "NVRTC is not there: %s", search->path);
-  else *error = arena_printf(a, "NVRTC was not found in %d places; install the CUDA toolkit's NVRTC or name the library", f.count);
+  if (reason)
+    *error = arena_printf(a, "NVRTC cannot be used: %s: %s", reason->path, reason->finding);
+  else if (search->path)
+    *error = arena_printf(a, "NVRTC is not there: %s", search->path);
+  else
+    *error = arena_printf(a, "NVRTC was not found in %d places; install the CUDA toolkit's NVRTC or name the library",
+                          f.count);
   return NULL;
 }
 
@@ -171,12 +178,13 @@ bool nvrtc_supports(const nvrtc *n, const char *arch) {
   if (!n->call.arch_count || !n->call.archs || n->call.arch_count(&count) != 0 || count <= 0) return true;
   int *archs = calloc((size_t)count, sizeof *archs);
   bool known = archs && n->call.archs(archs) == 0, found = false;
-  for (int i = 0; known && i < count; i++) found = found || archs[i] == wanted;
+  for (int i = 0; known && i < count; i++)
+    found = found || archs[i] == wanted;
   free(archs);
   return found || !known;
 }
 
-/* -- Compiling --------------------------------------------------------------------------------------------------------- */
+/* -- Compiling ---------------------------------------------------------------------------------------------------- */
 
 static const char *read_log(const nvrtc *n, program p, arena *a) {
   size_t size = 0;
@@ -192,10 +200,12 @@ static const char **make_options(const nvrtc_options *o, arena *a, int *count) {
   /* --minimal came with CUDA 12.0; every version that we look for has it. */
   const char *const always[] = {"--std=c++17", "-default-device", "--minimal", "--ptxas-options=-v"};
   ARENA_PUSH(a, options, *count, capacity, arena_printf(a, "--gpu-architecture=%s", o->arch));
-  for (size_t i = 0; i < sizeof always / sizeof *always; i++) ARENA_PUSH(a, options, *count, capacity, always[i]);
+  for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+    ARENA_PUSH(a, options, *count, capacity, always[i]);
   if (o->line_info) ARENA_PUSH(a, options, *count, capacity, "--generate-line-info");
   if (o->no_cache) ARENA_PUSH(a, options, *count, capacity, "--no-cache");
-  for (int i = 0; i < o->extra_count; i++) ARENA_PUSH(a, options, *count, capacity, o->extra[i]);
+  for (int i = 0; i < o->extra_count; i++)
+    ARENA_PUSH(a, options, *count, capacity, o->extra[i]);
   return options;
 }
 
@@ -228,7 +238,8 @@ nvrtc_result nvrtc_compile(const nvrtc *n, const char *source, const char *name,
   result.log = read_log(n, p, a);
   if (code == 0 && read_output(n, p, strncmp(o->arch, "compute_", 8) == 0, a, &result)) result.status = NVRTC_OK;
   if (code == COMPILATION || code == INVALID_OPTION) result.status = NVRTC_REJECTED;
-  if (result.status != NVRTC_OK && !*result.log) result.log = arena_printf(a, "nvrtcCompileProgram: %s", n->call.error_string(code));
+  if (result.status != NVRTC_OK && !*result.log)
+    result.log = arena_printf(a, "nvrtcCompileProgram: %s", n->call.error_string(code));
   n->call.destroy_program(&p);
   nvrtc_read_log(result.log, a, &result);
   return result;

@@ -4,7 +4,7 @@
  *   1. the path given (and no other, when one is given)
  *   2. the directory given (by the driver: nvrtc/ beside the executable)
  *   3. the dynamic loader's own search: libnvrtc.so.13, libnvrtc.so.12, libnvrtc.so
- *   4. <root>/lib64 and <root>/targets/x86_64-linux/lib of the CUDA root given, of /usr/local/cuda and of /usr/local/cuda-*
+ *   4. lib64 and targets/x86_64-linux/lib of the CUDA root given, of /usr/local/cuda and of /usr/local/cuda-<version>
  *   5. nvidia/cu13/lib and nvidia/cuda_nvrtc/lib under each Python package directory given */
 #ifndef BITBLASC_CODEGEN_NVRTC_H
 #define BITBLASC_CODEGEN_NVRTC_H
@@ -19,9 +19,9 @@ typedef struct nvrtc nvrtc;
 
 /* Where to look. Every member may be NULL or 0. Nothing is read from the environment here: the caller does that. */
 typedef struct nvrtc_search {
-  const char *path;      /* the library itself */
-  const char *directory; /* a directory that holds it */
-  const char *cuda_root; /* a CUDA toolkit */
+  const char *path;                      /* the library itself */
+  const char *directory;                 /* a directory that holds it */
+  const char *cuda_root;                 /* a CUDA toolkit */
   const char *const *python_directories; /* site-packages or dist-packages directories */
   int python_directory_count;
 } nvrtc_search;
@@ -38,8 +38,9 @@ typedef struct nvrtc_places {
   int count;
 } nvrtc_places;
 
-/* NULL, with *error (in the arena) set, when none can be opened. `places` may be NULL. The handle is used from any thread; it is not in
- * the arena. nvrtc_close(NULL) does nothing. The library itself stays loaded: it keeps threads of its own. */
+/* NULL, with *error (in the arena) set, when none can be opened. `places` may be NULL. The handle is used from any
+ * thread; it is not in the arena. nvrtc_close(NULL) does nothing. The library itself stays loaded: it keeps threads of
+ * its own. */
 nvrtc *nvrtc_open(const nvrtc_search *search, arena *a, nvrtc_places *places, const char **error);
 void nvrtc_close(nvrtc *n);
 
@@ -49,10 +50,10 @@ void nvrtc_version(const nvrtc *n, int *major, int *minor);
 bool nvrtc_supports(const nvrtc *n, const char *arch);
 
 typedef struct nvrtc_options {
-  const char *arch;          /* "sm_90a" gives a cubin, "compute_90a" gives PTX */
-  bool line_info;            /* --generate-line-info */
-  bool no_cache;             /* --no-cache: for timing */
-  const char *const *extra;  /* further options, after ours */
+  const char *arch;         /* "sm_90a" gives a cubin, "compute_90a" gives PTX */
+  bool line_info;           /* --generate-line-info */
+  bool no_cache;            /* --no-cache: for timing */
+  const char *const *extra; /* further options, after ours */
   int extra_count;
 } nvrtc_options;
 
@@ -82,15 +83,18 @@ typedef struct nvrtc_result {
   const char *log; /* the whole log, "" when there is none */
   const nvrtc_kernel_report *kernels;
   int kernel_count;
-  const char *const *warnings; /* lines of the log that warn: wgmma serialisation (C75xx) and others; each without its newline */
+  const char *const *warnings; /* lines of the log that warn: C75xx (wgmma serialised) and others; no newlines */
   int warning_count;
   bool serialised; /* one of them says that ptxas serialised wgmma (C7510 and its kin) */
 } nvrtc_result;
 
-/* Compiles `source`, called `name` in messages. One arena a thread; the handle may be shared: NVRTC compiles programs in parallel. */
-nvrtc_result nvrtc_compile(const nvrtc *n, const char *source, const char *name, const nvrtc_options *options, arena *a);
+/* Compiles `source`, called `name` in messages. One arena a thread; the handle may be shared: NVRTC compiles programs
+ * in parallel. */
+nvrtc_result nvrtc_compile(const nvrtc *n, const char *source, const char *name, const nvrtc_options *options,
+                           arena *a);
 
-/* The report and the warnings out of a log: fills kernels, warnings, serialised. Apart, so that it is tested without NVRTC. */
+/* The report and the warnings out of a log: fills kernels, warnings, serialised. Apart, so that it is tested without
+ * NVRTC. */
 void nvrtc_read_log(const char *log, arena *a, nvrtc_result *result);
 
 #endif

@@ -1,8 +1,8 @@
 /* What ptxas says with -v, read back:
  *
- *   ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to ... in function 'gemm'
- *   ptxas info    : Compiling entry function 'gemm' for 'sm_90a'
- *   ptxas info    : Function properties for gemm
+ *   ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to ...
+ *   ptxas info    : Compiling entry function 'scale' for 'sm_90a'
+ *   ptxas info    : Function properties for scale
  *   ptxas         .     400 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
  *   ptxas info    : Used 168 registers, used 1 barriers, 400 bytes cumulative stack size, 256 bytes smem
  *
@@ -17,7 +17,8 @@ static int64_t number_before(const char *line, const char *unit) {
   const char *at = strstr(line, unit);
   if (!at) return -1;
   const char *start = at;
-  while (start > line && start[-1] >= '0' && start[-1] <= '9') start--;
+  while (start > line && start[-1] >= '0' && start[-1] <= '9')
+    start--;
   return start == at ? -1 : strtoll(start, NULL, 10);
 }
 

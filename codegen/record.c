@@ -4,11 +4,12 @@
 
 #include <string.h>
 
-/* -- Tables ------------------------------------------------------------------------------------------------------------ */
+/* -- Tables ------------------------------------------------------------------------------------------------------- */
 
 size_names record_size_names(const record *r, arena *a) {
   const char **names = ARENA_ARRAY(a, const char *, r->size_count);
-  for (int i = 0; i < r->size_count; i++) names[i] = r->sizes[i].name;
+  for (int i = 0; i < r->size_count; i++)
+    names[i] = r->sizes[i].name;
   return (size_names){names, r->size_count};
 }
 
@@ -43,25 +44,35 @@ bool record_map_type(const char *type, int *code, int32_t *element_bytes) {
 
 int record_swizzle_code(int32_t swizzle_bytes) {
   switch (swizzle_bytes) {
-  case 0: return 0;
-  case 32: return 1;
-  case 64: return 2;
-  case 128: return 3;
-  default: return -1;
+  case 0:
+    return 0;
+  case 32:
+    return 1;
+  case 64:
+    return 2;
+  case 128:
+    return 3;
+  default:
+    return -1;
   }
 }
 
 int record_promotion_code(int32_t promotion_bytes) {
   switch (promotion_bytes) {
-  case 0: return 0;
-  case 64: return 1;
-  case 128: return 2;
-  case 256: return 3;
-  default: return -1;
+  case 0:
+    return 0;
+  case 64:
+    return 1;
+  case 128:
+    return 2;
+  case 256:
+    return 3;
+  default:
+    return -1;
   }
 }
 
-/* -- Verifying --------------------------------------------------------------------------------------------------------- */
+/* -- Verifying ---------------------------------------------------------------------------------------------------- */
 
 typedef struct verifier {
   const record *record;
@@ -136,11 +147,13 @@ static bool verify_packing(verifier *v, const record_tensor *t) {
   if (t->rank != 2) return reject(v, "packed tensor '%s' has rank %d, not 2", t->name, (int)t->rank);
   if (p->block_rows < 1 || p->block_columns < 1 || p->code_bits < 1 || p->code_bits > 8)
     return reject(v, "the packing of '%s' is out of range", t->name);
-  if (p->column_count < 0 || p->column_count > 30 || (int64_t)p->block_rows * p->block_columns != (int64_t)1 << p->column_count)
+  if (p->column_count < 0 || p->column_count > 30 ||
+      (int64_t)p->block_rows * p->block_columns != (int64_t)1 << p->column_count)
     return reject(v, "the packing of '%s' has %d columns for a block of %d x %d", t->name, (int)p->column_count,
                   (int)p->block_rows, (int)p->block_columns);
   for (int i = 0; i < p->column_count; i++)
-    if (p->columns[i] >> p->column_count) return reject(v, "column %d of the packing of '%s' leaves the block", i, t->name);
+    if (p->columns[i] >> p->column_count)
+      return reject(v, "column %d of the packing of '%s' leaves the block", i, t->name);
   return true;
 }
 
@@ -170,13 +183,16 @@ static bool verify_map(verifier *v, int index, const record_map *m) {
   for (int i = 0; i < m->rank; i++) {
     if (!verify_expr(v, "an extent of a tensor map", m->extents[i])) return false;
     if (i + 1 < m->rank && !verify_expr(v, "a stride of a tensor map", m->strides[i])) return false;
-    if (m->box[i] < 1 || m->box[i] > 256) return reject(v, "tensor map %d has a box of %d elements", index, (int)m->box[i]);
+    if (m->box[i] < 1 || m->box[i] > 256)
+      return reject(v, "tensor map %d has a box of %d elements", index, (int)m->box[i]);
     if (m->element_strides[i] < 1 || m->element_strides[i] > 8)
       return reject(v, "tensor map %d has element stride %d", index, (int)m->element_strides[i]);
   }
   int32_t inner = m->box[0] * bytes;
-  if (inner % 16 != 0) return reject(v, "tensor map %d has an inner box of %d bytes, no multiple of 16", index, (int)inner);
-  if (record_swizzle_code(m->swizzle_bytes) < 0) return reject(v, "tensor map %d has swizzle %d", index, (int)m->swizzle_bytes);
+  if (inner % 16 != 0)
+    return reject(v, "tensor map %d has an inner box of %d bytes, no multiple of 16", index, (int)inner);
+  if (record_swizzle_code(m->swizzle_bytes) < 0)
+    return reject(v, "tensor map %d has swizzle %d", index, (int)m->swizzle_bytes);
   if (m->swizzle_bytes && inner > m->swizzle_bytes)
     return reject(v, "tensor map %d has an inner box of %d bytes, wider than its swizzle of %d", index, (int)inner,
                   (int)m->swizzle_bytes);
@@ -189,18 +205,29 @@ static bool verify_parameter(verifier *v, int position, const record_parameter *
   const record *r = v->record;
   int32_t count = 0;
   switch (p->kind) {
-  case RECORD_TENSOR: count = r->tensor_count; break;
-  case RECORD_MAP: count = r->map_count; break;
-  case RECORD_SIZE: count = r->size_count; break;
-  case RECORD_SCALAR: count = r->scalar_count; break;
-  case RECORD_WORKSPACE: count = r->workspace_bytes != NULL; break;
+  case RECORD_TENSOR:
+    count = r->tensor_count;
+    break;
+  case RECORD_MAP:
+    count = r->map_count;
+    break;
+  case RECORD_SIZE:
+    count = r->size_count;
+    break;
+  case RECORD_SCALAR:
+    count = r->scalar_count;
+    break;
+  case RECORD_WORKSPACE:
+    count = r->workspace_bytes != NULL;
+    break;
   }
   return (p->index >= 0 && p->index < count) || reject(v, "kernel parameter %d refers to nothing", position);
 }
 
 static bool verify_counts(verifier *v) {
   const record *r = v->record;
-  const int32_t counts[] = {r->size_count, r->tensor_count, r->scalar_count, r->map_count, r->parameter_count, r->constraint_count};
+  const int32_t counts[] = {r->size_count, r->tensor_count,    r->scalar_count,
+                            r->map_count,  r->parameter_count, r->constraint_count};
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
     if (counts[i] < 0 || counts[i] > RECORD_LIST_MAX) return reject(v, "a list of %d entries", (int)counts[i]);
   return true;
@@ -218,7 +245,8 @@ static bool verify_launch(verifier *v) {
     blocks *= r->cluster[i];
   }
   if (blocks > 16) return reject(v, "a cluster of %d blocks", (int)blocks);
-  if (r->persistent && r->cluster[1] * r->cluster[2] != 1) return reject(v, "a persistent kernel with a cluster not along x");
+  if (r->persistent && r->cluster[1] * r->cluster[2] != 1)
+    return reject(v, "a persistent kernel with a cluster not along x");
   if (r->min_blocks < 0 || r->min_blocks > 64) return reject(v, "%d blocks an SM", (int)r->min_blocks);
   if (r->shared_bytes < 0 || r->shared_bytes > 1 << 20)
     return reject(v, "%lld bytes of shared memory", (long long)r->shared_bytes);

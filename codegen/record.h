@@ -1,8 +1,9 @@
 /* The launch record: everything that anybody needs to launch a compiled kernel, as data.
  *
- * Code generation fills it from the IR. It travels inside the cubin (elf_note.h), comes out as JSON or as a C launcher (emit_host.h), and
- * the runtime launches from it. Sizes that are compiled in do not appear; those known only at launch are `sizes`, and every number that
- * depends on them is a size_expr over them. All pointers live in one arena and are immutable once the record is made. */
+ * Code generation fills it from the IR. It travels inside the cubin (elf_note.h), comes out as JSON or as a C launcher
+ * (emit_host.h), and the runtime launches from it. Sizes that are compiled in do not appear; those known only at launch
+ * are `sizes`, and every number that depends on them is a size_expr over them. All pointers live in one arena and are
+ * immutable once the record is made. */
 #ifndef BITBLASC_CODEGEN_RECORD_H
 #define BITBLASC_CODEGEN_RECORD_H
 
@@ -15,9 +16,9 @@
 #include <stdint.h>
 
 enum {
-  RECORD_RANK_MAX = 8,       /* of a tensor */
-  RECORD_MAP_RANK_MAX = 5,   /* of a tensor map: the hardware's limit */
-  RECORD_LIST_MAX = 256,     /* sizes, tensors, maps, ...: a longer list in a file is an error */
+  RECORD_RANK_MAX = 8,     /* of a tensor */
+  RECORD_MAP_RANK_MAX = 5, /* of a tensor map: the hardware's limit */
+  RECORD_LIST_MAX = 256,   /* sizes, tensors, maps, ...: a longer list in a file is an error */
   RECORD_JSON_BYTES_MAX = 16 << 20,
 };
 #define RECORD_SCHEMA "bitblasc.kernel/1"
@@ -30,10 +31,10 @@ typedef struct record_size {
   int64_t multiple_of; /* 1: any */
 } record_size;
 
-/* How the codes of a packed weight lie in memory. The matrix [rows, columns] is cut into blocks of block_rows x block_columns, stored one
- * after the other, block row by block row. The code at position p of a block (counted in codes from its first bit, little end first) is
- * the element i = XOR of columns[b] over the bits b set in p, at row i / block_columns, column i % block_columns of the block.
- * block_rows * block_columns == 1 << column_count. */
+/* How the codes of a packed weight lie in memory. The matrix [rows, columns] is cut into blocks of block_rows x
+ * block_columns, stored one after the other, block row by block row. The code at position p of a block (counted in
+ * codes from its first bit, little end first) is the element i = XOR of columns[b] over the bits b set in p, at row i /
+ * block_columns, column i % block_columns of the block. block_rows * block_columns == 1 << column_count. */
 typedef struct record_packing {
   int32_t block_rows;
   int32_t block_columns;
@@ -50,7 +51,7 @@ typedef struct record_tensor {
   record_access access;
   int32_t rank;
   const size_expr *extents[RECORD_RANK_MAX]; /* elements */
-  const size_expr *strides[RECORD_RANK_MAX]; /* elements between neighbours along each dimension; all NULL: contiguous */
+  const size_expr *strides[RECORD_RANK_MAX]; /* elements from one to the next; all NULL: contiguous */
   int32_t alignment;                         /* of the address, in bytes: a power of two */
   const record_packing *packing;             /* NULL: not packed */
 } record_tensor;
@@ -63,9 +64,9 @@ typedef struct record_scalar {
 
 /* Arguments of cuTensorMapEncodeTiled. Dimension 0 is the innermost. No interleave; out of range reads give zero. */
 typedef struct record_map {
-  int32_t tensor;    /* whose address */
-  const char *type;  /* of map_types.def: how the hardware sees an element */
-  int32_t rank;      /* 1..5 */
+  int32_t tensor;                                /* whose address */
+  const char *type;                              /* of map_types.def: how the hardware sees an element */
+  int32_t rank;                                  /* 1..5 */
   const size_expr *extents[RECORD_MAP_RANK_MAX]; /* elements */
   const size_expr *strides[RECORD_MAP_RANK_MAX]; /* bytes between neighbours along dimension i + 1: rank - 1 of them */
   int32_t box[RECORD_MAP_RANK_MAX];              /* elements */
@@ -74,7 +75,7 @@ typedef struct record_map {
   int32_t promotion_bytes;                       /* L2 promotion: 0, 64, 128, 256 */
 } record_map;
 
-/* What the kernel's parameter number i is. `index` counts through the list that the kind names; of a workspace it is 0. */
+/* What a parameter of the kernel is. `index` counts through the list that the kind names; of a workspace it is 0. */
 typedef enum record_parameter_kind {
   RECORD_TENSOR,    /* 8 bytes: device address */
   RECORD_MAP,       /* 128 bytes, 64-byte aligned */
@@ -102,13 +103,13 @@ typedef struct record {
   const char *source_hash; /* hexadecimal; "" when unknown */
 
   int32_t block_threads;
-  int32_t cluster[3]; /* blocks; 1, 1, 1 is no cluster */
-  int32_t min_blocks; /* resident on an SM, that registers were budgeted for; 0: not asked for */
+  int32_t cluster[3];   /* blocks; 1, 1, 1 is no cluster */
+  int32_t min_blocks;   /* resident on an SM, that registers were budgeted for; 0: not asked for */
   int64_t shared_bytes; /* dynamic */
   bool pdl;             /* launched so that it may start before the kernel ahead of it in the stream has ended */
 
-  /* The grid is either `grid` (blocks along x, y, z), or, when persistent, min(tiles, resident blocks) along x, a multiple of the
-   * cluster, and `grid` is all NULL. */
+  /* The grid is either `grid` (blocks along x, y, z), or, when persistent, min(tiles, resident blocks) along x, a
+   * multiple of the cluster, and `grid` is all NULL. */
   bool persistent;
   const size_expr *tiles;
   const size_expr *grid[3];

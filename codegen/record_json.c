@@ -1,5 +1,5 @@
-/* The launch record as JSON and back. The text comes from files that anybody may have written: everything is checked, then record_verify
- * checks the whole. Unknown keys are ignored, so that a later minor version may add some. */
+/* The launch record as JSON and back. The text comes from files that anybody may have written: everything is checked,
+ * then record_verify checks the whole. Unknown keys are ignored, so that a later minor version may add some. */
 #include "codegen/record.h"
 
 #include "support/diag.h"
@@ -11,7 +11,7 @@
 static const char *const access_names[] = {"in", "out", "inout"};
 static const char *const parameter_names[] = {"tensor", "map", "size", "scalar", "workspace"};
 
-/* -- Writing ----------------------------------------------------------------------------------------------------------- */
+/* -- Writing ------------------------------------------------------------------------------------------------------ */
 
 typedef struct writer {
   arena *memory;
@@ -46,13 +46,15 @@ static json_t *expr_node(const writer *w, const size_expr *e) {
 
 static json_t *expr_list(const writer *w, const size_expr *const *exprs, int count) {
   json_t *list = json_array();
-  for (int i = 0; i < count; i++) json_array_append_new(list, expr_node(w, exprs[i]));
+  for (int i = 0; i < count; i++)
+    json_array_append_new(list, expr_node(w, exprs[i]));
   return list;
 }
 
 static json_t *integer_list(const int32_t *values, int count) {
   json_t *list = json_array();
-  for (int i = 0; i < count; i++) json_array_append_new(list, json_integer(values[i]));
+  for (int i = 0; i < count; i++)
+    json_array_append_new(list, json_integer(values[i]));
   return list;
 }
 
@@ -70,7 +72,8 @@ static json_t *tensor_node(const writer *w, const record_tensor *t) {
     put_integer(packing, "block_rows", t->packing->block_rows);
     put_integer(packing, "block_columns", t->packing->block_columns);
     put_integer(packing, "code_bits", t->packing->code_bits);
-    for (int i = 0; i < t->packing->column_count; i++) json_array_append_new(columns, json_integer(t->packing->columns[i]));
+    for (int i = 0; i < t->packing->column_count; i++)
+      json_array_append_new(columns, json_integer(t->packing->columns[i]));
     json_object_set_new(packing, "columns", columns);
     json_object_set_new(node, "packing", packing);
   }
@@ -97,8 +100,10 @@ static void put_launch(const writer *w, json_t *root, const record *r) {
   put_integer(root, "shared_bytes", r->shared_bytes);
   json_object_set_new(root, "pdl", json_boolean(r->pdl));
   json_object_set_new(root, "persistent", json_boolean(r->persistent));
-  if (r->persistent) json_object_set_new(root, "tiles", expr_node(w, r->tiles));
-  else json_object_set_new(root, "grid", expr_list(w, r->grid, 3));
+  if (r->persistent)
+    json_object_set_new(root, "tiles", expr_node(w, r->tiles));
+  else
+    json_object_set_new(root, "grid", expr_list(w, r->grid, 3));
 }
 
 static void put_arguments(const writer *w, json_t *root, const record *r) {
@@ -109,14 +114,16 @@ static void put_arguments(const writer *w, json_t *root, const record *r) {
     put_integer(node, "multiple_of", r->sizes[i].multiple_of);
     json_array_append_new(sizes, node);
   }
-  for (int i = 0; i < r->tensor_count; i++) json_array_append_new(tensors, tensor_node(w, &r->tensors[i]));
+  for (int i = 0; i < r->tensor_count; i++)
+    json_array_append_new(tensors, tensor_node(w, &r->tensors[i]));
   for (int i = 0; i < r->scalar_count; i++) {
     json_t *node = json_object();
     put_text(w, node, "name", r->scalars[i].name);
     put_text(w, node, "type", r->scalars[i].type);
     json_array_append_new(scalars, node);
   }
-  for (int i = 0; i < r->map_count; i++) json_array_append_new(maps, map_node(w, &r->maps[i]));
+  for (int i = 0; i < r->map_count; i++)
+    json_array_append_new(maps, map_node(w, &r->maps[i]));
   json_object_set_new(root, "sizes", sizes);
   json_object_set_new(root, "tensors", tensors);
   json_object_set_new(root, "scalars", scalars);
@@ -170,7 +177,7 @@ void record_to_json(const record *r, bool pretty, str *out) {
   arena_destroy(memory);
 }
 
-/* -- Reading ----------------------------------------------------------------------------------------------------------- */
+/* -- Reading ------------------------------------------------------------------------------------------------------ */
 
 typedef struct reader {
   arena *memory;
@@ -228,8 +235,10 @@ static const json_t *get_object(reader *rd, const json_t *object, const char *ke
 static const json_t *get_list(reader *rd, const json_t *object, const char *key, int most, int32_t *count) {
   const json_t *node = json_object_get(object, key);
   size_t length = json_array_size(node); /* 0 for what is no array */
-  if (!json_is_array(node)) fail(rd, key, "is no list");
-  else if (length > (size_t)most) fail(rd, key, "is too long a list");
+  if (!json_is_array(node))
+    fail(rd, key, "is no list");
+  else if (length > (size_t)most)
+    fail(rd, key, "is too long a list");
   *count = rd->error ? 0 : (int32_t)length;
   return node;
 }
@@ -237,8 +246,10 @@ static const json_t *get_list(reader *rd, const json_t *object, const char *key,
 static const size_expr *to_expr(reader *rd, const json_t *node, const char *key) {
   const char *text = json_string_value(node), *why = "";
   const size_expr *e = text ? size_parse(rd->memory, text, rd->names, &why) : NULL;
-  if (!text) fail(rd, key, "is no expression");
-  else if (!e) fail(rd, key, arena_printf(rd->memory, "is '%.200s': %s", text, why));
+  if (!text)
+    fail(rd, key, "is no expression");
+  else if (!e)
+    fail(rd, key, arena_printf(rd->memory, "is '%.200s': %s", text, why));
   return e ? e : size_const(rd->memory, 0);
 }
 
@@ -250,14 +261,16 @@ static const size_expr *get_expr(reader *rd, const json_t *object, const char *k
 static int32_t get_exprs(reader *rd, const json_t *object, const char *key, int most, const size_expr **out) {
   int32_t count = 0;
   const json_t *list = get_list(rd, object, key, most, &count);
-  for (int32_t i = 0; i < count; i++) out[i] = to_expr(rd, json_array_get(list, (size_t)i), key);
+  for (int32_t i = 0; i < count; i++)
+    out[i] = to_expr(rd, json_array_get(list, (size_t)i), key);
   return count;
 }
 
 static int32_t get_integers(reader *rd, const json_t *object, const char *key, int most, int32_t *out) {
   int32_t count = 0;
   const json_t *list = get_list(rd, object, key, most, &count);
-  for (int32_t i = 0; i < count; i++) out[i] = (int32_t)to_integer(rd, json_array_get(list, (size_t)i), key, 0, INT32_MAX);
+  for (int32_t i = 0; i < count; i++)
+    out[i] = (int32_t)to_integer(rd, json_array_get(list, (size_t)i), key, 0, INT32_MAX);
   return count;
 }
 
@@ -305,8 +318,10 @@ static void read_launch(reader *rd, const json_t *root, record *r) {
   r->shared_bytes = get_integer(rd, root, "shared_bytes", 0, INT32_MAX);
   r->pdl = get_bool(rd, root, "pdl");
   r->persistent = get_bool(rd, root, "persistent");
-  if (r->persistent) r->tiles = get_expr(rd, root, "tiles");
-  else if (get_exprs(rd, root, "grid", 3, r->grid) != 3) fail(rd, "grid", "has not three entries");
+  if (r->persistent)
+    r->tiles = get_expr(rd, root, "tiles");
+  else if (get_exprs(rd, root, "grid", 3, r->grid) != 3)
+    fail(rd, "grid", "has not three entries");
 }
 
 /* The sizes come first: every expression is over them. */
@@ -325,7 +340,8 @@ static void read_sizes(reader *rd, const json_t *root, record *r) {
 static void read_arguments(reader *rd, const json_t *root, record *r) {
   const json_t *list = get_list(rd, root, "tensors", RECORD_LIST_MAX, &r->tensor_count);
   record_tensor *tensors = ARENA_ARRAY(rd->memory, record_tensor, r->tensor_count);
-  for (int32_t i = 0; i < r->tensor_count; i++) read_tensor(rd, json_array_get(list, (size_t)i), &tensors[i]);
+  for (int32_t i = 0; i < r->tensor_count; i++)
+    read_tensor(rd, json_array_get(list, (size_t)i), &tensors[i]);
   r->tensors = tensors;
 
   list = get_list(rd, root, "scalars", RECORD_LIST_MAX, &r->scalar_count);
@@ -338,7 +354,8 @@ static void read_arguments(reader *rd, const json_t *root, record *r) {
 
   list = get_list(rd, root, "maps", RECORD_LIST_MAX, &r->map_count);
   record_map *maps = ARENA_ARRAY(rd->memory, record_map, r->map_count);
-  for (int32_t i = 0; i < r->map_count; i++) read_map(rd, json_array_get(list, (size_t)i), &maps[i]);
+  for (int32_t i = 0; i < r->map_count; i++)
+    read_map(rd, json_array_get(list, (size_t)i), &maps[i]);
   r->maps = maps;
 
   list = get_list(rd, root, "parameters", RECORD_LIST_MAX, &r->parameter_count);
@@ -391,8 +408,10 @@ record *record_from_json(arena *a, const char *json, size_t length, const char *
   }
   reader rd = {.memory = a};
   record *r = ARENA_NEW(a, record);
-  if (!json_is_object(root)) fail(&rd, "record", "is no object");
-  else read_record(&rd, root, r);
+  if (!json_is_object(root))
+    fail(&rd, "record", "is no object");
+  else
+    read_record(&rd, root, r);
   json_decref(root);
   if (!rd.error && record_verify(r, a, &rd.error)) return r;
   *error = rd.error;

@@ -20,7 +20,7 @@ static const op_info op_table[SIZE_OP_COUNT] = {
 };
 #undef SIZE_OP
 
-/* -- Building ---------------------------------------------------------------------------------------------------------- */
+/* -- Building ----------------------------------------------------------------------------------------------------- */
 
 const size_expr *size_const(arena *a, int64_t value) {
   size_expr *e = ARENA_NEW(a, size_expr);
@@ -45,9 +45,12 @@ bool size_is_const(const size_expr *e, int64_t *value) {
 static const char *apply_op(size_op op, int64_t a, int64_t b, int64_t *result) {
   static const char overflow[] = "the number does not fit 64 bits";
   switch (op) {
-  case SIZE_OP_ADD: return __builtin_add_overflow(a, b, result) ? overflow : NULL;
-  case SIZE_OP_SUB: return __builtin_sub_overflow(a, b, result) ? overflow : NULL;
-  case SIZE_OP_MUL: return __builtin_mul_overflow(a, b, result) ? overflow : NULL;
+  case SIZE_OP_ADD:
+    return __builtin_add_overflow(a, b, result) ? overflow : NULL;
+  case SIZE_OP_SUB:
+    return __builtin_sub_overflow(a, b, result) ? overflow : NULL;
+  case SIZE_OP_MUL:
+    return __builtin_mul_overflow(a, b, result) ? overflow : NULL;
   case SIZE_OP_FLOORDIV:
   case SIZE_OP_CEILDIV:
   case SIZE_OP_MOD: {
@@ -61,19 +64,40 @@ static const char *apply_op(size_op op, int64_t a, int64_t b, int64_t *result) {
     if (op == SIZE_OP_MOD) *result = inexact_negative ? remainder + b : remainder;
     return NULL;
   }
-  case SIZE_OP_MIN: *result = a < b ? a : b; return NULL;
-  case SIZE_OP_MAX: *result = a > b ? a : b; return NULL;
-  case SIZE_OP_EQ: *result = a == b; return NULL;
-  case SIZE_OP_NE: *result = a != b; return NULL;
-  case SIZE_OP_LE: *result = a <= b; return NULL;
-  case SIZE_OP_LT: *result = a < b; return NULL;
-  case SIZE_OP_GE: *result = a >= b; return NULL;
-  case SIZE_OP_GT: *result = a > b; return NULL;
-  case SIZE_OP_AND: *result = a && b; return NULL;
-  case SIZE_OP_OR: *result = a || b; return NULL;
+  case SIZE_OP_MIN:
+    *result = a < b ? a : b;
+    return NULL;
+  case SIZE_OP_MAX:
+    *result = a > b ? a : b;
+    return NULL;
+  case SIZE_OP_EQ:
+    *result = a == b;
+    return NULL;
+  case SIZE_OP_NE:
+    *result = a != b;
+    return NULL;
+  case SIZE_OP_LE:
+    *result = a <= b;
+    return NULL;
+  case SIZE_OP_LT:
+    *result = a < b;
+    return NULL;
+  case SIZE_OP_GE:
+    *result = a >= b;
+    return NULL;
+  case SIZE_OP_GT:
+    *result = a > b;
+    return NULL;
+  case SIZE_OP_AND:
+    *result = a && b;
+    return NULL;
+  case SIZE_OP_OR:
+    *result = a || b;
+    return NULL;
   case SIZE_OP_CONST:
   case SIZE_OP_NAME:
-  case SIZE_OP_COUNT: break;
+  case SIZE_OP_COUNT:
+    break;
   }
   BUG("no arithmetic for size operation %d", (int)op);
 }
@@ -105,7 +129,7 @@ bool size_equal(const size_expr *a, const size_expr *b) {
   return size_equal(a->left, b->left) && size_equal(a->right, b->right);
 }
 
-/* -- Evaluating -------------------------------------------------------------------------------------------------------- */
+/* -- Evaluating --------------------------------------------------------------------------------------------------- */
 
 bool size_evaluate(const size_expr *e, const int64_t *sizes, int size_count, int64_t *result, const char **error) {
   if (e->op == SIZE_OP_CONST) {
@@ -128,7 +152,7 @@ bool size_evaluate(const size_expr *e, const int64_t *sizes, int size_count, int
   return !failure;
 }
 
-/* -- Printing ---------------------------------------------------------------------------------------------------------- */
+/* -- Printing ----------------------------------------------------------------------------------------------------- */
 
 static const char *name_of(const size_expr *e, size_names names) {
   ASSERT(e->value >= 0 && e->value < names.count);
@@ -172,8 +196,10 @@ void size_print(const size_expr *e, size_names names, str *out) { print_at(e, na
 void size_print_c(const size_expr *e, size_names names, const char *prefix, str *out) {
   if (e->op == SIZE_OP_CONST) {
     /* INT64_MIN has no literal: its digits alone overflow. */
-    if (e->value == INT64_MIN) str_append(out, "INT64_MIN");
-    else str_printf(out, e->value < 0 ? "(INT64_C(%lld))" : "INT64_C(%lld)", (long long)e->value);
+    if (e->value == INT64_MIN)
+      str_append(out, "INT64_MIN");
+    else
+      str_printf(out, e->value < 0 ? "(INT64_C(%lld))" : "INT64_C(%lld)", (long long)e->value);
     return;
   }
   if (e->op == SIZE_OP_NAME) {
@@ -181,7 +207,8 @@ void size_print_c(const size_expr *e, size_names names, const char *prefix, str 
     return;
   }
   str_append(out, "bitblasc_");
-  for (const char *c = op_table[e->op].helper; *c; c++) str_append_char(out, (char)(*c - 'A' + 'a'));
+  for (const char *c = op_table[e->op].helper; *c; c++)
+    str_append_char(out, (char)(*c - 'A' + 'a'));
   str_append_char(out, '(');
   size_print_c(e->left, names, prefix, out);
   str_append(out, ", ");
@@ -189,7 +216,7 @@ void size_print_c(const size_expr *e, size_names names, const char *prefix, str 
   str_append_char(out, ')');
 }
 
-/* -- Parsing ----------------------------------------------------------------------------------------------------------- */
+/* -- Parsing ------------------------------------------------------------------------------------------------------ */
 
 typedef struct parser {
   arena *memory;
@@ -209,7 +236,8 @@ static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
 static void skip_blanks(parser *p) {
-  while (*p->at == ' ' || *p->at == '\t') p->at++;
+  while (*p->at == ' ' || *p->at == '\t')
+    p->at++;
 }
 
 static bool accept(parser *p, const char *token) {
@@ -246,10 +274,12 @@ static const size_expr *parse_call(parser *p, size_op op) {
 
 static const size_expr *parse_word(parser *p) {
   const char *word = p->at;
-  while (is_letter(*p->at) || is_digit(*p->at)) p->at++;
+  while (is_letter(*p->at) || is_digit(*p->at))
+    p->at++;
   size_t length = (size_t)(p->at - word);
   for (int i = 0; i < p->names.count; i++)
-    if (strlen(p->names.names[i]) == length && memcmp(p->names.names[i], word, length) == 0) return size_name(p->memory, i);
+    if (strlen(p->names.names[i]) == length && memcmp(p->names.names[i], word, length) == 0)
+      return size_name(p->memory, i);
   for (int op = 0; op < SIZE_OP_COUNT; op++)
     if (op_table[op].text && op_table[op].style == STYLE_CALL && strlen(op_table[op].text) == length &&
         memcmp(op_table[op].text, word, length) == 0)
@@ -306,7 +336,8 @@ static const size_expr *parse_expression(parser *p, int least) {
     if (!right) return NULL;
     left = plain_binary(p->memory, op, left, right);
     size_op next = peek_infix(p);
-    if (!chains(op_table[op].precedence) && next != SIZE_OP_COUNT && op_table[next].precedence == op_table[op].precedence)
+    if (!chains(op_table[op].precedence) && next != SIZE_OP_COUNT &&
+        op_table[next].precedence == op_table[op].precedence)
       return fail(p, "comparisons do not chain");
   }
   p->depth--;

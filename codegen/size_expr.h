@@ -1,9 +1,9 @@
-/* Integer expressions over a kernel's run-time sizes: grid formulas, extents, strides, workspace bytes, launch conditions.
+/* Integer expressions over a kernel's run-time sizes: grids, extents, strides, workspace bytes, launch conditions.
  *
  *   ceildiv(M, 128)*N        (K/2 + 1)*min(N, 8)        N % 8 == 0 && K >= 64
  *
- * They travel in the launch record as text, are evaluated at every launch, and are printed as C by the launcher. A tree in an arena;
- * immutable once made, so subtrees may be shared. */
+ * They travel in the launch record as text, are evaluated at every launch, and are printed as C by the launcher. A tree
+ * in an arena; immutable once made, so subtrees may be shared. */
 #ifndef BITBLASC_CODEGEN_SIZE_EXPR_H
 #define BITBLASC_CODEGEN_SIZE_EXPR_H
 
@@ -26,8 +26,8 @@ typedef enum size_op {
 typedef struct size_expr size_expr;
 struct size_expr {
   size_op op;
-  int64_t value;          /* of SIZE_OP_CONST and SIZE_OP_NAME */
-  const size_expr *left;  /* of the others */
+  int64_t value;         /* of SIZE_OP_CONST and SIZE_OP_NAME */
+  const size_expr *left; /* of the others */
   const size_expr *right;
 };
 
@@ -52,8 +52,8 @@ bool size_evaluate(const size_expr *e, const int64_t *sizes, int size_count, int
 
 /* Appends the infix text, with only the parentheses it needs: size_parse gives back an equal tree. */
 void size_print(const size_expr *e, size_names names, str *out);
-/* Appends a C99 expression of type int64_t. Size i is `prefix` and its name; each operation is a call of bitblasc_add, bitblasc_mul, ...
- * (the helpers that emit_host writes), so nothing in it can overflow. */
+/* Appends a C99 expression of type int64_t. Size i is `prefix` and its name; each operation is a call of bitblasc_add,
+ * bitblasc_mul, ... (the helpers that emit_host writes), so nothing in it can overflow. */
 void size_print_c(const size_expr *e, size_names names, const char *prefix, str *out);
 /* NULL, with *error set (in the arena or static), when the text is not an expression over these names. */
 const size_expr *size_parse(arena *a, const char *text, size_names names, const char **error);

@@ -1,5 +1,5 @@
-/* The CUDA driver, opened at run time. Its types are restated here, so that no CUDA header is needed to build: the layouts are those of
- * cuda.h 13.0 (CUlaunchConfig, CUlaunchAttribute, CUtensorMap), asserted in cuda.c. */
+/* The CUDA driver, opened at run time. Its types are restated here, so that no CUDA header is needed to build: the
+ * layouts are those of cuda.h 13.0 (CUlaunchConfig, CUlaunchAttribute, CUtensorMap), asserted in cuda.c. */
 #ifndef BITBLASC_RUNTIME_CUDA_H
 #define BITBLASC_RUNTIME_CUDA_H
 
@@ -75,11 +75,12 @@ typedef struct cuda_driver {
 #undef CUDA_API
 } cuda_driver;
 
-/* Opens libcuda.so.1, or the library at `path` when that is not NULL, fills the table and calls cuInit. The library is never unloaded.
- * RUNTIME_NO_DRIVER when there is none, one too old, or no GPU behind it. */
+/* Opens libcuda.so.1, or the library at `path` when that is not NULL, fills the table and calls cuInit. The library is
+ * never unloaded. RUNTIME_NO_DRIVER when there is none, one too old, or no GPU behind it. */
 runtime_status cuda_open(const char *path, cuda_driver *driver, runtime_message *message);
 
-/* `what` failed with `result`: RUNTIME_OUT_OF_MEMORY, RUNTIME_WRONG_TARGET or RUNTIME_DRIVER, and a message with the driver's own words. */
+/* `what` failed with `result`: RUNTIME_OUT_OF_MEMORY, RUNTIME_WRONG_TARGET or RUNTIME_DRIVER, and a message with the
+ * driver's own words. */
 runtime_status cuda_fail(const cuda_driver *driver, runtime_message *message, const char *what, int result);
 
 #endif

@@ -102,21 +102,24 @@ void device_free(device *d, cuda_address address) {
   device_leave(d);
 }
 
-runtime_status device_upload(device *d, cuda_address to, const void *from, size_t bytes, cuda_stream stream, runtime_message *message) {
+runtime_status device_upload(device *d, cuda_address to, const void *from, size_t bytes, cuda_stream stream,
+                             runtime_message *message) {
   if (bytes == 0) return RUNTIME_OK;
   runtime_status status = device_enter(d, message);
   if (status != RUNTIME_OK) return status;
   return finish(d, "copying to the GPU", d->driver->memory_upload(to, from, bytes, stream), message);
 }
 
-runtime_status device_download(device *d, void *to, cuda_address from, size_t bytes, cuda_stream stream, runtime_message *message) {
+runtime_status device_download(device *d, void *to, cuda_address from, size_t bytes, cuda_stream stream,
+                               runtime_message *message) {
   if (bytes == 0) return RUNTIME_OK;
   runtime_status status = device_enter(d, message);
   if (status != RUNTIME_OK) return status;
   return finish(d, "copying from the GPU", d->driver->memory_download(to, from, bytes, stream), message);
 }
 
-runtime_status device_fill(device *d, cuda_address to, unsigned char value, size_t bytes, cuda_stream stream, runtime_message *message) {
+runtime_status device_fill(device *d, cuda_address to, unsigned char value, size_t bytes, cuda_stream stream,
+                           runtime_message *message) {
   if (bytes == 0) return RUNTIME_OK;
   runtime_status status = device_enter(d, message);
   if (status != RUNTIME_OK) return status;

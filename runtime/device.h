@@ -1,5 +1,5 @@
-/* A GPU: its primary context, memory and streams. Every call pushes the context and pops it again, so an application's own stays current.
- * Calls on one device may come from any thread. */
+/* A GPU: its primary context, memory and streams. Every call pushes the context and pops it again, so an application's
+ * own stays current. Calls on one device may come from any thread. */
 #ifndef BITBLASC_RUNTIME_DEVICE_H
 #define BITBLASC_RUNTIME_DEVICE_H
 
@@ -39,10 +39,14 @@ void device_leave(device *d);
 /* Memory. Addresses are at least 256-byte aligned; 0 bytes gives address 0, which device_free ignores. */
 runtime_status device_allocate(device *d, size_t bytes, cuda_address *address, runtime_message *message);
 void device_free(device *d, cuda_address address);
-/* Enqueued on the stream. The host memory must stay until device_synchronize, unless it is pageable, when the driver stages it. */
-runtime_status device_upload(device *d, cuda_address to, const void *from, size_t bytes, cuda_stream stream, runtime_message *message);
-runtime_status device_download(device *d, void *to, cuda_address from, size_t bytes, cuda_stream stream, runtime_message *message);
-runtime_status device_fill(device *d, cuda_address to, unsigned char value, size_t bytes, cuda_stream stream, runtime_message *message);
+/* Enqueued on the stream. The host memory must stay until device_synchronize, unless it is pageable, when the driver
+ * stages it. */
+runtime_status device_upload(device *d, cuda_address to, const void *from, size_t bytes, cuda_stream stream,
+                             runtime_message *message);
+runtime_status device_download(device *d, void *to, cuda_address from, size_t bytes, cuda_stream stream,
+                               runtime_message *message);
+runtime_status device_fill(device *d, cuda_address to, unsigned char value, size_t bytes, cuda_stream stream,
+                           runtime_message *message);
 
 runtime_status device_stream_create(device *d, cuda_stream *stream, runtime_message *message);
 void device_stream_destroy(device *d, cuda_stream stream);

@@ -28,28 +28,31 @@ const record *launch_get_record(const launch_kernel *k) { return k->record; }
 device *launch_device(const launch_kernel *k) { return k->device; }
 const launch_facts *launch_get_facts(const launch_kernel *k) { return &k->facts; }
 
-/* -- Loading ----------------------------------------------------------------------------------------------------------- */
+/* -- Loading ------------------------------------------------------------------------------------------------------ */
 
-/* sm_90a runs on 9.0 alone, sm_120f on 12.x from there on, sm_80 on 8.x from there on: CUDA compiler driver documentation, "GPU
- * feature list". */
+/* sm_90a runs on 9.0 alone, sm_120f on 12.x from there on, sm_80 on 8.x from there on: CUDA compiler driver
+ * documentation, "GPU feature list". */
 static runtime_status check_target(const record *r, const device_facts *facts, runtime_message *message) {
   char *suffix = NULL;
   long number = strncmp(r->target, "sm_", 3) == 0 ? strtol(r->target + 3, &suffix, 10) : 0;
   if (number < 10 || number > 9999) return runtime_fail(message, RUNTIME_BAD_RECORD, "unknown target '%s'", r->target);
   int major = (int)(number / 10), minor = (int)(number % 10);
   bool exact = *suffix == 'a';
-  bool fits = facts->capability_major == major && (exact ? facts->capability_minor == minor : facts->capability_minor >= minor);
+  bool fits =
+      facts->capability_major == major && (exact ? facts->capability_minor == minor : facts->capability_minor >= minor);
   if (!fits)
-    return runtime_fail(message, RUNTIME_WRONG_TARGET, "%s was compiled for %s; this GPU (%s) is sm_%d%d", r->entry, r->target,
-                        facts->name, facts->capability_major, facts->capability_minor);
+    return runtime_fail(message, RUNTIME_WRONG_TARGET, "%s was compiled for %s; this GPU (%s) is sm_%d%d", r->entry,
+                        r->target, facts->name, facts->capability_major, facts->capability_minor);
   if (r->shared_bytes > facts->shared_optin_bytes)
-    return runtime_fail(message, RUNTIME_WRONG_TARGET, "%s needs %lld bytes of shared memory a block; this GPU (%s) has %d", r->entry,
+    return runtime_fail(message, RUNTIME_WRONG_TARGET,
+                        "%s needs %lld bytes of shared memory a block; this GPU (%s) has %d", r->entry,
                         (long long)r->shared_bytes, facts->name, facts->shared_optin_bytes);
   return RUNTIME_OK;
 }
 
 /* The record, owned by the kernel: read from the note, or copied by way of its JSON. */
-static runtime_status own_record(launch_kernel *k, const void *cubin, size_t size, const record *r, runtime_message *message) {
+static runtime_status own_record(launch_kernel *k, const void *cubin, size_t size, const record *r,
+                                 runtime_message *message) {
   const char *error = NULL;
   if (r) {
     str json = STR_EMPTY;
@@ -101,7 +104,8 @@ static int count_resident(launch_kernel *k) {
   cuda_launch_attribute attributes[2];
   cuda_launch_config config;
   int blocks = r->cluster[0] * r->cluster[1] * r->cluster[2], clusters = 0;
-  configure(r, (const uint32_t[3]){(uint32_t)r->cluster[0], (uint32_t)r->cluster[1], (uint32_t)r->cluster[2]}, NULL, attributes, &config);
+  configure(r, (const uint32_t[3]){(uint32_t)r->cluster[0], (uint32_t)r->cluster[1], (uint32_t)r->cluster[2]}, NULL,
+            attributes, &config);
   result = driver->occupancy_clusters(&clusters, k->function, &config);
   if (clusters * blocks < f->resident_blocks) f->resident_blocks = clusters * blocks;
   return result;
@@ -130,7 +134,8 @@ static runtime_status set_up_function(launch_kernel *k, runtime_message *message
 static runtime_status load_module(launch_kernel *k, const void *cubin, runtime_message *message) {
   const cuda_driver *driver = device_driver(k->device);
   if (!driver->launch_kernel || (k->record->map_count && !driver->tensor_map_encode_tiled))
-    return runtime_fail(message, RUNTIME_NO_DRIVER, "the CUDA driver is too old for %s: it must be of CUDA 12", k->record->entry);
+    return runtime_fail(message, RUNTIME_NO_DRIVER, "the CUDA driver is too old for %s: it must be of CUDA 12",
+                        k->record->entry);
   int result = driver->module_load_data(&k->module, cubin);
   if (result != CUDA_OK) {
     runtime_status status = cuda_fail(driver, message, "loading the cubin", result);
@@ -141,7 +146,8 @@ static runtime_status load_module(launch_kernel *k, const void *cubin, runtime_m
   return set_up_function(k, message);
 }
 
-runtime_status launch_load(device *d, const void *cubin, size_t size, const record *r, launch_kernel **out, runtime_message *message) {
+runtime_status launch_load(device *d, const void *cubin, size_t size, const record *r, launch_kernel **out,
+                           runtime_message *message) {
   if (!elf_is_elf(cubin, size)) return runtime_fail(message, RUNTIME_BAD_CUBIN, "not a cubin");
   launch_kernel *k = calloc(1, sizeof *k);
   if (!k) return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to load a kernel");
@@ -154,8 +160,10 @@ runtime_status launch_load(device *d, const void *cubin, size_t size, const reco
     status = load_module(k, cubin, message);
     device_leave(d);
   }
-  if (status == RUNTIME_OK) *out = k;
-  else launch_unload(k);
+  if (status == RUNTIME_OK)
+    *out = k;
+  else
+    launch_unload(k);
   return status;
 }
 
@@ -169,13 +177,13 @@ void launch_unload(launch_kernel *k) {
   free(k);
 }
 
-/* -- Launching --------------------------------------------------------------------------------------------------------- */
+/* -- Launching ---------------------------------------------------------------------------------------------------- */
 
 /* A tensor without elements still gets a map, which nothing reads: the driver refuses an extent or a stride of 0. */
 static int64_t at_least(int64_t value, int64_t least) { return value < least ? least : value; }
 
-static runtime_status make_map(const launch_kernel *k, const launch_arguments *arguments, int index, cuda_tensor_map *map,
-                               runtime_message *message) {
+static runtime_status make_map(const launch_kernel *k, const launch_arguments *arguments, int index,
+                               cuda_tensor_map *map, runtime_message *message) {
   const record *r = k->record;
   const record_map *m = &r->maps[index];
   const char *name = r->tensors[m->tensor].name;
@@ -188,8 +196,9 @@ static runtime_status make_map(const launch_kernel *k, const launch_arguments *a
     if (ok && i + 1 < m->rank) ok = size_evaluate(m->strides[i], arguments->sizes, r->size_count, &stride, &why);
     if (!ok) return runtime_fail(message, RUNTIME_BAD_ARGUMENT, "%s: the tensor map of %s: %s", r->entry, name, why);
     if (stride % 16 != 0 || stride >= (int64_t)1 << 40)
-      return runtime_fail(message, RUNTIME_BAD_ARGUMENT, "%s: rows of %s are %lld bytes apart; the GPU's copy engine needs a multiple of 16",
-                          r->entry, name, (long long)stride);
+      return runtime_fail(message, RUNTIME_BAD_ARGUMENT,
+                          "%s: rows of %s are %lld bytes apart; the GPU's copy engine needs a multiple of 16", r->entry,
+                          name, (long long)stride);
     extents[i] = (uint64_t)at_least(extent, 1);
     strides[i] = (uint64_t)at_least(stride, 16);
     box[i] = (uint32_t)m->box[i];
@@ -199,9 +208,9 @@ static runtime_status make_map(const launch_kernel *k, const launch_arguments *a
   int32_t element_bytes = 0;
   record_map_type(m->type, &type, &element_bytes);
   const cuda_driver *driver = device_driver(k->device);
-  int result = driver->tensor_map_encode_tiled(map, type, (uint32_t)m->rank, (void *)(uintptr_t)arguments->tensors[m->tensor], extents,
-                                               strides, box, element_strides, 0, record_swizzle_code(m->swizzle_bytes),
-                                               record_promotion_code(m->promotion_bytes), 0);
+  int result = driver->tensor_map_encode_tiled(
+      map, type, (uint32_t)m->rank, (void *)(uintptr_t)arguments->tensors[m->tensor], extents, strides, box,
+      element_strides, 0, record_swizzle_code(m->swizzle_bytes), record_promotion_code(m->promotion_bytes), 0);
   return result == CUDA_OK ? RUNTIME_OK : cuda_fail(driver, message, name, result);
 }
 
@@ -230,11 +239,20 @@ static void fill_parameters(launch_call *call, const launch_arguments *arguments
     const record_parameter *p = &r->parameters[i];
     call->pointers[i] = p->kind == RECORD_MAP ? (void *)&call->maps[p->index] : (void *)&call->values[i];
     switch (p->kind) {
-    case RECORD_TENSOR: call->values[i] = arguments->tensors[p->index]; break;
-    case RECORD_SIZE: call->values[i] = (uint64_t)arguments->sizes[p->index]; break;
-    case RECORD_SCALAR: memcpy(&call->values[i], &arguments->scalars[p->index], sizeof call->values[i]); break;
-    case RECORD_WORKSPACE: call->values[i] = arguments->workspace; break;
-    case RECORD_MAP: break;
+    case RECORD_TENSOR:
+      call->values[i] = arguments->tensors[p->index];
+      break;
+    case RECORD_SIZE:
+      call->values[i] = (uint64_t)arguments->sizes[p->index];
+      break;
+    case RECORD_SCALAR:
+      memcpy(&call->values[i], &arguments->scalars[p->index], sizeof call->values[i]);
+      break;
+    case RECORD_WORKSPACE:
+      call->values[i] = arguments->workspace;
+      break;
+    case RECORD_MAP:
+      break;
     }
   }
 }
@@ -242,16 +260,19 @@ static void fill_parameters(launch_call *call, const launch_arguments *arguments
 static bool is_empty(const uint32_t grid[3]) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
 
 /* cuTensorMapEncodeTiled refuses to work without a current context, though it touches no device. */
-static runtime_status make_maps(launch_kernel *k, const launch_arguments *arguments, cuda_tensor_map *maps, runtime_message *message) {
+static runtime_status make_maps(launch_kernel *k, const launch_arguments *arguments, cuda_tensor_map *maps,
+                                runtime_message *message) {
   if (k->record->map_count == 0) return RUNTIME_OK;
   runtime_status status = device_enter(k->device, message);
   if (status != RUNTIME_OK) return status;
-  for (int i = 0; status == RUNTIME_OK && i < k->record->map_count; i++) status = make_map(k, arguments, i, &maps[i], message);
+  for (int i = 0; status == RUNTIME_OK && i < k->record->map_count; i++)
+    status = make_map(k, arguments, i, &maps[i], message);
   device_leave(k->device);
   return status;
 }
 
-runtime_status launch_prepare(launch_kernel *k, const launch_arguments *arguments, launch_call **out, runtime_message *message) {
+runtime_status launch_prepare(launch_kernel *k, const launch_arguments *arguments, launch_call **out,
+                              runtime_message *message) {
   runtime_status status = launch_check(k->record, arguments, message);
   if (status != RUNTIME_OK) return status;
   launch_call *call = allocate_call(k);
@@ -288,7 +309,8 @@ runtime_status launch_enqueue(const launch_call *call, cuda_stream stream, runti
   return status;
 }
 
-runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream, runtime_message *message) {
+runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,
+                          runtime_message *message) {
   launch_call *call = NULL;
   runtime_status status = launch_prepare(k, arguments, &call, message);
   if (status == RUNTIME_OK) status = launch_enqueue(call, stream, message);

@@ -1,4 +1,5 @@
-/* Timing by events. Everything is enqueued before anything is waited for, so that the GPU never waits for the host between samples. */
+/* Timing by events. Everything is enqueued before anything is waited for, so that the GPU never waits for the host
+ * between samples. */
 #include "runtime/launch.h"
 
 #include <stdlib.h>
@@ -37,8 +38,10 @@ static runtime_status run_samples(stopwatch *w, int warmups, runtime_message *me
   }
   for (int i = 0; status == RUNTIME_OK && i <= w->sample_count; i++) {
     int result = w->driver->event_record(w->events[i], w->stream);
-    if (result != CUDA_OK) status = cuda_fail(w->driver, message, "recording an event", result);
-    else if (i < w->sample_count) status = run_calls(w, w->launches_per_sample, message);
+    if (result != CUDA_OK)
+      status = cuda_fail(w->driver, message, "recording an event", result);
+    else if (i < w->sample_count)
+      status = run_calls(w, w->launches_per_sample, message);
   }
   if (status != RUNTIME_OK) return status;
   int result = w->driver->event_synchronize(w->events[w->sample_count]);
@@ -59,8 +62,9 @@ static runtime_status read_times(stopwatch *w, float *times_ms, launch_timing *t
   return RUNTIME_OK;
 }
 
-runtime_status launch_time(launch_kernel *k, const launch_arguments *sets, int set_count, const launch_timing_options *options,
-                           cuda_stream stream, launch_timing *timing, runtime_message *message) {
+runtime_status launch_time(launch_kernel *k, const launch_arguments *sets, int set_count,
+                           const launch_timing_options *options, cuda_stream stream, launch_timing *timing,
+                           runtime_message *message) {
   if (set_count < 1) return runtime_fail(message, RUNTIME_BAD_ARGUMENT, "no arguments to time a launch with");
   stopwatch w = {.device = launch_device(k),
                  .driver = device_driver(launch_device(k)),
@@ -72,8 +76,10 @@ runtime_status launch_time(launch_kernel *k, const launch_arguments *sets, int s
   w.events = calloc((size_t)w.sample_count + 1, sizeof *w.events);
   float *times_ms = calloc((size_t)w.sample_count, sizeof *times_ms);
   runtime_status status = RUNTIME_OK;
-  if (!w.calls || !w.events || !times_ms) status = runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to time a kernel");
-  for (int i = 0; status == RUNTIME_OK && i < set_count; i++) status = launch_prepare(k, &sets[i], &w.calls[i], message);
+  if (!w.calls || !w.events || !times_ms)
+    status = runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to time a kernel");
+  for (int i = 0; status == RUNTIME_OK && i < set_count; i++)
+    status = launch_prepare(k, &sets[i], &w.calls[i], message);
   if (status == RUNTIME_OK) status = device_enter(w.device, message);
   if (status == RUNTIME_OK) {
     status = run_samples(&w, options && options->warmups > 0 ? options->warmups : 3, message);
@@ -82,7 +88,8 @@ runtime_status launch_time(launch_kernel *k, const launch_arguments *sets, int s
       if (w.events[i]) w.driver->event_destroy(w.events[i]);
     device_leave(w.device);
   }
-  for (int i = 0; w.calls && i < set_count; i++) launch_call_free(w.calls[i]);
+  for (int i = 0; w.calls && i < set_count; i++)
+    launch_call_free(w.calls[i]);
   free(w.calls);
   free(w.events);
   free(times_ms);

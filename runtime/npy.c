@@ -9,7 +9,7 @@
 static const char magic[] = "\x93NUMPY";
 enum { MAGIC_BYTES = 6, DATA_ALIGN = 64 };
 
-/* -- Reading the header ------------------------------------------------------------------------------------------------ */
+/* -- Reading the header ------------------------------------------------------------------------------------------- */
 
 /* The header is a Python dictionary literal: {'descr': '<f2', 'fortran_order': False, 'shape': (3, 4), } */
 typedef struct scanner {
@@ -18,7 +18,8 @@ typedef struct scanner {
 } scanner;
 
 static void skip_blanks(scanner *s) {
-  while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\t')) s->at++;
+  while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\t'))
+    s->at++;
 }
 
 static bool accept(scanner *s, const char *token) {
@@ -47,7 +48,8 @@ static bool read_extent(scanner *s, int64_t *extent) {
   if (s->at == s->end || *s->at < '0' || *s->at > '9') return false;
   *extent = 0;
   for (; s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++)
-    if (__builtin_mul_overflow(*extent, (int64_t)10, extent) || __builtin_add_overflow(*extent, (int64_t)(*s->at - '0'), extent))
+    if (__builtin_mul_overflow(*extent, (int64_t)10, extent) ||
+        __builtin_add_overflow(*extent, (int64_t)(*s->at - '0'), extent))
       return false;
   return true;
 }
@@ -122,7 +124,8 @@ static const char *read_header(const unsigned char *bytes, size_t size, npy_arra
   if (version != 1 && version != 2) return "its format version is neither 1 nor 2";
   size_t length_bytes = version == 1 ? 2 : 4, header_at = MAGIC_BYTES + 2 + length_bytes, length = 0;
   if (size < header_at) return "its header is cut off";
-  for (size_t i = 0; i < length_bytes; i++) length |= (size_t)bytes[8 + i] << (8 * i);
+  for (size_t i = 0; i < length_bytes; i++)
+    length |= (size_t)bytes[8 + i] << (8 * i);
   if (length > size - header_at) return "its header is cut off";
   const char *text = (const char *)bytes + header_at;
   scanner s = {text, text + length};
@@ -143,16 +146,18 @@ runtime_status npy_parse(const void *bytes, size_t size, npy_array *out, runtime
   const char *why = read_header(bytes, size, &array, &data_at);
   if (why) return runtime_fail(message, RUNTIME_FILE, "not a usable .npy file: %s", why);
   array.data = malloc(array.data_bytes ? array.data_bytes : 1);
-  if (!array.data) return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory for an array of %zu bytes", array.data_bytes);
+  if (!array.data)
+    return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory for an array of %zu bytes", array.data_bytes);
   if (array.data_bytes) memcpy(array.data, (const unsigned char *)bytes + data_at, array.data_bytes);
   *out = array;
   return RUNTIME_OK;
 }
 
-/* -- Files ------------------------------------------------------------------------------------------------------------- */
+/* -- Files -------------------------------------------------------------------------------------------------------- */
 
 /* All that the file has, by reading: a pipe has no size to ask for. */
-static runtime_status read_all(FILE *file, const char *path, unsigned char **bytes, size_t *size, runtime_message *message) {
+static runtime_status read_all(FILE *file, const char *path, unsigned char **bytes, size_t *size,
+                               runtime_message *message) {
   size_t capacity = 0;
   for (*size = 0;;) {
     if (*size == capacity) {
@@ -163,7 +168,8 @@ static runtime_status read_all(FILE *file, const char *path, unsigned char **byt
     }
     size_t got = fread(*bytes + *size, 1, capacity - *size, file);
     *size += got;
-    if (got == 0) return ferror(file) ? runtime_fail(message, RUNTIME_FILE, "%s: %s", path, strerror(errno)) : RUNTIME_OK;
+    if (got == 0)
+      return ferror(file) ? runtime_fail(message, RUNTIME_FILE, "%s: %s", path, strerror(errno)) : RUNTIME_OK;
   }
 }
 
@@ -185,12 +191,14 @@ runtime_status npy_read(const char *path, npy_array *out, runtime_message *messa
 
 /* The header of version 1, padded with blanks so that the data begins aligned. Returns its length. */
 static size_t print_header(const npy_array *array, char *text, size_t capacity) {
-  int at = snprintf(text, capacity, "{'descr': '%c%c%d', 'fortran_order': False, 'shape': (", array->item_bytes == 1 ? '|' : '<',
-                    array->kind, array->item_bytes);
+  int at = snprintf(text, capacity, "{'descr': '%c%c%d', 'fortran_order': False, 'shape': (",
+                    array->item_bytes == 1 ? '|' : '<', array->kind, array->item_bytes);
   for (int i = 0; i < array->rank; i++)
-    at += snprintf(text + at, capacity - (size_t)at, i + 1 < array->rank ? "%lld, " : "%lld", (long long)array->extents[i]);
+    at += snprintf(text + at, capacity - (size_t)at, i + 1 < array->rank ? "%lld, " : "%lld",
+                   (long long)array->extents[i]);
   at += snprintf(text + at, capacity - (size_t)at, array->rank == 1 ? ",), }" : "), }");
-  while ((MAGIC_BYTES + 4 + at + 1) % DATA_ALIGN != 0) text[at++] = ' ';
+  while ((MAGIC_BYTES + 4 + at + 1) % DATA_ALIGN != 0)
+    text[at++] = ' ';
   text[at++] = '\n';
   return (size_t)at;
 }
@@ -199,7 +207,8 @@ runtime_status npy_write(const char *path, const npy_array *array, runtime_messa
   char type[4] = {'<', array->kind, (char)('0' + array->item_bytes), '\0'};
   npy_array ignored;
   size_t bytes = 0;
-  if (array->rank < 0 || array->rank > NPY_RANK_MAX || read_type(type, &ignored) || !count_bytes(array, &bytes) || bytes != array->data_bytes)
+  if (array->rank < 0 || array->rank > NPY_RANK_MAX || read_type(type, &ignored) || !count_bytes(array, &bytes) ||
+      bytes != array->data_bytes)
     return runtime_fail(message, RUNTIME_BAD_ARGUMENT, "%s: not an array that .npy can hold", path);
   char header[512];
   size_t length = print_header(array, header, sizeof header);

@@ -6,7 +6,8 @@
 const char *runtime_status_text(runtime_status status) {
   switch (status) {
 #define RUNTIME_STATUS(name, value, text)                                                                              \
-  case RUNTIME_##name: return text;
+  case RUNTIME_##name:                                                                                                 \
+    return text;
 #include "runtime/runtime_status.def"
 #undef RUNTIME_STATUS
   }

@@ -1,4 +1,5 @@
-/* Uses the header made for the sample kernel as an application would, with a driver that only takes notes. Includes nothing of ours. */
+/* Uses the header made for the sample kernel as an application would, with a driver that only takes notes. Includes
+ * nothing of ours. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +24,9 @@ static int get_function(void **function, void *module, const char *name) {
   *function = module;
   return strcmp(name, "sample") != 0;
 }
-static int set_attribute(void *function, int attribute, int value) { return function == NULL || attribute != 8 || value != 65536; }
+static int set_attribute(void *function, int attribute, int value) {
+  return function == NULL || attribute != 8 || value != 65536;
+}
 static int get_device(int *device) {
   *device = 3;
   return 0;
@@ -61,7 +64,8 @@ static int launch_kernel(const bitblasc_launch_config *config, void *function, v
   return m == 999 ? 700 : 0;
 }
 static int encode(void *map, int type, uint32_t rank, void *address, const uint64_t *extents, const uint64_t *strides,
-                  const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int promotion, int fill) {
+                  const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int promotion,
+                  int fill) {
   CHECK(type == 6 && rank == 2 && (uintptr_t)address == 0x1000 && extents[0] == 256 && strides[0] == 512);
   CHECK(box[0] == 64 && box[1] == 128 && element_strides[0] == 1 && element_strides[1] == 1);
   CHECK(interleave == 0 && swizzle == 3 && promotion == 3 && fill == 0);
@@ -76,8 +80,8 @@ static void *lookup_nothing(void *library, const char *symbol) {
 }
 
 int main(void) {
-  bitblasc_driver driver = {load_data,        unload,           get_function,       set_attribute, get_device,
-                            get_attribute,    occupancy_blocks, occupancy_clusters, launch_kernel, encode};
+  bitblasc_driver driver = {load_data,     unload,           get_function,       set_attribute, get_device,
+                            get_attribute, occupancy_blocks, occupancy_clusters, launch_kernel, encode};
   bitblasc_driver none;
   sample_kernel kernel;
   sample_arguments a;
@@ -99,7 +103,8 @@ int main(void) {
   a.workspace_bytes = 1 << 20;
   CHECK(sample_launch(&kernel, &a, (void *)&a) == 0);
   CHECK(launches == 1 && maps_made == 1 && launched.grid[0] == 6 && launched.grid[1] == 1 && launched.grid[2] == 1);
-  CHECK(launched.block[0] == 384 && launched.shared_bytes == 65536 && launched.stream == (void *)&a && cluster_x == 2 && pdl);
+  CHECK(launched.block[0] == 384 && launched.shared_bytes == 65536 && launched.stream == (void *)&a && cluster_x == 2 &&
+        pdl);
   a.M = 1000000;
   CHECK(sample_launch(&kernel, &a, NULL) == 0 && launched.grid[0] == 120);
   a.M = 129;
@@ -125,9 +130,12 @@ int main(void) {
   CHECK(strcmp(sample_message(sample_launch(&kernel, &a, NULL)), "W is null") == 0);
   CHECK(launches == 0);
   CHECK(bitblasc_floordiv(-7, 2) == -4 && bitblasc_ceildiv(-7, 2) == -3 && bitblasc_mod(-7, 2) == 1);
-  CHECK(bitblasc_mul(INT64_MAX, 2) == INT64_MAX && bitblasc_mul(INT64_MIN, -1) == INT64_MAX && bitblasc_mul(INT64_MAX, -2) == INT64_MIN);
-  CHECK(bitblasc_mul(-3, 4) == -12 && bitblasc_mul(-3, -4) == 12 && bitblasc_mul(0, INT64_MIN) == 0 && bitblasc_mul(INT64_MIN, 0) == 0);
-  CHECK(bitblasc_add(INT64_MAX, 1) == INT64_MAX && bitblasc_sub(INT64_MIN, 1) == INT64_MIN && bitblasc_floordiv(INT64_MIN, -1) == INT64_MAX);
+  CHECK(bitblasc_mul(INT64_MAX, 2) == INT64_MAX && bitblasc_mul(INT64_MIN, -1) == INT64_MAX &&
+        bitblasc_mul(INT64_MAX, -2) == INT64_MIN);
+  CHECK(bitblasc_mul(-3, 4) == -12 && bitblasc_mul(-3, -4) == 12 && bitblasc_mul(0, INT64_MIN) == 0 &&
+        bitblasc_mul(INT64_MIN, 0) == 0);
+  CHECK(bitblasc_add(INT64_MAX, 1) == INT64_MAX && bitblasc_sub(INT64_MIN, 1) == INT64_MIN &&
+        bitblasc_floordiv(INT64_MIN, -1) == INT64_MAX);
   sample_unload(&kernel);
   return 0;
 }

@@ -39,11 +39,12 @@ static inline record *sample_record(arena *a) {
   tensors[0] = (record_tensor){.name = "A", .type = "f16", .bits = 16, .access = RECORD_IN, .rank = 2, .alignment = 16};
   tensors[0].extents[0] = sample_expr(a, "M");
   tensors[0].extents[1] = size_const(a, 256);
-  tensors[1] =
-      (record_tensor){.name = "W", .type = "u4", .bits = 4, .access = RECORD_IN, .rank = 2, .alignment = 128, .packing = &packing};
+  tensors[1] = (record_tensor){
+      .name = "W", .type = "u4", .bits = 4, .access = RECORD_IN, .rank = 2, .alignment = 128, .packing = &packing};
   tensors[1].extents[0] = sample_expr(a, "N");
   tensors[1].extents[1] = size_const(a, 256);
-  tensors[2] = (record_tensor){.name = "D", .type = "f16", .bits = 16, .access = RECORD_OUT, .rank = 2, .alignment = 16};
+  tensors[2] =
+      (record_tensor){.name = "D", .type = "f16", .bits = 16, .access = RECORD_OUT, .rank = 2, .alignment = 16};
   tensors[2].extents[0] = sample_expr(a, "M");
   tensors[2].extents[1] = sample_expr(a, "N");
   tensors[2].strides[0] = sample_expr(a, "N + 8");
@@ -70,8 +71,9 @@ static inline record *sample_record(arena *a) {
   r->map_count = 1;
   r->maps = maps;
 
-  static const record_parameter parameters[] = {{RECORD_MAP, 0},    {RECORD_TENSOR, 1}, {RECORD_TENSOR, 2}, {RECORD_SCALAR, 0},
-                                                {RECORD_SIZE, 0},   {RECORD_SIZE, 1},   {RECORD_WORKSPACE, 0}};
+  static const record_parameter parameters[] = {{RECORD_MAP, 0},      {RECORD_TENSOR, 1}, {RECORD_TENSOR, 2},
+                                                {RECORD_SCALAR, 0},   {RECORD_SIZE, 0},   {RECORD_SIZE, 1},
+                                                {RECORD_WORKSPACE, 0}};
   r->parameter_count = 7;
   r->parameters = parameters;
 

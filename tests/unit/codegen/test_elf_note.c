@@ -14,7 +14,14 @@
 /* A small ELF file in the order of a cubin: header, names, a section's bytes, section table, program header. */
 static unsigned char *small_elf(arena *a, size_t *size) {
   static const char names[] = "\0.shstrtab\0.text.k";
-  enum { NAMES_AT = 64, TEXT_AT = 96, TABLE_AT = 104, COUNT = 3, PROGRAM_AT = TABLE_AT + COUNT * 64, SIZE = PROGRAM_AT + 56 };
+  enum {
+    NAMES_AT = 64,
+    TEXT_AT = 96,
+    TABLE_AT = 104,
+    COUNT = 3,
+    PROGRAM_AT = TABLE_AT + COUNT * 64,
+    SIZE = PROGRAM_AT + 56
+  };
   unsigned char *image = arena_alloc(a, SIZE);
   Elf64_Ehdr h = {.e_type = ET_EXEC,
                   .e_machine = 190,
@@ -94,7 +101,8 @@ static void adds_to_a_real_cubin(void **state) {
     arena_destroy(a);
     skip();
   }
-  nvrtc_result r = nvrtc_compile(n, "extern \"C\" __global__ void k(int *p) { *p = 1; }", "k.cu", &(nvrtc_options){.arch = "sm_90a"}, a);
+  nvrtc_result r = nvrtc_compile(n, "extern \"C\" __global__ void k(int *p) { *p = 1; }", "k.cu",
+                                 &(nvrtc_options){.arch = "sm_90a"}, a);
   assert_int_equal(r.status, NVRTC_OK);
   check_note(a, r.cubin, r.cubin_size);
   nvrtc_close(n);
@@ -119,7 +127,8 @@ static void refuses_what_is_no_elf(void **state) {
   arena_destroy(a);
 }
 
-/* Every truncation, and many byte changes; the image is copied to memory of its exact size, so that a sanitizer sees any overrun. */
+/* Every truncation, and many byte changes; the image is copied to memory of its exact size, so that a sanitizer sees
+ * any overrun. */
 static void survives_any_bytes(void **state) {
   (void)state;
   arena *a = arena_create();
@@ -158,8 +167,10 @@ static void survives_any_bytes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(adds_and_finds),         cmocka_unit_test(adds_to_a_real_cubin),
-      cmocka_unit_test(refuses_what_is_no_elf), cmocka_unit_test(survives_any_bytes),
+      cmocka_unit_test(adds_and_finds),
+      cmocka_unit_test(adds_to_a_real_cubin),
+      cmocka_unit_test(refuses_what_is_no_elf),
+      cmocka_unit_test(survives_any_bytes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The generated host code: strict C99 and C++ take it, and it launches what the record says (seen by a driver that takes notes). */
+/* The generated host code: strict C99 and C++ take it, and it launches what the record says (seen by a driver that
+ * takes notes). */
 #include "codegen/emit_host.h"
 #include "sample_record.h"
 
@@ -20,7 +21,8 @@ static void append_user(str *out) {
   FILE *file = fopen(TEST_SOURCE_DIRECTORY "/emit_host_user.h", "r");
   assert_non_null(file);
   char buffer[4096];
-  for (size_t got; (got = fread(buffer, 1, sizeof buffer, file)) > 0;) str_append_bytes(out, buffer, got);
+  for (size_t got; (got = fread(buffer, 1, sizeof buffer, file)) > 0;)
+    str_append_bytes(out, buffer, got);
   fclose(file);
 }
 
@@ -56,10 +58,12 @@ static void compiles_and_launches(void **state) {
   write_file(directory, "user.cc", &user);
   assert_int_equal(run(directory, "cc -std=c99 -pedantic -Wall -Wextra -Werror user.c sample.c -o user && ./user"), 0);
   if (system("c++ --version >/dev/null 2>&1") == 0)
-    assert_int_equal(run(directory, "c++ -std=c++11 -pedantic -Wall -Wextra -Werror -c user.cc -o user_cc.o && c++ -x c++ -std=c++11 "
-                                    "-pedantic -Wall -Wextra -Werror -c sample.c -o sample_cc.o && "
-                                    "c++ user_cc.o sample_cc.o -o user_cc && ./user_cc"),
-                     0);
+    assert_int_equal(
+        run(directory,
+            "c++ -std=c++11 -pedantic -Wall -Wextra -Werror -c user.cc -o user_cc.o && c++ -x c++ -std=c++11 "
+            "-pedantic -Wall -Wextra -Werror -c sample.c -o sample_cc.o && "
+            "c++ user_cc.o sample_cc.o -o user_cc && ./user_cc"),
+        0);
   char remove[64];
   snprintf(remove, sizeof remove, "rm -r %s", directory);
   assert_int_equal(system(remove), 0);
@@ -82,13 +86,20 @@ static void compiles_odd_records(void **state) {
   sizes[0].name = "int";
   odd.sizes = sizes;
   odd.source_file = "a*/ #error \\\?\?/\n.tl";
-  record_constraint constraints[] = {{sample_expr(a, "N <= (-9223372036854775808) || N % 3 != 1"), "\"\?\?/\\ % %s \n"}};
+  record_constraint constraints[] = {
+      {sample_expr(a, "N <= (-9223372036854775808) || N % 3 != 1"), "\"\?\?/\\ % %s \n"}};
   odd.constraints = constraints;
   const char *error = NULL;
   assert_true(record_verify(&odd, a, &error));
   emit_c(&odd, cubin, sizeof cubin, &text);
-  record bare = {.entry = "bare", .target = "sm_80", .version = "", .source_file = "", .source_hash = "", .block_threads = 32,
-                 .cluster = {1, 1, 1}, .grid = {size_const(a, 3), size_const(a, 1), size_const(a, 1)}};
+  record bare = {.entry = "bare",
+                 .target = "sm_80",
+                 .version = "",
+                 .source_file = "",
+                 .source_hash = "",
+                 .block_threads = 32,
+                 .cluster = {1, 1, 1},
+                 .grid = {size_const(a, 3), size_const(a, 1), size_const(a, 1)}};
   assert_true(record_verify(&bare, a, &error));
   emit_c(&bare, cubin, sizeof cubin, &text);
   write_file(directory, "both.c", &text);

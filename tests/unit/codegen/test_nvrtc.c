@@ -35,7 +35,8 @@ static void reads_the_log(void **state) {
   nvrtc_result r = {.log = ""};
   nvrtc_read_log("k.cu(1): warning #177-D: variable \"u\" was declared but never referenced\n"
                  "Remark: The warnings can be suppressed with \"-diag-suppress <warning-number>\"\n"
-                 "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized in function 'k'\n"
+                 "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized in "
+                 "function 'k'\n"
                  "ptxas info    : 0 bytes gmem\n"
                  "ptxas info    : Compiling entry function 'k2' for 'sm_90a'\n"
                  "ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n"
@@ -43,7 +44,8 @@ static void reads_the_log(void **state) {
                  "ptxas info    : Compiling entry function 'k' for 'sm_90a'\n"
                  "    400 bytes stack frame, 12 bytes spill stores, 16 bytes spill loads\n"
                  "ptxas         .     400 bytes stack frame, 12 bytes spill stores, 16 bytes spill loads\n"
-                 "ptxas info    : Used 168 registers, used 1 barriers, 400 bytes cumulative stack size, 256 bytes smem, 364 bytes cmem[0]",
+                 "ptxas info    : Used 168 registers, used 1 barriers, 400 bytes cumulative stack size, 256 bytes "
+                 "smem, 364 bytes cmem[0]",
                  a, &r);
   assert_int_equal(r.kernel_count, 2);
   assert_string_equal(r.kernels[0].entry, "k2");
@@ -120,7 +122,8 @@ static void answers_bad_input_with_a_log(void **state) {
   assert_int_equal(r.status, NVRTC_REJECTED);
   assert_true(*r.log != '\0');
   const char *const extra[] = {"--no-such-option"};
-  r = nvrtc_compile(n, kernel_text, "scale.cu", &(nvrtc_options){.arch = "sm_90a", .extra = extra, .extra_count = 1}, a);
+  r = nvrtc_compile(n, kernel_text, "scale.cu", &(nvrtc_options){.arch = "sm_90a", .extra = extra, .extra_count = 1},
+                    a);
   assert_int_equal(r.status, NVRTC_REJECTED);
   nvrtc_close(n);
   arena_destroy(a);
@@ -155,7 +158,8 @@ static void serves_threads(void **state) {
     assert_int_equal(jobs[i].result.cubin_size, jobs[0].result.cubin_size);
     assert_memory_equal(jobs[i].result.cubin, jobs[0].result.cubin, jobs[0].result.cubin_size);
   }
-  for (int i = 0; i < COUNT; i++) arena_destroy(jobs[i].memory);
+  for (int i = 0; i < COUNT; i++)
+    arena_destroy(jobs[i].memory);
   nvrtc_close(n);
   arena_destroy(a);
 }

@@ -1,4 +1,5 @@
-/* Loading and launching against a driver that only takes notes: what is checked, what the driver is told, and that nothing leaks. */
+/* Loading and launching against a driver that only takes notes: what is checked, what the driver is told, and that
+ * nothing leaks. */
 #include "codegen/elf_note.h"
 #include "runtime/launch.h"
 #include "tests/unit/codegen/sample_record.h"
@@ -12,11 +13,11 @@
 #include <elf.h>
 #include <string.h>
 
-/* -- The driver -------------------------------------------------------------------------------------------------------- */
+/* -- The driver --------------------------------------------------------------------------------------------------- */
 
 typedef struct notes {
   int capability_minor;
-  int fail_load, fail_launch; /* CUresult to answer with */
+  int fail_load, fail_launch;    /* CUresult to answer with */
   int contexts, modules, events; /* open */
   int entered;
   int launches, maps;
@@ -31,10 +32,14 @@ static notes note; /* the driver's functions have no argument to find it by */
 
 static int fake_init(unsigned flags) { return (int)flags; }
 static int fake_version(int *version) { return *version = 13000, 0; }
-static int fake_text(int result, const char **text) { return *text = result == 700 ? "illegal address" : "some error", 0; }
+static int fake_text(int result, const char **text) {
+  return *text = result == 700 ? "illegal address" : "some error", 0;
+}
 static int fake_count(int *count) { return *count = 2, 0; }
 static int fake_get(cuda_device *handle, int ordinal) { return *handle = ordinal, 0; }
-static int fake_name(char *name, int length, cuda_device handle) { return memcpy(name, "Fake", 5), length < 5 || handle != 1; }
+static int fake_name(char *name, int length, cuda_device handle) {
+  return memcpy(name, "Fake", 5), length < 5 || handle != 1;
+}
 static int fake_attribute(int *value, int attribute, cuda_device handle) {
   *value = attribute == CUDA_DEVICE_CAPABILITY_MAJOR   ? 9
            : attribute == CUDA_DEVICE_CAPABILITY_MINOR ? note.capability_minor
@@ -62,7 +67,9 @@ static int fake_function(cuda_function *function, cuda_module module, const char
   *function = (cuda_function)(void *)module;
   return strcmp(name, "sample") == 0 ? 0 : 500;
 }
-static int fake_function_get(int *value, int attribute, cuda_function function) { return *value = attribute * 10, function == NULL; }
+static int fake_function_get(int *value, int attribute, cuda_function function) {
+  return *value = attribute * 10, function == NULL;
+}
 static int fake_function_set(cuda_function function, int attribute, int value) {
   if (attribute == CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES) note.dynamic_shared = value;
   return function == NULL;
@@ -79,7 +86,8 @@ static int fake_launch(const cuda_launch_config *config, cuda_function function,
   assert_null(extra);
   assert_non_null(function);
   assert_int_equal((uintptr_t)parameters[0] % 64, 0);
-  for (int i = 0; i < 7; i++) memcpy(note.parameters[i], parameters[i], bytes[i]);
+  for (int i = 0; i < 7; i++)
+    memcpy(note.parameters[i], parameters[i], bytes[i]);
   memcpy(note.grid, config->grid, sizeof note.grid);
   note.attribute_count = config->attribute_count;
   note.cluster_x = config->attributes[0].value.cluster.x;
@@ -87,8 +95,9 @@ static int fake_launch(const cuda_launch_config *config, cuda_function function,
   note.launches++;
   return note.fail_launch;
 }
-static int fake_encode(cuda_tensor_map *map, int type, uint32_t rank, void *address, const uint64_t *extents, const uint64_t *strides,
-                       const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int promotion, int fill) {
+static int fake_encode(cuda_tensor_map *map, int type, uint32_t rank, void *address, const uint64_t *extents,
+                       const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides, int interleave,
+                       int swizzle, int promotion, int fill) {
   assert_true(note.entered > 0);
   assert_int_equal(type, 6);
   assert_int_equal(rank, 2);
@@ -112,7 +121,9 @@ static int fake_event_create(cuda_event *event, unsigned flags) {
 static int fake_event_destroy(cuda_event event) { return note.events--, event == NULL; }
 static int fake_event_record(cuda_event event, cuda_stream stream) { return event == NULL || stream != NULL; }
 static int fake_event_wait(cuda_event event) { return event == NULL; }
-static int fake_elapsed(float *milliseconds, cuda_event from, cuda_event to) { return *milliseconds = 0.5f, from == NULL || to == NULL; }
+static int fake_elapsed(float *milliseconds, cuda_event from, cuda_event to) {
+  return *milliseconds = 0.5f, from == NULL || to == NULL;
+}
 
 static cuda_driver fake_driver(void) {
   memset(&note, 0, sizeof note);
@@ -186,7 +197,8 @@ static void open_fixture(fixture *f) {
   assert_int_equal(launch_load(f->device, cubin, size, NULL, &f->kernel, &f->message), RUNTIME_OK);
   f->sizes[0] = 300;
   f->sizes[1] = 128;
-  for (int i = 0; i < 3; i++) f->tensors[i] = 0x1000u * (unsigned)(i + 1);
+  for (int i = 0; i < 3; i++)
+    f->tensors[i] = 0x1000u * (unsigned)(i + 1);
   f->scalars[0].f32 = 0.5f;
   f->arguments = (launch_arguments){f->sizes, f->tensors, f->scalars, 0x4000, 1 << 20};
 }
@@ -201,7 +213,7 @@ static void close_fixture(fixture *f) {
   arena_destroy(f->memory);
 }
 
-/* -- Tests ------------------------------------------------------------------------------------------------------------- */
+/* -- Tests -------------------------------------------------------------------------------------------------------- */
 
 static void launches_what_the_record_says(void **state) {
   (void)state;
@@ -248,7 +260,8 @@ static void keeps_a_prepared_call(void **state) {
   assert_int_equal(launch_prepare(f.kernel, &f.arguments, &call, &f.message), RUNTIME_OK);
   f.sizes[0] = 1;
   f.tensors[1] = 0;
-  for (int i = 0; i < 3; i++) assert_int_equal(launch_enqueue(call, NULL, &f.message), RUNTIME_OK);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(launch_enqueue(call, NULL, &f.message), RUNTIME_OK);
   assert_int_equal(note.launches, 3);
   assert_int_equal(note.maps, 1);
   const int32_t m = 300;
@@ -391,8 +404,9 @@ static void refuses_what_cannot_be_loaded(void **state) {
   static const struct {
     const char *target;
     runtime_status status;
-  } targets[] = {{"sm_90a", RUNTIME_OK},           {"sm_90", RUNTIME_OK},          {"sm_80", RUNTIME_WRONG_TARGET},
-                 {"sm_100a", RUNTIME_WRONG_TARGET}, {"sm_91", RUNTIME_WRONG_TARGET}, {"gfx90a", RUNTIME_BAD_RECORD}};
+  } targets[] = {{"sm_90a", RUNTIME_OK},          {"sm_90", RUNTIME_OK},
+                 {"sm_80", RUNTIME_WRONG_TARGET}, {"sm_100a", RUNTIME_WRONG_TARGET},
+                 {"sm_91", RUNTIME_WRONG_TARGET}, {"gfx90a", RUNTIME_BAD_RECORD}};
   for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
     r->target = targets[i].target;
     k = NULL;
@@ -421,10 +435,14 @@ static void says_when_there_is_no_driver(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(launches_what_the_record_says), cmocka_unit_test(keeps_a_prepared_call),
-      cmocka_unit_test(refuses_wrong_arguments),       cmocka_unit_test(knows_the_bytes_of_tensors),
-      cmocka_unit_test(computes_grids),                cmocka_unit_test(times_with_rotated_arguments),
-      cmocka_unit_test(refuses_what_cannot_be_loaded), cmocka_unit_test(says_when_there_is_no_driver),
+      cmocka_unit_test(launches_what_the_record_says),
+      cmocka_unit_test(keeps_a_prepared_call),
+      cmocka_unit_test(refuses_wrong_arguments),
+      cmocka_unit_test(knows_the_bytes_of_tensors),
+      cmocka_unit_test(computes_grids),
+      cmocka_unit_test(times_with_rotated_arguments),
+      cmocka_unit_test(refuses_what_cannot_be_loaded),
+      cmocka_unit_test(says_when_there_is_no_driver),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,13 +23,16 @@ static void writes_and_reads_back(void **state) {
     int item_bytes;
     int rank;
     int64_t extents[4];
-  } cases[] = {{'f', 2, 2, {3, 5}}, {'i', 1, 1, {7}}, {'u', 4, 0, {0}}, {'f', 8, 3, {2, 0, 4}}, {'i', 8, 4, {1, 2, 3, 4}}};
+  } cases[] = {
+      {'f', 2, 2, {3, 5}}, {'i', 1, 1, {7}}, {'u', 4, 0, {0}}, {'f', 8, 3, {2, 0, 4}}, {'i', 8, 4, {1, 2, 3, 4}}};
   unsigned char bytes[512];
-  for (int i = 0; i < 512; i++) bytes[i] = (unsigned char)(i * 7);
+  for (int i = 0; i < 512; i++)
+    bytes[i] = (unsigned char)(i * 7);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     npy_array a = {.kind = cases[i].kind, .item_bytes = cases[i].item_bytes, .rank = cases[i].rank, .data = bytes};
     a.data_bytes = (size_t)a.item_bytes;
-    for (int d = 0; d < a.rank; d++) a.data_bytes *= (size_t)(a.extents[d] = cases[i].extents[d]);
+    for (int d = 0; d < a.rank; d++)
+      a.data_bytes *= (size_t)(a.extents[d] = cases[i].extents[d]);
     runtime_message message = {""};
     npy_array b;
     assert_int_equal(npy_write(path, &a, &message), RUNTIME_OK);
@@ -57,7 +60,8 @@ static size_t build(unsigned char *out, int version, const char *header, size_t 
   memcpy(out, "\x93NUMPY", 6);
   out[6] = (unsigned char)version;
   out[7] = 0;
-  for (int i = 0; i < (version == 1 ? 2 : 4); i++) out[at++] = (unsigned char)(length >> (8 * i));
+  for (int i = 0; i < (version == 1 ? 2 : 4); i++)
+    out[at++] = (unsigned char)(length >> (8 * i));
   memcpy(out + at, header, length);
   memset(out + at + length, 0, data_bytes);
   return at + length + data_bytes;
