@@ -1,0 +1,363 @@
+/* Reductions and votes: one row of a tile becomes one element.
+ *
+ *   1. a thread combines its own registers, in register order
+ *   2. lanes that differ along the axis exchange theirs by butterflies: both partners compute the same bits
+ *   3. warps that differ along the axis meet in a scratch buffer [warp][partial][lane], and everyone combines all of
+ *      them in warp order
+ *
+ * So the order is fixed and every copy of the result is the same. A layout whose lanes or warps hold elements twice, or
+ * move along the axis and another dimension at once, goes through a scratch buffer of the whole tile instead. */
+#include "passes/lower_rows.h"
+
+enum { MAX_WARPS = 64 };
+
+typedef struct reduction {
+  lower *l;
+  const ir_op *op;
+  ir_operation operation;
+  int axis;
+  ir_type type;              /* that partials have */
+  const tile_layout *layout; /* of the source */
+  ir_value *from;            /* registers of the source */
+  int per_word;
+  int partial_count;
+  ir_value *partial;     /* one for each register of the destination */
+  int axis_lanes;        /* lane bits along the axis */
+  int idle_lanes;        /* lane bits that change no other coordinate: those and the copies */
+  int offset[MAX_WARPS]; /* warps along the axis: what they add to the number of their first */
+  int offset_count;
+} reduction;
+
+/* -- Which part of the axis is where ---------------------------------------------------------------------------------
+ */
+
+/* Whether an input bit of the layout moves along the axis (1), along others (0), neither (2) or both (-1). */
+static int bit_kind(const reduction *r, tile_axis axis, int bit) {
+  bool along = false, across = false;
+  for (int d = 0; d < r->layout->rank; d++) {
+    linmap map = tile_layout_axis_map(r->layout, axis, d);
+    if (map.col[bit]) *(d == r->axis ? &along : &across) = true;
+  }
+  return along && across ? -1 : along ? 1 : across ? 0 : 2;
+}
+
+static void add_warps(reduction *r, int count, int stride) {
+  int before = r->offset_count;
+  for (int i = 1; i < count; i++)
+    for (int j = 0; j < before; j++)
+      r->offset[r->offset_count++] = r->offset[j] + i * stride;
+}
+
+/* Fills in lanes and warps; false when the axis is not a product of registers, lanes and warps. */
+static bool find_axis(reduction *r) {
+  const tile_layout *layout = r->layout;
+  int covered = layout->reg_count / r->partial_count;
+  for (int bit = 0; bit < TILE_LANE_BITS; bit++) {
+    int kind = bit_kind(r, TILE_LANE, bit);
+    if (kind < 0) return false;
+    if (kind == 1) {
+      r->axis_lanes |= 1 << bit;
+      covered *= 2;
+    }
+    if (kind) r->idle_lanes |= 1 << bit;
+  }
+  r->offset_count = 1;
+  for (int bit = 0; bit < layout->warp_bits; bit++) {
+    int kind = bit_kind(r, TILE_WARP, bit);
+    if (kind < 0) return false;
+    if (kind == 1) add_warps(r, 2, 1 << bit);
+  }
+  for (int i = 0; i < layout->repeat_count; i++) {
+    const tile_repeat *repeat = &layout->repeat[i];
+    if (repeat->axis == TILE_WARP && repeat->delta && repeat->dim == r->axis)
+      add_warps(r, repeat->count, repeat->stride);
+  }
+  return covered * r->offset_count == layout->extent[r->axis];
+}
+
+/* -- Within a thread -------------------------------------------------------------------------------------------------
+ */
+
+static void contribute(reduction *r, const ir_expr *partial, const ir_expr *word, int sub, bool first) {
+  const ir_expr *value = lower_element_as(r->l, r->type, r->from, word, sub);
+  if (!first) value = lower_combine(r->l, r->operation, lower_word(r->l, r->partial, partial), value);
+  lower_set_word(r->l, r->partial, partial, value);
+}
+
+/* Register after register. */
+static void combine_straight(reduction *r) {
+  bool *seen = ARENA_ARRAY(r->l->env->scratch, bool, r->partial_count);
+  for (int reg = 0; reg < r->layout->reg_count; reg++) {
+    int p = tile_layout_slice_register(r->layout, r->axis, reg);
+    contribute(r, lower_int(r->l, p), lower_int(r->l, reg / r->per_word), reg % r->per_word, !seen[p]);
+    seen[p] = true;
+  }
+}
+
+/* The words of the source, as groups of words that go to the same partials. */
+typedef struct word_groups {
+  int group_count, member_count;
+  int *first;    /* [group]: its first word */
+  int *member;   /* [member]: how far it is from the first */
+  int **partial; /* [element of a word][group] */
+} word_groups;
+
+static bool group_words(reduction *r, word_groups *g) {
+  arena *scratch = r->l->env->scratch;
+  int words = r->layout->reg_count / r->per_word;
+  if (r->layout->reg_count % r->per_word) return false;
+  int *group_of = ARENA_ARRAY(scratch, int, r->partial_count); /* by the partial of a word's first element, plus 1 */
+  int *members = ARENA_ARRAY(scratch, int, r->partial_count);
+  *g = (word_groups){.first = ARENA_ARRAY(scratch, int, r->partial_count),
+                     .member = ARENA_ARRAY(scratch, int, words),
+                     .partial = ARENA_ARRAY(scratch, int *, r->per_word)};
+  for (int sub = 0; sub < r->per_word; sub++)
+    g->partial[sub] = ARENA_ARRAY(scratch, int, r->partial_count);
+  for (int word = 0; word < words; word++) {
+    int first = tile_layout_slice_register(r->layout, r->axis, word * r->per_word);
+    if (!group_of[first]) {
+      g->first[g->group_count] = word;
+      group_of[first] = ++g->group_count;
+    }
+    int group = group_of[first] - 1, member = members[group]++, distance = word - g->first[group];
+    if (group == 0) g->member[g->member_count++] = distance;
+    for (int sub = 0; sub < r->per_word; sub++) {
+      int partial = tile_layout_slice_register(r->layout, r->axis, word * r->per_word + sub);
+      if (member == 0)
+        g->partial[sub][group] = partial;
+      else if (g->partial[sub][group] != partial)
+        return false;
+    }
+    if (distance != g->member[member]) return false; /* group 0 is always ahead: its words have lower numbers */
+  }
+  const ir_expr *probe = lower_int(r->l, 0);
+  for (int sub = 0; sub < r->per_word; sub++)
+    if (!lower_table(r->l, g->partial[sub], g->group_count, probe)) return false;
+  return g->group_count * g->member_count == words && lower_table(r->l, g->first, g->group_count, probe) &&
+         lower_table(r->l, g->member, g->member_count, probe);
+}
+
+static void contribute_word(reduction *r, const word_groups *g, const ir_expr *const *partial, const ir_expr *word,
+                            bool first) {
+  for (int sub = 0; sub < r->per_word; sub++) {
+    bool begins = first;
+    for (int before = 0; before < sub; before++)
+      begins &= g->partial[before][0] != g->partial[sub][0];
+    contribute(r, partial[sub], word, sub, begins);
+  }
+}
+
+static void combine_registers(reduction *r) {
+  lower *l = r->l;
+  word_groups g;
+  if (!group_words(r, &g)) {
+    combine_straight(r);
+    return;
+  }
+  const ir_expr *group = lower_int(l, 0), *member, *partial[32];
+  ir_block *groups = g.group_count > 1 ? lower_loop(l, "r", lower_int(l, g.group_count), 1, &group) : NULL;
+  for (int sub = 0; sub < r->per_word; sub++)
+    partial[sub] = lower_table(l, g.partial[sub], g.group_count, group);
+  const ir_expr *first = lower_table(l, g.first, g.group_count, group);
+  contribute_word(r, &g, partial, first, true);
+  if (g.member_count > 1) {
+    ir_block *members = lower_loop(l, "c", lower_int(l, g.member_count), 1, &member);
+    members->last->expr[0] = lower_int(l, 1);
+    contribute_word(r, &g, partial, lower_add(l, first, lower_table(l, g.member, g.member_count, member)), false);
+    lower_leave(l, members);
+  }
+  if (groups) lower_leave(l, groups);
+}
+
+/* -- Across lanes and warps ------------------------------------------------------------------------------------------
+ */
+
+/* Begins a loop over the partials, where there are several. */
+static ir_block *each_partial(reduction *r, const ir_expr **partial) {
+  *partial = lower_int(r->l, 0);
+  if (r->partial_count == 1) return r->l->out;
+  return lower_loop(r->l, "r", lower_int(r->l, r->partial_count), 1, partial);
+}
+
+static void combine_lanes(reduction *r) {
+  lower *l = r->l;
+  if (!r->axis_lanes) return;
+  const ir_expr *partial;
+  ir_block *saved = each_partial(r, &partial);
+  for (int bit = 0; bit < TILE_LANE_BITS; bit++) {
+    if (!(r->axis_lanes >> bit & 1)) continue;
+    const ir_expr *mine = lower_word(l, r->partial, partial);
+    const ir_expr *other = ir_binary(l->memory, IR_EXPR_SHUFFLE_XOR, mine, lower_int(l, 1 << bit));
+    lower_set_word(l, r->partial, partial, lower_combine(l, r->operation, mine, other));
+  }
+  lower_leave(l, saved);
+}
+
+/* The lanes that hold different rows, numbered from 0. */
+static const ir_expr *row_lane(reduction *r, int *count) {
+  lower *l = r->l;
+  linmap map = linmap_zero(TILE_LANE_BITS, TILE_LANE_BITS);
+  *count = 1;
+  for (int bit = 0; bit < TILE_LANE_BITS; bit++)
+    if (!(r->idle_lanes >> bit & 1)) {
+      map.col[bit] = (uint32_t)*count;
+      *count *= 2;
+    }
+  linmap_term terms[TILE_LANE_BITS];
+  int term_count = linmap_terms(&map, terms, TILE_LANE_BITS);
+  const ir_expr *sum = lower_int(l, 0);
+  for (int i = 0; i < term_count; i++) {
+    const ir_expr *bits = ir_binary(l->memory, IR_EXPR_SHR, l->lane, lower_int(l, terms[i].in_shift));
+    bits = ir_binary(l->memory, IR_EXPR_AND, bits, lower_int(l, (1 << terms[i].width) - 1));
+    sum = lower_add(l, sum, lower_mul(l, bits, lower_int(l, 1 << terms[i].out_shift)));
+  }
+  return lower_role_let(l, "row_lane", sum);
+}
+
+/* The first of the warps that share this warp's rows. */
+static const ir_expr *first_warp(reduction *r) {
+  lower *l = r->l;
+  int axis_bits = 0;
+  for (int bit = 0; bit < r->layout->warp_bits; bit++)
+    if (bit_kind(r, TILE_WARP, bit) == 1) axis_bits |= 1 << bit;
+  const ir_expr *first = l->warp;
+  if (axis_bits)
+    first =
+        ir_binary(l->memory, IR_EXPR_SUB, first, ir_binary(l->memory, IR_EXPR_AND, l->warp, lower_int(l, axis_bits)));
+  for (int i = 0; i < r->layout->repeat_count; i++) {
+    const tile_repeat *repeat = &r->layout->repeat[i];
+    if (repeat->axis != TILE_WARP || !repeat->delta || repeat->dim != r->axis) continue;
+    const ir_expr *digit = ir_binary(l->memory, IR_EXPR_DIV, l->warp, lower_int(l, repeat->stride));
+    digit = ir_binary(l->memory, IR_EXPR_MOD, digit, lower_int(l, repeat->count));
+    first = ir_binary(l->memory, IR_EXPR_SUB, first, lower_mul(l, digit, lower_int(l, repeat->stride)));
+  }
+  return r->offset_count == r->layout->warp_count ? lower_int(l, 0) : lower_role_let(l, "first_warp", first);
+}
+
+static void combine_warps(reduction *r) {
+  lower *l = r->l;
+  if (r->offset_count == 1) return;
+  int lanes;
+  const ir_expr *lane = row_lane(r, &lanes), *first = first_warp(r), *writes = NULL, *partial;
+  if (r->idle_lanes)
+    writes = ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->lane, lower_int(l, r->idle_lanes)),
+                       lower_int(l, 0));
+  ir_value *scratch = lower_scratch(l, "partials", r->type, 3, (int[]){r->layout->warp_count, r->partial_count, lanes});
+  ir_value *others = lower_array(l, "others", r->type, r->offset_count);
+  lower_meet(l);
+  ir_block *saved = each_partial(r, &partial);
+  const ir_expr *own[3] = {l->warp, partial, lane};
+  lower_store_word(l, scratch, lower_shared_address(l, scratch, NULL, own), r->partial, partial, writes);
+  lower_leave(l, saved);
+  lower_meet(l);
+  saved = each_partial(r, &partial);
+  for (int i = 0; i < r->offset_count; i++) {
+    const ir_expr *at[3] = {lower_add(l, first, lower_int(l, r->offset[i])), partial, lane};
+    lower_load_word(l, others, lower_int(l, i), scratch, lower_shared_address(l, scratch, NULL, at));
+  }
+  const ir_expr *all = lower_word(l, others, lower_int(l, 0));
+  for (int i = 1; i < r->offset_count; i++)
+    all = lower_combine(l, r->operation, all, lower_word(l, others, lower_int(l, i)));
+  lower_set_word(l, r->partial, partial, all);
+  lower_leave(l, saved);
+}
+
+/* Any layout: every thread walks the rows that it wants. */
+static void combine_through_scratch(reduction *r) {
+  lower *l = r->l;
+  const ir_value *source = r->op->read[0].value, *to = r->op->write[0].value;
+  ir_value *scratch = lower_to_scratch(l, source), *element = lower_array(l, "element", r->type, 1);
+  bool keeps_rank = to->rank == source->rank && source->rank > 1;
+  const ir_expr *zero = lower_int(l, 0), *along;
+  for (int reg = 0; reg < r->partial_count; reg++) {
+    const ir_expr *row[LAYOUT_MAX_RANK], *coord[LAYOUT_MAX_RANK], *partial = lower_int(l, reg);
+    lower_register_coords(l, to->tile, reg, row);
+    for (int d = 0, from = 0; d < source->rank; d++)
+      if (keeps_rank || d != r->axis) coord[d] = row[from++];
+    coord[r->axis] = zero;
+    lower_load_word(l, r->partial, partial, scratch, lower_shared_address(l, scratch, NULL, coord));
+    ir_block *saved = lower_loop(l, "c", lower_int(l, r->layout->extent[r->axis]), 0, &along);
+    saved->last->expr[0] = lower_int(l, 1);
+    coord[r->axis] = along;
+    lower_load_word(l, element, zero, scratch, lower_shared_address(l, scratch, NULL, coord));
+    const ir_expr *both =
+        lower_combine(l, r->operation, lower_word(l, r->partial, partial), lower_word(l, element, zero));
+    lower_set_word(l, r->partial, partial, both);
+    lower_leave(l, saved);
+  }
+}
+
+void lower_reduce(lower *l, const ir_op *op) {
+  const ir_value *source = op->read[0].value, *to = op->write[0].value;
+  reduction r = {.l = l,
+                 .op = op,
+                 .operation = (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM),
+                 .axis = (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0),
+                 .type = lower_combine_type(source->type),
+                 .layout = source->tile,
+                 .from = lower_registers(l, source),
+                 .per_word = lower_per_word(source->type),
+                 .partial_count = to->tile->reg_count};
+  r.partial = lower_array(l, "partial", r.type, r.partial_count);
+  tile_layout slice;
+  bool follows = tile_layout_slice(source->tile, r.axis, &slice) && slice.reg_count == r.partial_count;
+  if (follows && find_axis(&r)) {
+    combine_registers(&r);
+    combine_lanes(&r);
+    combine_warps(&r);
+  } else {
+    combine_through_scratch(&r);
+  }
+  lower_from_values(l, to, r.partial, ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 0) != 0, r.operation);
+}
+
+/* -- Votes -----------------------------------------------------------------------------------------------------------
+ */
+
+static const ir_expr *is_set(lower *l, const ir_expr *flag) {
+  return ir_binary(l->memory, IR_EXPR_NE, flag, ir_typed_int(l->memory, IR_U32, 0));
+}
+
+static const ir_expr *as_flag(lower *l, const ir_expr *condition) {
+  return ir_ternary(l->memory, IR_EXPR_SELECT, condition, ir_typed_int(l->memory, IR_U32, 1),
+                    ir_typed_int(l->memory, IR_U32, 0));
+}
+
+/* Copies of an element change neither any nor all. */
+void lower_vote(lower *l, const ir_op *op) {
+  const ir_value *tile = op->read[0].value;
+  ir_value *flag = op->write[0].value, *from = lower_registers(l, tile);
+  ir_operation operation = (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_OR);
+  const ir_expr *zero = lower_int(l, 0), *r;
+  ir_value *votes = lower_array(l, "votes", IR_U32, l->warp_count);
+  lower_set_word(l, votes, zero, lower_word(l, from, zero));
+  if (tile->tile->reg_count > 1) {
+    ir_block *saved = lower_loop(l, "r", lower_int(l, tile->tile->reg_count), 1, &r);
+    saved->last->expr[0] = lower_int(l, 1);
+    lower_set_word(l, votes, zero, lower_combine(l, operation, lower_word(l, votes, zero), lower_word(l, from, r)));
+    lower_leave(l, saved);
+  }
+  const ir_expr *mine = is_set(l, lower_word(l, votes, zero));
+  mine = ir_unary(l->memory, operation == IR_AND ? IR_EXPR_VOTE_ALL : IR_EXPR_VOTE_ANY, mine);
+  lower_set_word(l, votes, zero, as_flag(l, mine));
+  const ir_expr *all = lower_word(l, votes, zero);
+  if (l->warp_count > 1) {
+    ir_value *scratch = lower_scratch(l, "votes", IR_U32, 1, &l->warp_count);
+    lower_meet(l);
+    const ir_expr *first_lane = ir_binary(l->memory, IR_EXPR_EQ, l->lane, zero);
+    lower_store_word(l, scratch, lower_shared_address(l, scratch, NULL, &l->warp), votes, zero, first_lane);
+    lower_meet(l);
+    for (int i = 0; i < l->warp_count; i++) {
+      const ir_expr *at = lower_int(l, i);
+      lower_load_word(l, votes, at, scratch, lower_shared_address(l, scratch, NULL, &at));
+      if (i > 0) all = lower_combine(l, operation, all, lower_word(l, votes, at));
+    }
+  }
+  if (flag->is_mutable) {
+    lower_set(l, flag, is_set(l, all));
+    return;
+  }
+  ir_op *let = lower_op(l, IR_OP_LET);
+  ir_op_add_write(let, ir_ref_whole(flag));
+  ir_op_add_expr(l->memory, let, is_set(l, all));
+}
