@@ -103,11 +103,7 @@ static pipeline_status run_one(const pass_info *pass, ir_kernel *kernel, pass_en
                kernel->name);
     return PIPELINE_INTERNAL;
   }
-  if (kernel->form != pass->establishes_form) {
-    diag_error(env->diagnostics, DIAG_INTERNAL, kernel->loc, "pass '%s' left '%s' in form %s, not %s", pass->name,
-               kernel->name, ir_form_name(kernel->form), ir_form_name(pass->establishes_form));
-    return PIPELINE_INTERNAL;
-  }
+  kernel->form = pass->establishes_form;
   if (!ir_verify(kernel, env->diagnostics)) {
     diag_error(env->diagnostics, DIAG_INTERNAL, kernel->loc, "pass '%s' left '%s' against the rules of form %s",
                pass->name, kernel->name, ir_form_name(kernel->form));

@@ -14,7 +14,7 @@
  *  2. A let of a constant or of another name is put in where it is read.
  *  3. An if of a constant becomes the branch taken; a loop of no iterations goes.
  *  4. An op goes when all it does is write values that nothing with an effect reads. What orders threads, writes global
- * memory or signals a barrier has an effect; so has a role and a while loop.
+ *     memory or signals a barrier has an effect; so has a role and a while loop.
  *  5. A control op with empty bodies goes, and a value that no op names any more is taken off the kernel's list.
  *
  * Repeated until nothing changes, so a second run does nothing. */

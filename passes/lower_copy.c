@@ -1,0 +1,424 @@
+/* Copies by the threads themselves: tiles to and from memory, cp.async, and plain copies between memories.
+ *
+ * All of them are one loop: a layout says which elements a thread moves, the widest access that layout, buffer and tensor allow says how many at
+ * once, and every access is inside or outside the tensor as a whole. Copies without a tile get a coalesced layout of the buffer's extents. */
+#include "passes/lower.h"
+#include "passes/region.h"
+
+enum { MAX_ELEMENTS = 32 };
+
+typedef struct transfer {
+  lower *l;
+  const ir_op *op;
+  tile_layout layout; /* who moves what; dimensions are those of the tile or buffer */
+  int rank;
+  int vector; /* elements an access */
+  const ir_expr *group;
+} transfer;
+
+/* Coordinates in `ref`'s value of element `coord` of the moved extents: starts plus coordinates along the spanned dimensions. */
+static void place(transfer *t, const ir_ref *ref, const ir_expr *const *coord, const ir_expr **at) {
+  lower *l = t->l;
+  int next = 0;
+  for (int d = 0; d < ref->value->rank; d++) {
+    if (!ref->count)
+      at[d] = coord[d];
+    else if (ref->span[d])
+      at[d] = lower_add(l, ref->start[d], coord[next++]);
+    else
+      at[d] = ref->start[d];
+  }
+}
+
+static void element_coords(transfer *t, const ir_expr **coord) {
+  for (int d = 0; d < t->rank; d++)
+    coord[d] = lower_add(t->l, lower_thread_coord(t->l, &t->layout, d), lower_register_coord(t->l, &t->layout, d, t->vector, 0, t->group));
+}
+
+/* The widest access of one side, in elements. */
+static int side_vector(transfer *t, const ir_ref *ref) {
+  int bits = ir_bits(ref->value->type);
+  if (ref->value->space == IR_GLOBAL)
+    return region_access_bytes(t->l->memory, ref) * 8 / bits;
+  if (ref->value->space == IR_SHARED) {
+    if (ref->count) { /* a region of a buffer: only as wide as its start allows */
+      int inner = ref->value->rank - 1;
+      int64_t divisor = ir_known_divisor(ref->start[inner]);
+      int vector = shared_layout_vector(ref->value->shared);
+      while (vector > 1 && divisor % vector)
+        vector /= 2;
+      return ref->span[inner] ? vector : 1;
+    }
+    return shared_layout_vector(ref->value->shared);
+  }
+  return MAX_ELEMENTS;
+}
+
+static const ir_expr *fill_value(transfer *t) {
+  if (!t->op->expr_count)
+    return NULL;
+  const ir_expr *e = t->op->expr[0];
+  bool zero = (e->kind == IR_EXPR_FLOAT && e->float_value == 0) || (e->kind == IR_EXPR_INT && e->int_value == 0);
+  return zero ? NULL : e;
+}
+
+/* The predicate of an access to global memory; true for shared memory. */
+static const ir_expr *guard_of(transfer *t, const ir_ref *ref, const ir_expr *const *at) {
+  return ref->value->space == IR_GLOBAL ? lower_inside(t->l, ref->value, at) : ir_bool(t->l->memory, true);
+}
+
+static void add_registers(ir_op *op, bool written, ir_value *registers, const ir_expr *word) {
+  ir_ref ref = ir_ref_whole(registers);
+  ref.count = 1;
+  ref.start[0] = word;
+  if (written)
+    ir_op_add_write(op, ref);
+  else
+    ir_op_add_read(op, ref);
+}
+
+/* registers[word ..] = `bytes` bytes of `ref` at the coordinates. */
+static void load(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate, ir_value *registers, const ir_expr *word, int bytes) {
+  lower *l = t->l;
+  bool shared = ref->value->space == IR_SHARED;
+  const ir_expr *address = shared ? lower_shared_address(l, ref->value, ref->slot, at) : lower_global_offset(l, ref->value, at);
+  ir_op *op = lower_op(l, shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
+  add_registers(op, true, registers, word);
+  ir_ref from = ir_ref_whole(ref->value);
+  from.slot = ref->slot;
+  ir_op_add_read(op, from);
+  ir_op_add_expr(l->memory, op, address);
+  ir_op_add_expr(l->memory, op, predicate);
+  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
+}
+
+static void store(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate, ir_value *registers, const ir_expr *word, int bytes) {
+  lower *l = t->l;
+  bool shared = ref->value->space == IR_SHARED;
+  const ir_expr *address = shared ? lower_shared_address(l, ref->value, ref->slot, at) : lower_global_offset(l, ref->value, at);
+  ir_op *op = lower_op(l, shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
+  ir_ref to = ir_ref_whole(ref->value);
+  to.slot = ref->slot;
+  ir_op_add_write(op, to);
+  add_registers(op, false, registers, word);
+  ir_op_add_expr(l->memory, op, address);
+  ir_op_add_expr(l->memory, op, predicate);
+  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
+}
+
+/* `count` elements of `from` (starting at word `from_word`) converted into the words of `to`. */
+static void convert_words(lower *l, ir_value *to, const ir_expr *to_word, ir_value *from, const ir_expr *from_word, int count, const ir_expr *predicate,
+                          const ir_expr *fill) {
+  int to_per = lower_per_word(to->type), from_per = lower_per_word(from->type);
+  for (int first = 0; first < count; first += to_per) {
+    const ir_expr *values[MAX_ELEMENTS];
+    int n = count - first < to_per ? count - first : to_per;
+    for (int i = 0; i < n; i++) {
+      int element = first + i;
+      values[i] = lower_read_element(l, from, lower_add(l, from_word, lower_int(l, element / from_per)), element % from_per);
+      if (fill)
+        values[i] = ir_ternary(l->memory, IR_EXPR_SELECT, predicate, values[i], ir_cast(l->memory, values[i]->type, fill));
+    }
+    lower_set_word(l, to, lower_add(l, to_word, lower_int(l, first / to_per)), lower_pack(l, to->type, values, n));
+  }
+}
+
+static int words_of(ir_type type, int elements) {
+  int bits = ir_bits(type);
+  return bits > 32 ? elements : (elements * bits + 31) / 32;
+}
+
+/* Word index of element 0 of the group, for registers of `type`. */
+static const ir_expr *group_word(transfer *t, ir_type type) {
+  int bits = ir_bits(type), words = bits > 32 ? t->vector : t->vector * bits / 32;
+  return words ? lower_mul(t->l, t->group, lower_int(t->l, words)) : NULL;
+}
+
+/* memory -> tile */
+static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
+  lower *l = t->l;
+  const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK];
+  element_coords(t, coord);
+  place(t, from, coord, at);
+  ir_type source = from->value->type;
+  ir_value *registers = lower_registers(l, tile);
+  int bytes = t->vector * ir_bits(source) / 8;
+  const ir_expr *predicate = guard_of(t, from, at), *fill = fill_value(t);
+  const ir_expr *word = group_word(t, tile->type);
+  if (source == tile->type && !fill && word && bytes >= 4) {
+    load(t, from, at, predicate, registers, word, bytes);
+    return;
+  }
+  ir_value *raw = lower_array(l, from->value->name, source, words_of(source, t->vector) * lower_per_word(source));
+  predicate = lower_let(l, "inside", predicate);
+  load(t, from, at, predicate, raw, lower_int(l, 0), bytes);
+  if (word) {
+    convert_words(l, registers, word, raw, lower_int(l, 0), t->vector, predicate, fill);
+    return;
+  }
+  /* Narrower than a word: change some elements of it. */
+  int per_word = lower_per_word(tile->type), per_group = t->vector;
+  const ir_expr *index = ir_binary(l->memory, IR_EXPR_DIV, t->group, lower_int(l, per_word / per_group));
+  int64_t group = 0;
+  if (!ir_is_constant(t->group, &group))
+    BUG("a group narrower than a word needs a constant position");
+  const ir_expr *values[MAX_ELEMENTS];
+  for (int i = 0; i < per_word; i++) {
+    int element = (int)(group * per_group) % per_word;
+    if (i >= element && i < element + per_group) {
+      values[i] = lower_read_element(l, raw, lower_int(l, (i - element) / lower_per_word(source)), (i - element) % lower_per_word(source));
+      if (fill)
+        values[i] = ir_ternary(l->memory, IR_EXPR_SELECT, predicate, values[i], ir_cast(l->memory, values[i]->type, fill));
+    } else if (i < element) {
+      values[i] = lower_read_element(l, registers, index, i);
+    } else {
+      values[i] = ir_cast(l->memory, ir_compute_type(tile->type), lower_int(l, 0));
+    }
+  }
+  lower_set_word(l, registers, index, lower_pack(l, tile->type, values, per_word));
+}
+
+/* tile -> memory */
+static void store_group(transfer *t, const ir_ref *to, ir_value *tile) {
+  lower *l = t->l;
+  const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK];
+  element_coords(t, coord);
+  place(t, to, coord, at);
+  ir_type target = to->value->type;
+  ir_value *registers = lower_registers(l, tile);
+  int bytes = t->vector * ir_bits(target) / 8;
+  const ir_expr *predicate = guard_of(t, to, at), *owner = lower_canonical(l, &t->layout);
+  if (owner)
+    predicate = ir_binary(l->memory, IR_EXPR_AND, owner, predicate);
+  const ir_expr *word = group_word(t, tile->type);
+  if (ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0)) {
+    for (int i = 0; i < t->vector; i++) {
+      ir_op *op = lower_op(l, IR_OP_RED_GLOBAL);
+      ir_op_add_write(op, ir_ref_whole(to->value));
+      add_registers(op, false, registers, lower_add(l, lower_mul(l, t->group, lower_int(l, t->vector)), lower_int(l, i)));
+      const ir_expr *each[IR_MAX_RANK];
+      for (int d = 0; d < to->value->rank; d++)
+        each[d] = d == to->value->rank - 1 ? lower_add(l, at[d], lower_int(l, i)) : at[d];
+      ir_op_add_expr(l->memory, op, lower_global_offset(l, to->value, each));
+      ir_op_add_expr(l->memory, op, predicate);
+      ir_attr_set(&op->attrs, IR_ATTR_OPERATION, IR_SUM);
+    }
+    return;
+  }
+  if (target == tile->type && word && bytes >= 4) {
+    store(t, to, at, predicate, registers, word, bytes);
+    return;
+  }
+  ir_value *raw = lower_array(l, to->value->name, target, words_of(target, t->vector) * lower_per_word(target));
+  if (word) {
+    convert_words(l, raw, lower_int(l, 0), registers, word, t->vector, NULL, NULL);
+  } else {
+    int64_t group = 0;
+    if (!ir_is_constant(t->group, &group))
+      BUG("a group narrower than a word needs a constant position");
+    int per_word = lower_per_word(tile->type), first = (int)(group * t->vector);
+    const ir_expr *values[MAX_ELEMENTS];
+    for (int i = 0; i < t->vector; i++)
+      values[i] = lower_read_element(l, registers, lower_int(l, (first + i) / per_word), (first + i) % per_word);
+    int target_per = lower_per_word(target);
+    for (int i = 0; i < t->vector; i += target_per)
+      lower_set_word(l, raw, lower_int(l, i / target_per), lower_pack(l, target, values + i, t->vector - i < target_per ? t->vector - i : target_per));
+  }
+  store(t, to, at, predicate, raw, lower_int(l, 0), bytes);
+}
+
+/* global -> shared, asynchronously */
+static void async_group(transfer *t, const ir_ref *from, const ir_ref *to) {
+  lower *l = t->l;
+  const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK], *target[IR_MAX_RANK];
+  element_coords(t, coord);
+  place(t, from, coord, at);
+  place(t, to, coord, target);
+  int bytes = t->vector * ir_bits(from->value->type) / 8;
+  ir_op *op = ir_op_create(l->memory, IR_OP_CP_ASYNC, l->loc);
+  ir_ref buffer = ir_ref_whole(to->value);
+  buffer.slot = to->slot;
+  const ir_expr *address = lower_shared_address(l, to->value, to->slot, target);
+  const ir_expr *inside = lower_let(l, "inside", lower_inside(l, from->value, at));
+  const ir_expr *count = ir_ternary(l->memory, IR_EXPR_SELECT, inside, lower_int(l, bytes), lower_int(l, 0));
+  const ir_expr *offset = ir_ternary(l->memory, IR_EXPR_SELECT, inside, lower_global_offset(l, from->value, at), ir_typed_int(l->memory, IR_I64, 0));
+  ir_op_add_write(op, buffer);
+  ir_op_add_read(op, ir_ref_whole(from->value));
+  ir_op_add_expr(l->memory, op, address);
+  ir_op_add_expr(l->memory, op, offset);
+  ir_op_add_expr(l->memory, op, count);
+  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
+  const ir_expr *owner = lower_canonical(l, &t->layout);
+  ir_block *saved = l->out;
+  if (owner)
+    saved = lower_guard(l, owner);
+  ir_block_append(l->out, op);
+  lower_leave(l, saved);
+}
+
+/* memory -> memory through a register */
+static void through_group(transfer *t, const ir_ref *from, const ir_ref *to) {
+  lower *l = t->l;
+  const ir_expr *coord[IR_MAX_RANK], *source[IR_MAX_RANK], *target[IR_MAX_RANK];
+  element_coords(t, coord);
+  place(t, from, coord, source);
+  place(t, to, coord, target);
+  ir_type in = from->value->type, out = to->value->type;
+  ir_value *raw = lower_array(l, from->value->name, in, words_of(in, t->vector) * lower_per_word(in));
+  const ir_expr *fill = fill_value(t), *predicate = guard_of(t, from, source);
+  if (fill)
+    predicate = lower_let(l, "inside", predicate);
+  load(t, from, source, predicate, raw, lower_int(l, 0), t->vector * ir_bits(in) / 8);
+  ir_value *converted = raw;
+  if (in != out || fill) {
+    converted = lower_array(l, to->value->name, out, words_of(out, t->vector) * lower_per_word(out));
+    convert_words(l, converted, lower_int(l, 0), raw, lower_int(l, 0), t->vector, predicate, fill);
+  }
+  const ir_expr *when = guard_of(t, to, target), *owner = lower_canonical(l, &t->layout);
+  if (owner)
+    when = ir_binary(l->memory, IR_EXPR_AND, owner, when);
+  store(t, to, target, when, converted, lower_int(l, 0), t->vector * ir_bits(out) / 8);
+}
+
+static void one_group(transfer *t) {
+  const ir_ref *to = &t->op->write[0], *from = &t->op->read[0];
+  if (to->value->space == IR_TILE)
+    load_group(t, from, to->value);
+  else if (from->value->space == IR_TILE)
+    store_group(t, to, from->value);
+  else if (ir_attr_get(&t->op->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_CPASYNC)
+    async_group(t, from, to);
+  else
+    through_group(t, from, to);
+}
+
+static void extents_of(const ir_ref *ref, int *extent, int *rank) {
+  *rank = 0;
+  for (int d = 0; d < ref->value->rank; d++)
+    if (!ref->count)
+      extent[(*rank)++] = (int)ir_extent(ref->value, d);
+    else if (ref->span[d])
+      extent[(*rank)++] = ref->span[d];
+}
+
+static void lower_tile_to_tile(lower *l, const ir_op *op) {
+  ir_value *to = op->write[0].value, *from = op->read[0].value;
+  ir_value *target = lower_registers(l, to), *source = lower_registers(l, from);
+  int to_per = lower_per_word(to->type), from_per = lower_per_word(from->type), unit = to_per > from_per ? to_per : from_per;
+  while (unit > 1 && to->tile->reg_count % unit)
+    unit /= 2;
+  const ir_expr *group;
+  ir_block *saved = lower_loop(l, "r", lower_int(l, to->tile->reg_count / unit), 1, &group);
+  if (unit < to_per || unit < from_per) { /* fewer elements than a word: there is one group */
+    convert_words(l, target, lower_int(l, 0), source, lower_int(l, 0), to->tile->reg_count, NULL, NULL);
+  } else {
+    convert_words(l, target, lower_mul(l, group, lower_int(l, unit / to_per)), source, lower_mul(l, group, lower_int(l, unit / from_per)), unit, NULL, NULL);
+  }
+  lower_leave(l, saved);
+}
+
+void lower_copy(lower *l, const ir_op *op) {
+  const ir_ref *to = &op->write[0], *from = &op->read[0];
+  int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
+  if (engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK || (from->value->space == IR_GLOBAL && from->value->packed)) {
+    lower_tensor_copy(l, op);
+    return;
+  }
+  if (to->value->space == IR_TILE && from->value->space == IR_TILE) {
+    lower_tile_to_tile(l, op);
+    return;
+  }
+  if (from->value->space == IR_TILE && lower_matrix_store(l, op))
+    return;
+  transfer t = {.l = l, .op = op};
+  int extent[IR_MAX_RANK];
+  const ir_ref *moved = to->value->space == IR_TILE || (from->value->space == IR_GLOBAL) ? to : from;
+  extents_of(moved, extent, &t.rank);
+  int to_vector = side_vector(&t, to), from_vector = side_vector(&t, from);
+  int vector = to_vector < from_vector ? to_vector : from_vector;
+  int most = 128 / ir_bits(to->value->type), other = 128 / ir_bits(from->value->type);
+  most = most < other ? most : other;
+  vector = vector < most ? vector : most;
+  bool tile = to->value->space == IR_TILE || from->value->space == IR_TILE;
+  if (tile) {
+    const tile_layout *own = to->value->space == IR_TILE ? to->value->tile : from->value->tile;
+    t.layout = *own;
+    int consecutive = tile_layout_vector(own);
+    vector = vector < consecutive ? vector : consecutive;
+    if (ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0))
+      vector = 1;
+  } else {
+    while (vector > 1 && extent[t.rank - 1] % vector)
+      vector /= 2;
+    int bits = ir_bits(from->value->type);
+    if (vector < 1 || vector * bits < 8) {
+      diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "elements of %s are smaller than a byte and its rows are not known to start at whole bytes", from->value->name);
+      l->failed = true;
+      return;
+    }
+    if (!tile_layout_blocked(t.rank, extent, vector, l->warp_count, &t.layout)) {
+      diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "the extents of this copy cannot be spread over %d threads", l->warp_count * 32);
+      l->failed = true;
+      return;
+    }
+    int consecutive = tile_layout_vector(&t.layout);
+    vector = vector < consecutive ? vector : consecutive;
+  }
+  if (vector < 1)
+    vector = 1;
+  if (vector * ir_bits(to->value->type) < 8 || vector * ir_bits(from->value->type) < 8) {
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "elements smaller than a byte cannot be copied one by one: state a fact about the row length");
+    l->failed = true;
+    return;
+  }
+  t.vector = vector;
+  int groups = t.layout.reg_count / vector;
+  bool looped = groups > 1;
+  const ir_value *tile_value = to->value->space == IR_TILE ? to->value : from->value->space == IR_TILE ? from->value : NULL;
+  if (tile_value && vector < lower_per_word(tile_value->type))
+    looped = false; /* positions inside a word are constants */
+  const ir_expr *probe = lower_int(l, 0);
+  for (int d = 0; d < t.rank && looped; d++)
+    looped = lower_register_coord(l, &t.layout, d, vector, 0, probe) != NULL;
+  if (looped) {
+    ir_block *saved = lower_loop(l, "r", lower_int(l, groups), 1, &t.group);
+    one_group(&t);
+    lower_leave(l, saved);
+    return;
+  }
+  for (int g = 0; g < groups; g++) {
+    t.group = lower_int(l, g);
+    one_group(&t);
+  }
+}
+
+/* to = from in another layout: registers renamed where that is enough, else through shared memory. */
+void lower_convert(lower *l, ir_value *to, ir_value *from) {
+  uint16_t *registers = ARENA_ARRAY(l->env->scratch, uint16_t, to->tile->reg_count);
+  tile_conversion kind = tile_layout_convert(from->tile, to->tile, registers);
+  if (kind == TILE_CONVERT_NONE || kind == TILE_CONVERT_REGISTERS) {
+    int per_word = lower_per_word(to->type);
+    for (int first = 0; first < to->tile->reg_count; first += per_word) {
+      const ir_expr *values[MAX_ELEMENTS];
+      int n = to->tile->reg_count - first < per_word ? to->tile->reg_count - first : per_word;
+      for (int i = 0; i < n; i++)
+        values[i] = lower_read_element(l, lower_registers(l, from), lower_int(l, registers[first + i] / per_word), registers[first + i] % per_word);
+      const ir_expr *word = to->type == IR_PRED ? values[0] : lower_pack(l, to->type, values, n);
+      lower_set_word(l, lower_registers(l, to), lower_int(l, first / per_word), word);
+    }
+    return;
+  }
+  int extent[IR_MAX_RANK];
+  for (int d = 0; d < to->rank; d++)
+    extent[d] = (int)ir_extent(to, d);
+  ir_value *scratch = lower_scratch(l, to->name, to->type == IR_PRED ? IR_U32 : to->type, to->rank, extent);
+  ir_op *put = ir_op_create(l->memory, IR_OP_COPY, l->loc), *get = ir_op_create(l->memory, IR_OP_COPY, l->loc);
+  ir_op_add_write(put, ir_ref_whole(scratch));
+  ir_op_add_read(put, ir_ref_whole(from));
+  ir_op_add_write(get, ir_ref_whole(to));
+  ir_op_add_read(get, ir_ref_whole(scratch));
+  lower_meet(l); /* whoever read the scratch of an earlier iteration is done */
+  lower_copy(l, put);
+  lower_meet(l);
+  lower_copy(l, get);
+}

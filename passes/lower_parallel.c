@@ -1,0 +1,386 @@
+/* Elementwise loops and fills: the coordinates of a block-wide loop become the registers of each thread.
+ *
+ * Registers are visited in groups of as many elements as the narrowest tile packs into a word, so that a packed word is written once. Inside a
+ * branch, where only some elements change, a packed word is read, changed and written back. Elements of shared buffers and of tensors are
+ * loaded into a register first; what `select` does not choose is not loaded. */
+#include "passes/lower.h"
+#include "passes/parallel_access.h"
+
+enum { MAX_ACCESSES = 64, MAX_UNIT = 32, MAX_LETS = 64 };
+
+typedef struct let_value {
+  const ir_value *name;
+  const ir_expr *value[MAX_UNIT]; /* by element of the group */
+} let_value;
+
+typedef struct loop {
+  lower *l;
+  const ir_op *op;
+  tile_layout layout; /* of the iteration space */
+  int unit;           /* elements a group */
+  int first;          /* group that index 0 of the loop stands for */
+  int groups;
+  const ir_expr *group; /* the loop's index, or 0 */
+  const ir_expr *coord[IR_MAX_RANK][MAX_UNIT];
+  let_value lets[MAX_LETS];
+  int let_count;
+} loop;
+
+/* The register of the tile that a thread uses for register `reg` of the iteration space. */
+static int tile_register(loop *p, const ir_value *tile, const ir_expr *const *index, int reg) {
+  int at[LAYOUT_MAX_RANK], coord[LAYOUT_MAX_RANK] = {0}, found;
+  tile_layout_coord(&p->layout, reg, 0, 0, at);
+  for (int d = 0; d < tile->rank; d++)
+    for (int v = 0; v < p->op->variable_count; v++)
+      if (index[d]->kind == IR_EXPR_VALUE && index[d]->value == p->op->variable[v])
+        coord[d] = at[v];
+  if (!tile_layout_find_in_thread(tile->tile, coord, 0, 0, &found))
+    BUG("%s does not hold an element of its loop", tile->name);
+  return found;
+}
+
+/* Word and position in it of a tile's element, for element `sub` of the group. */
+static const ir_expr *tile_word(loop *p, const ir_value *tile, const ir_expr *const *index, int sub, int *position) {
+  lower *l = p->l;
+  int per_word = lower_per_word(tile->type);
+  int *table = ARENA_ARRAY(l->env->scratch, int, p->groups);
+  for (int g = 0; g < p->groups; g++) {
+    int reg = tile_register(p, tile, index, (p->first + g) * p->unit + sub);
+    table[g] = reg / per_word;
+    if (g == 0)
+      *position = reg % per_word;
+    else if (*position != reg % per_word)
+      return NULL;
+  }
+  return lower_table(l, table, p->groups, p->group);
+}
+
+static const ir_expr *both(lower *l, const ir_expr *a, const ir_expr *b) {
+  return !a ? b : !b ? a : ir_binary(l->memory, IR_EXPR_AND, a, b);
+}
+
+static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_expr *when);
+
+static const ir_expr *load_element(loop *p, const ir_expr *e, int sub, const ir_expr *when) {
+  lower *l = p->l;
+  ir_value *source = e->value;
+  const ir_expr *coord[IR_MAX_RANK];
+  for (int d = 0; d < e->arg_count; d++)
+    coord[d] = expression(p, e->args[d], sub, when);
+  int bits = ir_bits(source->type), bytes = bits < 8 ? 1 : bits / 8;
+  bool narrow = bits < 32;
+  ir_value *word = lower_array(l, source->name, narrow ? IR_U32 : source->type, 1);
+  const ir_expr *at = e->arg_count ? coord[e->arg_count - 1] : lower_int(l, 0);
+  const ir_expr *predicate = when ? when : ir_bool(l->memory, true);
+  bool shared = source->space == IR_SHARED;
+  if (!shared)
+    predicate = both(l, predicate, lower_inside(l, source, coord));
+  ir_op *op = NULL;
+  const ir_expr *address = shared ? lower_shared_address(l, source, e->slot, coord) : lower_global_offset(l, source, coord);
+  op = lower_op(l, shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
+  ir_ref to = ir_ref_whole(word), from = ir_ref_whole(source);
+  to.count = 1;
+  to.start[0] = lower_int(l, 0);
+  from.slot = e->slot;
+  ir_op_add_write(op, to);
+  ir_op_add_read(op, from);
+  ir_op_add_expr(l->memory, op, address);
+  ir_op_add_expr(l->memory, op, predicate);
+  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
+  const ir_expr *raw = lower_word(l, word, lower_int(l, 0));
+  if (!narrow)
+    return raw;
+  if (bits < 8) { /* the element's place in its byte */
+    const ir_expr *bit = lower_mul(l, ir_binary(l->memory, IR_EXPR_AND, at, lower_int(l, 8 / bits - 1)), lower_int(l, bits));
+    raw = ir_binary(l->memory, IR_EXPR_SHR, raw, lower_u32(l, bit));
+  }
+  const ir_expr *args[2] = {raw, lower_int(l, 0)};
+  return ir_typed(l->memory, IR_EXPR_UNPACK, source->type, ir_compute_type(source->type), 2, args);
+}
+
+static const ir_expr *read_tile(loop *p, const ir_expr *e, int sub) {
+  int position = 0;
+  const ir_expr *word = tile_word(p, e->value, e->args, sub, &position);
+  if (!word)
+    BUG("%s cannot be addressed in a loop", e->value->name);
+  const ir_expr *value = lower_read_element(p->l, lower_registers(p->l, e->value), word, position);
+  if (e->value->type == IR_PRED)
+    value = ir_binary(p->l->memory, IR_EXPR_NE, value, ir_typed_int(p->l->memory, IR_U32, 0));
+  return value;
+}
+
+/* The expression as thread `sub` of the group computes it. `when` guards loads; NULL is always. */
+static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_expr *when) {
+  lower *l = p->l;
+  if (e->kind == IR_EXPR_VALUE) {
+    for (int v = 0; v < p->op->variable_count; v++)
+      if (p->op->variable[v] == e->value)
+        return p->coord[v][sub];
+    for (int i = p->let_count - 1; i >= 0; i--)
+      if (p->lets[i].name == e->value)
+        return p->lets[i].value[sub];
+    return e;
+  }
+  if (e->kind == IR_EXPR_ELEMENT && e->value->space == IR_TILE)
+    return read_tile(p, e, sub);
+  if (e->kind == IR_EXPR_ELEMENT && (e->value->space == IR_SHARED || e->value->space == IR_GLOBAL))
+    return load_element(p, e, sub, when);
+  if (e->kind == IR_EXPR_SELECT) {
+    const ir_expr *condition = lower_let(l, "chosen", expression(p, e->args[0], sub, when));
+    const ir_expr *a = expression(p, e->args[1], sub, both(l, when, condition));
+    const ir_expr *b = expression(p, e->args[2], sub, both(l, when, ir_unary(l->memory, IR_EXPR_NOT, condition)));
+    return ir_ternary(l->memory, IR_EXPR_SELECT, condition, a, b);
+  }
+  if (!e->arg_count)
+    return e;
+  const ir_expr *args[MAX_UNIT];
+  for (int i = 0; i < e->arg_count; i++)
+    args[i] = expression(p, e->args[i], sub, when);
+  switch (e->kind) {
+  case IR_EXPR_CAST:
+    return ir_cast(l->memory, e->type, args[0]);
+  case IR_EXPR_BITCAST:
+    return ir_typed(l->memory, IR_EXPR_BITCAST, e->lane_type, e->type, 1, args);
+  default:
+    if (e->arg_count == 1)
+      return ir_unary(l->memory, e->kind, args[0]);
+    if (e->arg_count == 2)
+      return ir_binary(l->memory, e->kind, args[0], args[1]);
+    return ir_ternary(l->memory, e->kind, args[0], args[1], args[2]);
+  }
+}
+
+static void store_element(loop *p, const ir_op *set, int sub) {
+  lower *l = p->l;
+  const ir_ref *ref = &set->write[0];
+  ir_value *to = ref->value;
+  bool shared = to->space == IR_SHARED;
+  int bits = ir_bits(to->type);
+  if (bits < 8) {
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, set->loc, "elements of %s are smaller than a byte and cannot be stored one by one", to->name);
+    l->failed = true;
+    return;
+  }
+  const ir_expr *coord[IR_MAX_RANK];
+  for (int d = 0; d < ref->count; d++)
+    coord[d] = expression(p, ref->start[d], sub, NULL);
+  const ir_expr *value = expression(p, set->expr[0], sub, NULL);
+  const ir_expr *predicate = ir_bool(l->memory, true), *owner = lower_canonical(l, &p->layout);
+  if (owner)
+    predicate = owner;
+  if (!shared)
+    predicate = both(l, predicate, lower_inside(l, to, coord));
+  bool atomic = set->kind == IR_OP_ATOMIC;
+  ir_value *word = lower_array(l, to->name, bits < 32 && !atomic ? IR_U32 : to->type, 1);
+  const ir_expr *packed = lower_pack(l, to->type, &value, 1);
+  lower_set_word(l, word, lower_int(l, 0), packed);
+  const ir_expr *address = shared ? lower_shared_address(l, to, ref->slot, coord) : lower_global_offset(l, to, coord);
+  ir_op *op = lower_op(l, atomic ? IR_OP_RED_GLOBAL : shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
+  ir_ref target = ir_ref_whole(to), from = ir_ref_whole(word);
+  target.slot = ref->slot;
+  from.count = 1;
+  from.start[0] = lower_int(l, 0);
+  ir_op_add_write(op, target);
+  ir_op_add_read(op, from);
+  ir_op_add_expr(l->memory, op, address);
+  ir_op_add_expr(l->memory, op, predicate);
+  if (atomic)
+    ir_attr_set(&op->attrs, IR_ATTR_OPERATION, ir_attr_get(&set->attrs, IR_ATTR_OPERATION, IR_SUM));
+  else
+    ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bits / 8);
+}
+
+static const ir_expr *as_word(lower *l, const ir_value *tile, const ir_expr *value) {
+  if (tile->type != IR_PRED)
+    return value;
+  return ir_ternary(l->memory, IR_EXPR_SELECT, value, ir_typed_int(l->memory, IR_U32, 1), ir_typed_int(l->memory, IR_U32, 0));
+}
+
+/* %t[i, j] <- e for the elements `from` .. `to` - 1 of the group; `partial` when other elements of the words must keep their values. */
+static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) {
+  lower *l = p->l;
+  ir_value *tile = set->write[0].value, *registers = lower_registers(l, tile);
+  int per_word = lower_per_word(tile->type);
+  for (int sub = from; sub < to; sub++) {
+    int position = 0;
+    const ir_expr *word = tile_word(p, tile, set->write[0].start, sub, &position);
+    if (!word)
+      BUG("%s cannot be addressed in a loop", tile->name);
+    if (per_word == 1) {
+      const ir_expr *value = as_word(l, tile, expression(p, set->expr[0], sub, NULL));
+      lower_set_word(l, registers, word, tile->type == IR_PRED ? value : lower_pack(l, tile->type, &value, 1));
+      continue;
+    }
+    bool whole = !partial && position == 0 && sub + per_word <= to;
+    const ir_expr *values[MAX_UNIT];
+    for (int i = 0; i < per_word; i++) {
+      if (whole || i == position)
+        values[i] = expression(p, set->expr[0], whole ? sub + i : sub, NULL);
+      else
+        values[i] = lower_read_element(l, registers, word, i);
+    }
+    lower_set_word(l, registers, word, lower_pack(l, tile->type, values, per_word));
+    if (whole)
+      sub += per_word - 1;
+  }
+}
+
+static void statements(loop *p, const ir_block *block, int from, int to, bool partial) {
+  lower *l = p->l;
+  int lets = p->let_count;
+  for (const ir_op *op = block->first; op; op = op->next) {
+    l->loc = op->loc;
+    if (op->kind == IR_OP_LET) {
+      if (p->let_count == MAX_LETS)
+        BUG("more than %d lets in a parallel body", MAX_LETS);
+      let_value *let = &p->lets[p->let_count];
+      let->name = op->write[0].value;
+      for (int sub = from; sub < to; sub++)
+        let->value[sub] = lower_let(l, let->name->name, expression(p, op->expr[0], sub, NULL));
+      p->let_count++;
+    } else if (op->kind == IR_OP_IF) {
+      for (int sub = from; sub < to; sub++) {
+        const ir_expr *condition = expression(p, op->expr[0], sub, NULL);
+        ir_op *branch = lower_op(l, IR_OP_IF);
+        ir_op_add_expr(l->memory, branch, condition);
+        ir_block *saved = lower_enter(l, &branch->body);
+        statements(p, &op->body, sub, sub + 1, true);
+        lower_leave(l, saved);
+        saved = lower_enter(l, &branch->other);
+        statements(p, &op->other, sub, sub + 1, true);
+        lower_leave(l, saved);
+      }
+    } else if (op->write[0].value->space == IR_TILE) {
+      set_tile(p, op, from, to, partial);
+    } else {
+      for (int sub = from; sub < to; sub++)
+        store_element(p, op, sub);
+    }
+  }
+  p->let_count = lets;
+}
+
+/* Whether every index that the loop needs is a sum of digits of the group number. */
+static bool can_loop(loop *p, const parallel_access *accesses, int count) {
+  lower *l = p->l;
+  const ir_expr *probe = lower_int(l, 0);
+  p->group = probe;
+  for (int sub = 0; sub < p->unit; sub++) {
+    for (int v = 0; v < p->op->variable_count; v++)
+      if (!lower_register_coord(l, &p->layout, v, p->unit, sub, probe))
+        return false;
+    for (int i = 0; i < count; i++) {
+      const ir_expr *index[IR_MAX_RANK];
+      for (int d = 0; d < accesses[i].tile->rank; d++)
+        index[d] = accesses[i].coordinate[d] >= 0 ? ir_read(l->memory, p->op->variable[accesses[i].coordinate[d]]) : probe;
+      int position = 0;
+      if (!tile_word(p, accesses[i].tile, index, sub, &position))
+        return false;
+    }
+  }
+  return true;
+}
+
+static void run(loop *p) {
+  lower *l = p->l;
+  bool looped = p->groups > 1;
+  ir_block *saved = l->out;
+  p->group = lower_int(l, 0);
+  if (looped)
+    saved = lower_loop(l, "r", lower_int(l, p->groups), 1, &p->group);
+  for (int v = 0; v < p->op->variable_count; v++)
+    for (int sub = 0; sub < p->unit; sub++) {
+      const ir_expr *own;
+      if (looped || p->first == 0) {
+        own = lower_register_coord(l, &p->layout, v, p->unit, sub, p->group);
+      } else {
+        int at[LAYOUT_MAX_RANK];
+        tile_layout_coord(&p->layout, p->first * p->unit + sub, 0, 0, at);
+        own = lower_int(l, at[v]);
+      }
+      p->coord[v][sub] = lower_add(l, lower_thread_coord(l, &p->layout, v), own);
+    }
+  statements(p, &p->op->body, 0, p->unit, false);
+  lower_leave(l, saved);
+}
+
+/* The layout of the iteration space, as assign-layouts decided it. */
+static tile_layout iteration_of(lower *l, const ir_op *op, const parallel_access *accesses, int count) {
+  tile_layout layout;
+  for (int pass = 0; pass < 2; pass++)
+    for (int i = 0; i < count; i++)
+      if (accesses[i].written == (pass == 0) && parallel_access_is_full(op, &accesses[i]) &&
+          parallel_iteration_layout(op, &accesses[i], accesses[i].tile->tile, &layout))
+        return layout;
+  int extent[LAYOUT_MAX_RANK];
+  for (int v = 0; v < op->variable_count; v++) {
+    int64_t n = 1;
+    if (!ir_is_constant(op->expr[v], &n))
+      BUG("a parallel extent is not constant");
+    extent[v] = (int)n;
+  }
+  if (!tile_layout_blocked(op->variable_count, extent, 1, l->warp_count, &layout)) {
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "the extents of this loop cannot be spread over %d threads", l->warp_count * 32);
+    l->failed = true;
+  }
+  return layout;
+}
+
+void lower_parallel(lower *l, const ir_op *op) {
+  parallel_access accesses[MAX_ACCESSES];
+  int count = parallel_accesses(op, accesses, MAX_ACCESSES);
+  loop p = {.l = l, .op = op};
+  p.layout = iteration_of(l, op, accesses, count);
+  if (l->failed)
+    return;
+  int unit = 1;
+  for (int i = 0; i < count; i++) {
+    int per_word = lower_per_word(accesses[i].tile->type);
+    unit = per_word > unit ? per_word : unit;
+  }
+  while (unit > 1 && p.layout.reg_count % unit)
+    unit /= 2;
+  p.unit = unit;
+  p.groups = p.layout.reg_count / unit;
+  if (can_loop(&p, accesses, count)) {
+    run(&p);
+    return;
+  }
+  for (int g = 0, groups = p.groups; g < groups; g++) { /* no closed form: one group after another */
+    p.first = g;
+    p.groups = 1;
+    run(&p);
+  }
+}
+
+void lower_fill(lower *l, const ir_op *op) {
+  ir_value *to = op->write[0].value;
+  if (to->space == IR_TILE) {
+    ir_value *registers = lower_registers(l, to);
+    int per_word = lower_per_word(to->type), words = (to->tile->reg_count + per_word - 1) / per_word;
+    const ir_expr *values[MAX_UNIT];
+    for (int i = 0; i < per_word; i++)
+      values[i] = op->expr[0];
+    const ir_expr *index, *word = to->type == IR_PRED ? as_word(l, to, op->expr[0]) : lower_pack(l, to->type, values, per_word);
+    ir_block *saved = lower_loop(l, "r", lower_int(l, words), 1, &index);
+    lower_set_word(l, registers, index, word);
+    lower_leave(l, saved);
+    return;
+  }
+  /* A buffer: as a loop over its elements. */
+  ir_op *loop_op = ir_op_create(l->memory, IR_OP_PARALLEL, op->loc);
+  loop_op->variable_count = to->rank;
+  loop_op->variable = ARENA_ARRAY(l->memory, ir_value *, to->rank);
+  ir_op *set = ir_op_create(l->memory, IR_OP_SET, op->loc);
+  ir_ref ref = op->write[0];
+  ref.count = to->rank;
+  for (int d = 0; d < to->rank; d++) {
+    loop_op->variable[d] = ir_value_create(l->memory, l->kernel, IR_INDEX, IR_I32, "i", op->loc);
+    ir_op_add_expr(l->memory, loop_op, to->extent[d]);
+    ref.start[d] = ir_read(l->memory, loop_op->variable[d]);
+  }
+  ir_op_add_write(set, ref);
+  ir_op_add_expr(l->memory, set, op->expr[0]);
+  ir_block_append(&loop_op->body, set);
+  lower_parallel(l, loop_op);
+}

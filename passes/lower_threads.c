@@ -1,0 +1,304 @@
+/* lower-threads: from what a block does to what one of its threads does.
+ *
+ *   before  %acc <- dot %As@%s, %Bs@%s {instruction = wgmma, ...}     after  wgmma.fence
+ *           %C[...] <- copy %acc                                            %acc[0] <- wgmma none, %As@%s, %Bs@%s, ...
+ *                                                                           for %r in 0 .. 64 step 1 {unroll = 1} do
+ *                                                                             ... st.global %C, ...
+ *
+ * Every tile becomes a register array of its layout; every coordinate becomes a part that the thread decides (computed once a role) plus a part
+ * that the register number decides. One file for each kind of op: lower_parallel.c, lower_copy.c, lower_tensor_copy.c, lower_matrix.c,
+ * lower_dot.c, lower_reduce.c, lower_decode.c; what they share is in lower.h.
+ *
+ * A role that only moves data runs in its first thread. Arrivals, which counted roles, now count warps: one lane of each warp arrives, after the
+ * warp has converged. Nothing here decides: layouts, engines, barriers and slots are obeyed. */
+#include "passes/lower.h"
+
+/* -- Synchronisation ----------------------------------------------------------------------------------------------------------------------- */
+
+static void copy_op(lower *l, const ir_op *op) {
+  ir_op *copy = ir_op_clone(l->memory, op, NULL);
+  ir_block_append(l->out, copy);
+}
+
+static void lower_arrive(lower *l, const ir_op *op) {
+  if (l->one_thread) {
+    copy_op(l, op);
+    return;
+  }
+  lower_op(l, IR_OP_WARP_SYNC);
+  ir_block *saved = lower_guard(l, ir_binary(l->memory, IR_EXPR_EQ, l->lane, lower_int(l, 0)));
+  copy_op(l, op);
+  lower_leave(l, saved);
+}
+
+/* Ops that one thread of the block or role runs. */
+static void lower_by_first(lower *l, const ir_op *op) {
+  ir_block *saved = lower_guard(l, lower_first_thread(l));
+  copy_op(l, op);
+  lower_leave(l, saved);
+}
+
+/* -- Roles ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Whether the block only moves data by engines that one thread drives: it then runs in one thread. */
+static bool drives_engines_only(const ir_block *block) {
+  for (const ir_op *op = block->first; op; op = op->next) {
+    int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0);
+    switch (op->kind) {
+    case IR_OP_COPY:
+      if (engine != IR_ENGINE_TMA && engine != IR_ENGINE_BULK)
+        return false;
+      break;
+    case IR_OP_FOR:
+    case IR_OP_IF:
+      if (!drives_engines_only(&op->body) || !drives_engines_only(&op->other))
+        return false;
+      break;
+    case IR_OP_LET:
+    case IR_OP_SET:
+    case IR_OP_DECLARE:
+    case IR_OP_MBAR_WAIT:
+    case IR_OP_MBAR_EXPECT:
+    case IR_OP_MBAR_ARRIVE:
+    case IR_OP_BULK_COMMIT:
+    case IR_OP_BULK_WAIT:
+    case IR_OP_GRID_WAIT:
+    case IR_OP_GRID_LAUNCH:
+      break;
+    default:
+      return false;
+    }
+  }
+  return true;
+}
+
+typedef struct usage {
+  bool *used;
+} usage;
+
+static void usage_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  (void)op;
+  (void)written;
+  ((usage *)data)->used[value->number] = true;
+}
+
+/* Declares the register arrays of the tiles that the ops use. */
+static void declare_tiles(lower *l, const ir_block *body) {
+  usage u = {ARENA_ARRAY(l->env->scratch, bool, l->kernel->value_count)};
+  for (ir_op *op = body->first; op; op = op->next)
+    ir_op_visit(op, true, usage_visit, &u);
+  for (int i = 0; i < l->tile_count; i++) {
+    ir_value *tile = l->kernel->values[i];
+    if (tile->space != IR_TILE || !u.used[i])
+      continue;
+    ir_op *declare = lower_op(l, IR_OP_DECLARE);
+    ir_op_add_write(declare, ir_ref_whole(l->registers[i]));
+  }
+}
+
+static void prepend(ir_block *block, ir_block *front) {
+  while (front->last) {
+    ir_op *op = front->last;
+    ir_block_remove(front, op);
+    ir_block_insert_before(block, block->first, op);
+  }
+}
+
+/* Lowers a body for warps [first, first + count) into `out`. */
+static void lower_role_body(lower *l, const ir_block *body, ir_block *out, int first, int count, int barrier_id) {
+  lower saved = *l;
+  ir_block prologue = {NULL, NULL};
+  l->warp_first = first;
+  l->warp_count = count;
+  l->barrier_id = barrier_id;
+  l->memo_count = 0;
+  l->prologue = &prologue;
+  l->out = out;
+  l->loc = (src_loc){0};
+  arena *memory = l->memory;
+  const ir_expr *tid = ir_leaf(memory, IR_EXPR_TID, IR_I32);
+  l->thread = first ? lower_role_let(l, "thread", ir_binary(memory, IR_EXPR_SUB, tid, lower_int(l, first * 32))) : lower_role_let(l, "thread", tid);
+  l->lane = lower_role_let(l, "lane", ir_leaf(memory, IR_EXPR_LANE, IR_I32));
+  const ir_expr *warp = ir_leaf(memory, IR_EXPR_WARP, IR_I32);
+  l->warp = lower_role_let(l, "warp", first ? ir_binary(memory, IR_EXPR_SUB, warp, lower_int(l, first)) : warp);
+  l->one_thread = barrier_id > 0 && drives_engines_only(body);
+  if (l->one_thread) {
+    ir_op *guard = lower_op(l, IR_OP_IF);
+    ir_op_add_expr(memory, guard, ir_binary(memory, IR_EXPR_EQ, l->thread, lower_int(l, 0)));
+    ir_block *outer = lower_enter(l, &guard->body);
+    lower_block(l, body);
+    lower_leave(l, outer);
+  } else {
+    declare_tiles(l, body);
+    lower_block(l, body);
+  }
+  prepend(out, &prologue);
+  bool failed = l->failed;
+  *l = saved;
+  l->failed = failed;
+}
+
+static void lower_role(lower *l, const ir_op *op) {
+  ir_op *role = arena_copy(l->memory, op, sizeof *op);
+  role->next = role->previous = NULL;
+  role->body = role->other = (ir_block){NULL, NULL};
+  ir_block_append(l->out, role);
+  int first = (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_FIRST, 0), count = (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_COUNT, 1);
+  ir_block body = {NULL, NULL};
+  lower_role_body(l, &op->body, &body, first, count, first == 0 ? 1 : 2);
+  int64_t registers = ir_attr_get(&op->attrs, IR_ATTR_REGISTERS, 0);
+  if (registers) {
+    ir_op *budget = ir_op_create(l->memory, IR_OP_SETMAXNREG, op->loc);
+    ir_attr_set(&budget->attrs, IR_ATTR_REGISTERS, registers);
+    ir_block_insert_before(&body, body.first, budget);
+  }
+  role->body = body;
+}
+
+/* -- Control ----------------------------------------------------------------------------------------------------------------------------- */
+
+static void lower_control(lower *l, const ir_op *op) {
+  ir_op *copy = arena_copy(l->memory, op, sizeof *op);
+  copy->next = copy->previous = NULL;
+  copy->body = copy->other = (ir_block){NULL, NULL};
+  if (op->kind == IR_OP_FOR) {
+    ir_attr_clear(&copy->attrs, IR_ATTR_STAGES);
+    if (!ir_attr_has(&copy->attrs, IR_ATTR_UNROLL))
+      ir_attr_set(&copy->attrs, IR_ATTR_UNROLL, 0);
+  }
+  ir_block_append(l->out, copy);
+  ir_block *saved = lower_enter(l, &copy->body);
+  lower_block(l, &op->body);
+  lower_leave(l, saved);
+  saved = lower_enter(l, &copy->other);
+  lower_block(l, &op->other);
+  lower_leave(l, saved);
+}
+
+static void lower_one(lower *l, const ir_op *op) {
+  l->loc = op->loc;
+  switch (op->kind) {
+  case IR_OP_FOR:
+  case IR_OP_IF:
+  case IR_OP_WHILE:
+    lower_control(l, op);
+    break;
+  case IR_OP_ROLE:
+    lower_role(l, op);
+    break;
+  case IR_OP_PARALLEL:
+    lower_parallel(l, op);
+    break;
+  case IR_OP_FILL:
+    lower_fill(l, op);
+    break;
+  case IR_OP_COPY:
+    lower_copy(l, op);
+    break;
+  case IR_OP_CONVERT:
+    lower_convert(l, op->write[0].value, op->read[0].value);
+    break;
+  case IR_OP_DOT:
+    lower_dot(l, op);
+    break;
+  case IR_OP_DOT_COMMIT:
+    lower_op(l, IR_OP_WGMMA_COMMIT);
+    break;
+  case IR_OP_DOT_WAIT:
+    ir_attr_set(&lower_op(l, IR_OP_WGMMA_WAIT)->attrs, IR_ATTR_PENDING, ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0));
+    break;
+  case IR_OP_DECODE:
+    lower_decode(l, op);
+    break;
+  case IR_OP_REDUCE:
+    lower_reduce(l, op);
+    break;
+  case IR_OP_SCAN:
+    lower_scan(l, op);
+    break;
+  case IR_OP_VOTE:
+    lower_vote(l, op);
+    break;
+  case IR_OP_MBAR_ARRIVE:
+    lower_arrive(l, op);
+    break;
+  case IR_OP_MBAR_INIT:
+  case IR_OP_MBAR_EXPECT:
+  case IR_OP_FENCE_MBAR_INIT:
+  case IR_OP_BULK_COMMIT:
+  case IR_OP_BULK_WAIT:
+    lower_by_first(l, op);
+    break;
+  default:
+    copy_op(l, op);
+  }
+}
+
+void lower_block(lower *l, const ir_block *block) {
+  for (const ir_op *op = block->first; op && !l->failed; op = op->next)
+    lower_one(l, op);
+}
+
+/* -- Kernel ------------------------------------------------------------------------------------------------------------------------------- */
+
+static void create_registers(lower *l) {
+  for (int i = 0; i < l->tile_count; i++) {
+    ir_value *tile = l->kernel->values[i];
+    if (tile->space != IR_TILE)
+      continue;
+    int per_word = lower_per_word(tile->type), count = (tile->tile->reg_count + per_word - 1) / per_word * per_word;
+    ir_value *registers = ir_value_create(l->memory, l->kernel, IR_REGISTERS, tile->type == IR_PRED ? IR_U32 : tile->type, tile->name, tile->loc);
+    registers->rank = 1;
+    registers->extent[0] = ir_int(l->memory, count);
+    registers->name = tile->name; /* the tile itself leaves the kernel */
+    l->registers[i] = registers;
+  }
+}
+
+/* A barrier that a whole role arrives on is completed by its warps. */
+static void count_arrivals(const ir_block *block, int warps) {
+  for (const ir_op *op = block->first; op; op = op->next) {
+    int inside = warps;
+    if (op->kind == IR_OP_ROLE)
+      inside = drives_engines_only(&op->body) ? 1 : (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_COUNT, 1);
+    if (op->kind == IR_OP_MBAR_ARRIVE)
+      op->read[0].value->arrivals = warps;
+    count_arrivals(&op->body, inside);
+    count_arrivals(&op->other, inside);
+  }
+}
+
+static bool set_init_counts(void *data, ir_block *block, ir_op *op) {
+  (void)block;
+  if (op->kind == IR_OP_MBAR_INIT)
+    op->expr[0] = ir_int((arena *)data, op->read[0].value->arrivals);
+  return true;
+}
+
+/* Tiles are gone: their values leave the kernel, and numbers stay positions. */
+static void drop_tiles(ir_kernel *kernel) {
+  int kept = 0;
+  for (int i = 0; i < kernel->value_count; i++) {
+    if (kernel->values[i]->space == IR_TILE)
+      continue;
+    kernel->values[kept] = kernel->values[i];
+    kernel->values[kept]->number = kept;
+    kept++;
+  }
+  kernel->value_count = kept;
+}
+
+bool lower_threads(ir_kernel *kernel, pass_env *env) {
+  lower l = {.kernel = kernel, .env = env, .memory = env->memory, .tile_count = kernel->value_count};
+  l.registers = ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count);
+  create_registers(&l);
+  count_arrivals(&kernel->body, 1);
+  ir_walk(&kernel->body, set_init_counts, env->memory);
+  ir_block body = {NULL, NULL};
+  int threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128);
+  lower_role_body(&l, &kernel->body, &body, 0, threads / 32, 0);
+  kernel->body = body;
+  drop_tiles(kernel);
+  kernel->form = IR_FORM_THREAD;
+  return !l.failed;
+}

@@ -1,0 +1,228 @@
+/* pipeline-loops: overlap the copies of later iterations with the compute of this one, in a kernel of one role.
+ *
+ *   before  for %k in %lo .. %hi step 1 {stages = 3} do     after  %As@0 <- copy ...%lo...; cp.commit         (when %lo
+ * < %hi) %As <- copy %A[%k] {engine = cpasync}                %As@1 <- copy ...%lo + 1...; cp.commit %acc <- dot %As,
+ * %Bs                                 for %k in %lo .. %hi step 1 do end cp.wait {pending = 1} bar.sync if %k + 2 < %hi
+ * do %As@%put <- copy ...%k + 2... end cp.commit %acc <- dot %As@%get, %Bs@%get (both positions advance) end cp.wait
+ * {pending = 0}
+ *
+ * The one barrier of an iteration does two things: what every thread copied for this iteration is visible to all, and
+ * everybody has left the slot of the iteration before, which is the slot that is filled next. An empty commit keeps the
+ * count of groups equal to the count of iterations, so the wait needs no special case near the end.
+ *
+ * A copy is hoisted when it is the only writer of its buffer, all readers follow it in the loop body, and its operands
+ * depend on the loop variable and on what is constant in the loop only. The others stay where they are. Kernels with a
+ * producer role are specialise-warps' business. */
+#include "passes/pass.h"
+
+enum { MAX_COPIES = 16 };
+
+typedef struct ring {
+  ir_op *copy[MAX_COPIES];
+  int count;
+  int stages;
+} ring;
+
+typedef struct usage {
+  const ir_value *value;
+  int writers, readers;
+} usage;
+
+static void count_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  usage *u = data;
+  (void)op;
+  if (value == u->value) *(written ? &u->writers : &u->readers) += 1;
+}
+
+static usage count_uses(ir_op *first, const ir_value *value) {
+  usage u = {value, 0, 0};
+  for (ir_op *op = first; op; op = op->next)
+    ir_op_visit(op, true, count_visit, &u);
+  return u;
+}
+
+typedef struct dependence {
+  const ir_op *loop;
+  bool invariant;
+} dependence;
+
+static void dependence_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  dependence *d = data;
+  (void)op;
+  if (written || value == d->loop->write[0].value || value->space == IR_GLOBAL || value->space == IR_SIZE) return;
+  if (value->space == IR_SCALAR && value->is_mutable) d->invariant = false;
+  if (value->space == IR_TILE || value->space == IR_SHARED) d->invariant = false;
+  for (ir_op *child = d->loop->body.first; child; child = child->next)
+    if (ir_op_writes(child, value)) d->invariant = false;
+}
+
+static bool can_hoist(ir_kernel *kernel, ir_op *loop, ir_op *op) {
+  if (op->kind != IR_OP_COPY || ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) != IR_ENGINE_CPASYNC) return false;
+  ir_value *buffer = op->write[0].value;
+  usage all = count_uses(kernel->body.first, buffer), after = count_uses(op->next, buffer);
+  dependence d = {loop, true};
+  ir_op_visit(op, false, dependence_visit, &d);
+  return all.writers == 1 && all.readers == after.readers && after.readers > 0 && d.invariant;
+}
+
+static ir_op *append(pass_env *env, ir_block *block, ir_op_kind kind, src_loc loc) {
+  ir_op *op = ir_op_create(env->memory, kind, loc);
+  ir_block_append(block, op);
+  return op;
+}
+
+static void append_set(pass_env *env, ir_block *block, ir_value *value, const ir_expr *e) {
+  ir_op *op = append(env, block, IR_OP_SET, (src_loc){0});
+  ir_op_add_write(op, ir_ref_whole(value));
+  ir_op_add_expr(env->memory, op, e);
+}
+
+static ir_value *declare(ir_kernel *kernel, pass_env *env, ir_block *block, const char *name, int64_t start) {
+  ir_value *value = ir_value_create(env->memory, kernel, IR_SCALAR, IR_I32, name, (src_loc){0});
+  value->is_mutable = true;
+  ir_op *op = append(env, block, IR_OP_DECLARE, (src_loc){0});
+  ir_op_add_write(op, ir_ref_whole(value));
+  append_set(env, block, value, ir_int(env->memory, start));
+  return value;
+}
+
+/* The copies of the iteration where the loop variable is `at`, into slot `slot`, if that iteration exists. */
+static void append_copies(ir_kernel *kernel, pass_env *env, ir_block *block, const ring *r, const ir_op *loop,
+                          const ir_expr *at, const ir_expr *slot) {
+  ir_op *guard = append(env, block, IR_OP_IF, loop->loc);
+  ir_op_add_expr(env->memory, guard, ir_binary(env->memory, IR_EXPR_LT, at, loop->expr[1]));
+  const ir_expr **replace = ARENA_ARRAY(env->scratch, const ir_expr *, kernel->value_count);
+  replace[loop->write[0].value->number] = at;
+  for (int i = 0; i < r->count; i++) {
+    ir_op *copy = ir_op_clone(env->memory, r->copy[i], NULL);
+    for (int j = 0; j < copy->read_count; j++)
+      for (int d = 0; d < copy->read[j].count; d++)
+        copy->read[j].start[d] = ir_substitute(env->memory, copy->read[j].start[d], replace, kernel->value_count);
+    for (int j = 0; j < copy->expr_count; j++)
+      copy->expr[j] = ir_substitute(env->memory, copy->expr[j], replace, kernel->value_count);
+    copy->write[0].slot = slot;
+    ir_block_append(&guard->body, copy);
+  }
+  append(env, block, IR_OP_CP_COMMIT, loop->loc);
+}
+
+static void append_wait(pass_env *env, ir_kernel *kernel, ir_block *block, int pending, src_loc loc) {
+  ir_attr_set(&append(env, block, IR_OP_CP_WAIT, loc)->attrs, IR_ATTR_PENDING, pending);
+  ir_op *meet = append(env, block, IR_OP_BAR_SYNC, loc);
+  ir_attr_set(&meet->attrs, IR_ATTR_ID, 0);
+  ir_attr_set(&meet->attrs, IR_ATTR_THREADS, ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128));
+}
+
+static void append_advance(pass_env *env, ir_block *block, ir_value *position, int stages) {
+  const ir_expr *next = ir_binary(env->memory, IR_EXPR_ADD, ir_read(env->memory, position), ir_int(env->memory, 1));
+  append_set(env, block, position,
+             ir_ternary(env->memory, IR_EXPR_SELECT,
+                        ir_binary(env->memory, IR_EXPR_EQ, next, ir_int(env->memory, stages)), ir_int(env->memory, 0),
+                        next));
+}
+
+typedef struct slot_change {
+  pass_env *env;
+  const ring *r;
+  const ir_expr *slot;
+} slot_change;
+
+static bool in_ring(const ring *r, const ir_value *value) {
+  for (int i = 0; i < r->count; i++)
+    if (r->copy[i]->write[0].value == value) return true;
+  return false;
+}
+
+static const ir_expr *slot_expr(void *data, const ir_expr *e) {
+  slot_change *s = data;
+  const ir_expr **args = ARENA_ARRAY(s->env->memory, const ir_expr *, e->arg_count);
+  bool changed = e->kind == IR_EXPR_ELEMENT && in_ring(s->r, e->value);
+  for (int i = 0; i < e->arg_count; i++) {
+    args[i] = slot_expr(data, e->args[i]);
+    changed |= args[i] != e->args[i];
+  }
+  if (!changed) return e;
+  ir_expr *copy = arena_copy(s->env->memory, e, sizeof *e);
+  copy->args = args;
+  if (e->kind == IR_EXPR_ELEMENT && in_ring(s->r, e->value)) copy->slot = s->slot;
+  return copy;
+}
+
+static void name_slots(slot_change *s, ir_op *op) {
+  for (int i = 0; i < op->read_count; i++)
+    if (op->read[i].value && in_ring(s->r, op->read[i].value)) op->read[i].slot = s->slot;
+  ir_op_each_expr(op, slot_expr, s);
+  for (ir_op *child = op->body.first; child; child = child->next)
+    name_slots(s, child);
+  for (ir_op *child = op->other.first; child; child = child->next)
+    name_slots(s, child);
+}
+
+static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *loop, ring *r) {
+  arena *memory = env->memory;
+  ir_block front = {NULL, NULL};
+  for (int i = 0; i < r->count; i++)
+    r->copy[i]->write[0].value->slots = r->stages;
+  for (int s = 0; s < r->stages - 1; s++)
+    append_copies(
+        kernel, env, &front, r, loop,
+        ir_binary(memory, IR_EXPR_ADD, loop->expr[0], ir_binary(memory, IR_EXPR_MUL, loop->expr[2], ir_int(memory, s))),
+        ir_int(memory, s));
+  ir_value *get = declare(kernel, env, &front, "get", 0);
+  ir_value *put = declare(kernel, env, &front, "put", r->stages - 1);
+  while (front.first) {
+    ir_op *op = front.first;
+    ir_block_remove(&front, op);
+    ir_block_insert_before(block, loop, op);
+  }
+
+  for (int i = 0; i < r->count; i++)
+    ir_block_remove(&loop->body, r->copy[i]);
+  ir_block rest = loop->body;
+  loop->body = (ir_block){NULL, NULL};
+  append_wait(env, kernel, &loop->body, r->stages - 2, loop->loc);
+  const ir_expr *ahead = ir_binary(memory, IR_EXPR_ADD, ir_read(memory, loop->write[0].value),
+                                   ir_binary(memory, IR_EXPR_MUL, loop->expr[2], ir_int(memory, r->stages - 1)));
+  append_copies(kernel, env, &loop->body, r, loop, ahead, ir_read(memory, put));
+  slot_change change = {env, r, ir_read(memory, get)};
+  while (rest.first) {
+    ir_op *op = rest.first;
+    ir_block_remove(&rest, op);
+    name_slots(&change, op);
+    ir_block_append(&loop->body, op);
+  }
+  append_advance(env, &loop->body, get, r->stages);
+  append_advance(env, &loop->body, put, r->stages);
+
+  ir_block tail = {NULL, NULL};
+  append_wait(env, kernel, &tail, 0, loop->loc);
+  while (tail.last) {
+    ir_op *op = tail.last;
+    ir_block_remove(&tail, op);
+    ir_block_insert_after(block, loop, op);
+  }
+}
+
+static void pipeline_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
+  ir_op *next;
+  for (ir_op *op = block->first; op; op = next) {
+    next = op->next;
+    pipeline_block(kernel, env, &op->body);
+    pipeline_block(kernel, env, &op->other);
+    int stages = op->kind == IR_OP_FOR ? (int)ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : 1;
+    if (stages < 2) continue;
+    ring r = {.stages = stages};
+    for (ir_op *child = op->body.first; child && r.count < MAX_COPIES; child = child->next)
+      if (can_hoist(kernel, op, child)) r.copy[r.count++] = child;
+    if (r.count)
+      rewrite_loop(kernel, env, block, op, &r);
+    else
+      diag_remark(env->diagnostics, "pipeline-loops", "stages", false, op->loc,
+                  "no copy of this loop can run ahead, so stages = %d has no effect", stages);
+  }
+}
+
+bool pipeline_loops(ir_kernel *kernel, pass_env *env) {
+  if (!ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0)) pipeline_block(kernel, env, &kernel->body);
+  return true;
+}

@@ -1,0 +1,265 @@
+/* place-barriers: make the threads of a role wait where they share a buffer.
+ *
+ *   before  %stage <- copy %acc {engine = matrix}         after  bulk.wait {pending = 0, read = 1}
+ *           %C[...] <- copy %stage {engine = tma}                bar.sync {id = 1, threads = 256}
+ *                                                                %stage <- copy %acc {engine = matrix}
+ *                                                                fence.async
+ *                                                                bar.sync {id = 1, threads = 256}
+ *                                                                %C[...] <- copy %stage {engine = tma}
+ *                                                                bulk.commit
+ *
+ * For every buffer that threads write with ordinary stores the pass keeps what happened to it since the last barrier, and inserts
+ *   a barrier        before a read of what others wrote, and before a write of what others read or wrote,
+ *   fence.async      before that barrier, when the reader is the async proxy (a bulk store, wgmma) and the writer was not,
+ *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for,
+ *   bulk.wait        (sources read) before a buffer is rewritten that a bulk store may still be reading, and at the end of the role.
+ * A loop is walked with the state of its own end joined to the state before it, so hazards across the back edge are seen. A barrier
+ * clears every buffer's state, so neighbouring hazards cost one barrier.
+ *
+ * Buffers with a ring (slots, or a copy that signals an mbarrier) are ordered by specialise-warps and pipeline-loops. Barrier 0 is for
+ * all threads; each role with its own shared buffers gets one of 1..15. */
+#include "passes/pass.h"
+
+typedef struct hazard {
+  bool written;      /* by ordinary stores, since the last barrier */
+  bool read;         /* by ordinary loads or wgmma, since the last barrier */
+  bool unfenced;     /* ordinary stores not yet fenced for the async proxy */
+  bool copying;      /* cp.async not yet waited for */
+  bool storing;      /* a bulk store may be reading it */
+} hazard;
+
+typedef struct context {
+  ir_kernel *kernel;
+  pass_env *env;
+  bool *managed; /* by value number: ordered by other passes */
+  int count;
+  hazard *state; /* by value number */
+  bool insert;
+  int id, threads;
+} context;
+
+typedef struct access {
+  hazard *state;
+  bool *managed;
+  bool need_barrier, need_fence, need_copy_wait, need_store_wait;
+  bool async_read;
+} access;
+
+static void access_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  access *a = data;
+  (void)op;
+  if (value->space != IR_SHARED || a->managed[value->number])
+    return;
+  hazard *h = &a->state[value->number];
+  if (h->copying)
+    a->need_copy_wait = a->need_barrier = true;
+  if (written) {
+    if (h->storing)
+      a->need_store_wait = a->need_barrier = true;
+    if (h->written || h->read)
+      a->need_barrier = true;
+  } else {
+    if (h->written)
+      a->need_barrier = true;
+    if (a->async_read && h->unfenced)
+      a->need_fence = a->need_barrier = true;
+  }
+}
+
+typedef struct effect {
+  hazard *state;
+  bool *managed;
+  bool store, copy;
+} effect;
+
+static void effect_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  effect *e = data;
+  (void)op;
+  if (value->space != IR_SHARED || e->managed[value->number])
+    return;
+  hazard *h = &e->state[value->number];
+  if (written && e->copy)
+    h->copying = true;
+  else if (written)
+    h->written = h->unfenced = true;
+  else if (e->store)
+    h->storing = true;
+  else
+    h->read = true;
+}
+
+static int64_t engine_of(const ir_op *op) {
+  return op->kind == IR_OP_COPY ? ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_NONE) : IR_ENGINE_NONE;
+}
+
+static bool is_bulk_store(const ir_op *op) {
+  return (engine_of(op) == IR_ENGINE_TMA || engine_of(op) == IR_ENGINE_BULK) && op->write[0].value->space == IR_GLOBAL;
+}
+
+static bool reads_asynchronously(const ir_op *op) {
+  return is_bulk_store(op) || (op->kind == IR_OP_DOT && ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA);
+}
+
+static void insert(context *c, ir_block *block, ir_op *before, ir_op_kind kind, ir_attr attr, int64_t value, src_loc loc) {
+  ir_op *op = ir_op_create(c->env->memory, kind, loc);
+  if (kind == IR_OP_BAR_SYNC) {
+    ir_attr_set(&op->attrs, IR_ATTR_ID, c->id);
+    ir_attr_set(&op->attrs, IR_ATTR_THREADS, c->threads);
+  } else if (kind == IR_OP_BULK_WAIT) {
+    ir_attr_set(&op->attrs, IR_ATTR_PENDING, 0);
+    ir_attr_set(&op->attrs, IR_ATTR_READ, 1);
+  } else if (attr != IR_ATTR_COUNT) {
+    ir_attr_set(&op->attrs, attr, value);
+  }
+  if (before)
+    ir_block_insert_before(block, before, op);
+  else
+    ir_block_append(block, op);
+}
+
+static void join(hazard *into, const hazard *from, int count) {
+  for (int i = 0; i < count; i++) {
+    into[i].written |= from[i].written;
+    into[i].read |= from[i].read;
+    into[i].unfenced |= from[i].unfenced;
+    into[i].copying |= from[i].copying;
+    into[i].storing |= from[i].storing;
+  }
+}
+
+static void apply_barrier(context *c, bool fenced, bool copied, bool stored) {
+  for (int i = 0; i < c->count; i++) {
+    c->state[i].written = c->state[i].read = false;
+    c->state[i].unfenced &= !fenced;
+    c->state[i].copying &= !copied;
+    c->state[i].storing &= !stored;
+  }
+}
+
+static void walk(context *c, ir_block *block);
+
+/* The state at a loop's head: what comes from before joined with what its own end leaves, found by walking without inserting. */
+static void walk_loop(context *c, ir_op *loop) {
+  bool inserting = c->insert;
+  hazard *entry = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)c->count);
+  c->insert = false;
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < c->count; i++)
+      c->state[i] = entry[i];
+    walk(c, &loop->body);
+    join(entry, c->state, c->count);
+  }
+  c->insert = inserting;
+  for (int i = 0; i < c->count; i++)
+    c->state[i] = entry[i];
+  walk(c, &loop->body);
+  join(c->state, entry, c->count);
+}
+
+static void walk_role(context *c, ir_op *role) {
+  context inner = *c;
+  int first = (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_FIRST, 0);
+  inner.threads = 32 * (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_COUNT, 1);
+  inner.id = first == 0 ? 1 : 2;
+  inner.state = ARENA_ARRAY(c->env->scratch, hazard, c->count);
+  walk(&inner, &role->body);
+  bool storing = false;
+  for (int i = 0; i < c->count; i++)
+    storing |= inner.state[i].storing;
+  if (storing && inner.insert)
+    insert(&inner, &role->body, NULL, IR_OP_BULK_WAIT, IR_ATTR_COUNT, 0, (src_loc){0});
+}
+
+static void walk_op(context *c, ir_block *block, ir_op *op) {
+  access a = {.state = c->state, .managed = c->managed, .async_read = reads_asynchronously(op)};
+  ir_op_visit(op, op->kind == IR_OP_PARALLEL, access_visit, &a);
+  if (a.need_copy_wait && c->insert)
+    insert(c, block, op, IR_OP_CP_WAIT, IR_ATTR_PENDING, 0, op->loc);
+  if (a.need_store_wait && c->insert)
+    insert(c, block, op, IR_OP_BULK_WAIT, IR_ATTR_COUNT, 0, op->loc);
+  if (a.need_fence && c->insert)
+    insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_COUNT, 0, op->loc);
+  if (a.need_barrier) {
+    if (c->insert)
+      insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_COUNT, 0, op->loc);
+    apply_barrier(c, a.need_fence, a.need_copy_wait, a.need_store_wait);
+  }
+  effect e = {.state = c->state, .managed = c->managed, .store = is_bulk_store(op), .copy = engine_of(op) == IR_ENGINE_CPASYNC};
+  ir_op_visit(op, op->kind == IR_OP_PARALLEL, effect_visit, &e);
+  if (is_bulk_store(op) && c->insert && !(op->next && op->next->kind == IR_OP_BULK_COMMIT))
+    insert(c, block, op->next, IR_OP_BULK_COMMIT, IR_ATTR_COUNT, 0, op->loc);
+  if (e.copy && c->insert && !c->managed[op->write[0].value->number] && !(op->next && op->next->kind == IR_OP_CP_COMMIT))
+    insert(c, block, op->next, IR_OP_CP_COMMIT, IR_ATTR_COUNT, 0, op->loc);
+}
+
+static void walk(context *c, ir_block *block) {
+  ir_op *next;
+  for (ir_op *op = block->first; op; op = next) {
+    next = op->next;
+    switch (op->kind) {
+    case IR_OP_FOR:
+    case IR_OP_WHILE:
+      walk_loop(c, op);
+      break;
+    case IR_OP_IF: {
+      hazard *before = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)c->count);
+      walk(c, &op->body);
+      hazard *after = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)c->count);
+      for (int i = 0; i < c->count; i++)
+        c->state[i] = before[i];
+      walk(c, &op->other);
+      join(c->state, after, c->count);
+      break;
+    }
+    case IR_OP_ROLE:
+      walk_role(c, op);
+      break;
+    case IR_OP_BAR_SYNC:
+      apply_barrier(c, false, false, false);
+      break;
+    case IR_OP_FENCE_ASYNC:
+    case IR_OP_BULK_WAIT:
+    case IR_OP_CP_WAIT: /* waited for by an earlier run of this pass */
+      for (int i = 0; i < c->count; i++) {
+        c->state[i].unfenced &= op->kind != IR_OP_FENCE_ASYNC;
+        c->state[i].storing &= op->kind != IR_OP_BULK_WAIT;
+        if (op->kind == IR_OP_CP_WAIT && c->state[i].copying) {
+          c->state[i].copying = false;
+          c->state[i].written = c->state[i].unfenced = true;
+        }
+      }
+      break;
+    default:
+      walk_op(c, block, op);
+    }
+  }
+}
+
+/* Rings and buffers that an mbarrier guards. */
+static bool find_managed(void *data, ir_block *block, ir_op *op) {
+  context *c = data;
+  (void)block;
+  if (op->kind == IR_OP_COPY && op->write[0].value->space == IR_SHARED &&
+      (op->write[0].value->slots > 1 || (op->read_count > 1 && op->read[1].value)))
+    c->managed[op->write[0].value->number] = true;
+  return true;
+}
+
+bool place_barriers(ir_kernel *kernel, pass_env *env) {
+  context c = {.kernel = kernel,
+               .env = env,
+               .count = kernel->value_count,
+               .insert = true,
+               .id = 0,
+               .threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128)};
+  c.managed = ARENA_ARRAY(env->scratch, bool, c.count);
+  c.state = ARENA_ARRAY(env->scratch, hazard, c.count);
+  ir_walk(&kernel->body, find_managed, &c);
+  walk(&c, &kernel->body);
+  bool storing = false;
+  for (int i = 0; i < c.count; i++)
+    storing |= c.state[i].storing;
+  if (storing)
+    insert(&c, &kernel->body, NULL, IR_OP_BULK_WAIT, IR_ATTR_COUNT, 0, (src_loc){0});
+  return true;
+}

@@ -1,0 +1,21 @@
+/* What is known of a region of a global tensor: alignment, contiguity, what the copy engines may do with it. */
+#ifndef BITBLASC_PASSES_REGION_H
+#define BITBLASC_PASSES_REGION_H
+
+#include "ir/ir.h"
+
+/* Elements between neighbours along dimension `dim` of a global tensor: the given stride, or the product of the inner extents. */
+const ir_expr *region_stride(arena *memory, const ir_value *tensor, int dim);
+
+/* The last spanned dimension of the region (the tensor's last dimension for a reference to the whole), or -1. */
+int region_inner_dim(const ir_ref *ref);
+
+/* The largest power of two, up to 16, of bytes that one access along the innermost dimension may move: every row of the region then
+ * starts at a multiple of it, and the tensor's own extent is a multiple too, so that an access is inside or outside as a whole.
+ * 0 when the region's innermost dimension is not contiguous or an element is not whole bytes even at the coarsest. */
+int region_access_bytes(arena *memory, const ir_ref *ref);
+
+/* NULL when a tensor map can describe the region with boxes of its spans, else the reason in words. */
+const char *region_tma_refusal(arena *memory, const ir_ref *ref);
+
+#endif

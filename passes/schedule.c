@@ -1,0 +1,320 @@
+/* schedule: choose how the block does its work, and write it down.
+ *
+ *   dots      instruction (wgmma, mma, fma) and the grid of warps
+ *   copies    engine (tma, bulk, cpasync, simt)
+ *   loops     stages that fit
+ *   kernel    warps that compute, warps that only move data, persistent, raster, threads
+ *
+ * Rules, in order; each refusal is a remark with its reason.
+ * 1. All dots use wgmma when every one can (tensor_core.h), else mma when every one can, else each the best it can; -O0 never uses wgmma.
+ * 2. With wgmma a warpgroup owns m / groups rows of every tile: as few groups as the accumulators' registers and m allow, at least two when m
+ *    has 128 rows. With mma 16 x 8 fragments are spread over four or eight warps; along m only when rows are reduced, so that a row stays in a
+ *    warp.
+ * 3. A copy into shared memory is a tensor-map load where the target has it and the tensor's rows are known to be multiples of 16 bytes
+ *    (-O2), else cp.async in 16-, 8- or 4-byte pieces, else ordinary loads and stores.
+ * 4. A producer role takes the loads over when there is a tensor core to keep busy and a load on an mbarrier; blocks are then persistent.
+ * 5. Stages are what the source asks for, less what does not fit into shared memory.
+ *
+ * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
+#include "passes/pass.h"
+#include "passes/region.h"
+#include "passes/tensor_core.h"
+
+#include <string.h>
+
+enum { MAX_DOTS = 16, MAX_COPIES = 64, RESERVED_SHARED_BYTES = 2048 };
+
+typedef struct survey {
+  pass_env *env;
+  ir_kernel *kernel;
+  ir_op *dot[MAX_DOTS];
+  int dot_count;
+  ir_op *copy[MAX_COPIES];
+  int copy_count;
+  ir_op *loop[MAX_COPIES];
+  int loop_count;
+  bool reduces;      /* a reduction or scan runs along some row */
+  int64_t largest;   /* elements of the largest tile */
+} survey;
+
+static bool collect(void *data, ir_block *block, ir_op *op) {
+  survey *s = data;
+  (void)block;
+  if (op->kind == IR_OP_DOT && s->dot_count < MAX_DOTS)
+    s->dot[s->dot_count++] = op;
+  if (op->kind == IR_OP_COPY && s->copy_count < MAX_COPIES)
+    s->copy[s->copy_count++] = op;
+  if (op->kind == IR_OP_FOR && s->loop_count < MAX_COPIES)
+    s->loop[s->loop_count++] = op;
+  s->reduces |= op->kind == IR_OP_REDUCE || op->kind == IR_OP_SCAN;
+  return true;
+}
+
+static int64_t pin(const ir_kernel *kernel, const pass_env *env, ir_attr attr, int64_t otherwise) {
+  for (int i = 0; i < env->options->pin_count; i++)
+    if (!strcmp(env->options->pins[i].name, ir_attr_info_of(attr)->name))
+      return env->options->pins[i].value;
+  return ir_attr_get(&kernel->attrs, attr, otherwise);
+}
+
+/* -- Dots ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool all_dots(survey *s, const char *(*refusal)(const ir_kernel *, const ir_op *), const char *topic) {
+  bool all = s->dot_count > 0;
+  for (int i = 0; i < s->dot_count; i++) {
+    const char *why = refusal(s->kernel, s->dot[i]);
+    if (!why)
+      continue;
+    all = false;
+    diag_remark(s->env->diagnostics, "schedule", topic, false, s->dot[i]->loc, "the dot into %s cannot use %s: %s", s->dot[i]->write[0].value->name, topic, why);
+  }
+  return all;
+}
+
+/* Registers a thread that the accumulators and register operands of all dots need, with `groups` warpgroups. */
+static int dot_registers(const survey *s, int groups) {
+  int64_t words = 0;
+  for (int i = 0; i < s->dot_count; i++) {
+    dot_shape d = dot_shape_of(s->dot[i]);
+    bool counted = false;
+    for (int j = 0; j < i; j++)
+      counted |= s->dot[j]->write[0].value == d.accumulator;
+    if (!counted)
+      words += ir_element_count(d.accumulator) * ir_bits(d.accumulator->type) / 32;
+    if (d.rows->value->space == IR_TILE)
+      words += ir_element_count(d.rows->value) * ir_bits(d.rows->value->type) / 32;
+  }
+  return (int)(words / (groups * 128));
+}
+
+static int choose_warpgroups(const survey *s) {
+  int smallest = 1 << 30;
+  for (int i = 0; i < s->dot_count; i++) {
+    int m = dot_shape_of(s->dot[i]).m;
+    smallest = m < smallest ? m : smallest;
+  }
+  int blocks = smallest / 64;
+  int groups = blocks >= 2 && blocks % 2 == 0 ? 2 : blocks == 3 ? 3 : 1;
+  while (groups < 4 && blocks % (groups * 2) == 0 && dot_registers(s, groups) > 200)
+    groups *= 2;
+  return groups;
+}
+
+static void set_dot(ir_op *dot, ir_instruction instruction, int warps_m, int warps_n) {
+  ir_attr_set(&dot->attrs, IR_ATTR_INSTRUCTION, instruction);
+  ir_attr_set(&dot->attrs, IR_ATTR_WARPS_M, warps_m);
+  ir_attr_set(&dot->attrs, IR_ATTR_WARPS_N, warps_n);
+}
+
+/* The largest power of two that divides `count`, at most `most`. */
+static int power_dividing(int count, int most) {
+  int power = 1;
+  while (power * 2 <= most && count % (power * 2) == 0)
+    power *= 2;
+  return power;
+}
+
+/* Warps of an mma dot: along m alone when rows are reduced, else as square as the fragments allow. */
+static void choose_mma_grid(const survey *s, const ir_op *dot, int warps, int *warps_m, int *warps_n) {
+  dot_shape d = dot_shape_of(dot);
+  int m_blocks = d.m / 16, n_blocks = d.n / 8;
+  *warps_m = power_dividing(m_blocks, warps);
+  *warps_n = power_dividing(n_blocks, warps / *warps_m);
+  if (s->reduces || d.rows->value->space == IR_TILE)
+    return;
+  while (*warps_m > 1 && *warps_m * 16 * 2 > *warps_n * 8 * 4 && n_blocks % (*warps_n * 2) == 0 && d.m / *warps_m < d.n / *warps_n) {
+    *warps_m /= 2;
+    *warps_n *= 2;
+  }
+}
+
+static int choose_mma_warps(const survey *s) {
+  int warps = 4;
+  for (int i = 0; i < s->dot_count; i++) {
+    dot_shape d = dot_shape_of(s->dot[i]);
+    if ((int64_t)d.m * d.n > 128 * 64)
+      warps = 8;
+  }
+  /* every dot must be able to use all of them, so that tiles passed from one to the next stay in their warps */
+  for (int i = 0; i < s->dot_count; i++) {
+    dot_shape d = dot_shape_of(s->dot[i]);
+    int m = power_dividing(d.m / 16, warps), n = s->reduces || d.rows->value->space == IR_TILE ? 1 : power_dividing(d.n / 8, warps / m);
+    if (s->reduces || d.rows->value->space == IR_TILE)
+      n = power_dividing(d.n / 8, warps / m);
+    if (m * n < warps)
+      warps = m * n;
+  }
+  return warps;
+}
+
+static int schedule_dots(survey *s) {
+  ir_kernel *kernel = s->kernel;
+  const ir_target_info *target = ir_target_of(kernel->target);
+  if (!s->dot_count) {
+    int warps = (int)pin(kernel, s->env, IR_ATTR_WARPS, 0);
+    if (!warps)
+      warps = s->largest >= 8192 ? 8 : s->largest >= 1024 ? 4 : s->largest >= 512 ? 2 : 1;
+    return warps;
+  }
+  bool narrow = true; /* few columns: wgmma's rate does not matter, and mma needs no warpgroup */
+  for (int i = 0; i < s->dot_count; i++)
+    narrow &= dot_shape_of(s->dot[i]).n < 32 && dot_shape_of(s->dot[i]).swapped;
+  if (target->has_wgmma && s->env->options->level >= 2 && !narrow && all_dots(s, wgmma_refusal, "wgmma")) {
+    int groups = choose_warpgroups(s);
+    for (int i = 0; i < s->dot_count; i++)
+      set_dot(s->dot[i], IR_INSTRUCTION_WGMMA, groups * 4, 1);
+    return groups * 4;
+  }
+  bool mma = all_dots(s, mma_refusal, "mma");
+  int warps = mma ? choose_mma_warps(s) : 8;
+  for (int i = 0; i < s->dot_count; i++) {
+    int warps_m = warps, warps_n = 1;
+    bool possible = !mma_refusal(kernel, s->dot[i]);
+    if (possible)
+      choose_mma_grid(s, s->dot[i], warps, &warps_m, &warps_n);
+    if (possible && warps_m * warps_n != warps)
+      possible = false;
+    set_dot(s->dot[i], possible ? IR_INSTRUCTION_MMA : IR_INSTRUCTION_FMA, warps_m, warps_n);
+  }
+  return warps;
+}
+
+/* -- Copies -------------------------------------------------------------------------------------------------------------------------- */
+
+static bool converts(const ir_op *copy) {
+  return copy->write[0].value->type != copy->read[0].value->type;
+}
+
+static bool fills_zero(const ir_op *copy) {
+  return !copy->expr_count || (copy->expr[0]->kind == IR_EXPR_FLOAT && copy->expr[0]->float_value == 0) ||
+         (copy->expr[0]->kind == IR_EXPR_INT && copy->expr[0]->int_value == 0);
+}
+
+typedef struct packing {
+  const ir_value *buffer;
+  bool decoded; /* read by a fused decode only, as codes or scale */
+  bool other;
+} packing;
+
+static void packing_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  packing *p = data;
+  if (value != p->buffer || written)
+    return;
+  if (op->kind == IR_OP_DECODE && ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND && op->read[0].value == value)
+    p->decoded = true;
+  else
+    p->other = true;
+}
+
+/* Whether the buffer only holds codes for fused decodes, so that it may be filled in packed order by bulk copies. */
+static bool holds_fused_codes(survey *s, const ir_value *buffer) {
+  packing p = {buffer, false, false};
+  for (ir_op *op = s->kernel->body.first; op; op = op->next)
+    ir_op_visit(op, true, packing_visit, &p);
+  return p.decoded && !p.other;
+}
+
+static ir_engine choose_engine(survey *s, ir_op *copy) {
+  ir_value *to = copy->write[0].value, *from = copy->read[0].value;
+  const ir_target_info *target = ir_target_of(s->kernel->target);
+  int level = s->env->options->level;
+  if (from->space != IR_GLOBAL || to->space != IR_SHARED)
+    return IR_ENGINE_SIMT;
+  if (holds_fused_codes(s, to))
+    return target->has_tma && level >= 2 ? IR_ENGINE_BULK : target->has_cpasync && level >= 1 ? IR_ENGINE_CPASYNC : IR_ENGINE_SIMT;
+  if (converts(copy) || level < 1)
+    return IR_ENGINE_SIMT;
+  if (target->has_tma && level >= 2) {
+    const char *why = fills_zero(copy) ? region_tma_refusal(s->env->memory, &copy->read[0]) : "elements outside the tensor are not zero";
+    diag_remark(s->env->diagnostics, "schedule", "tma", !why, copy->loc, why ? "the copy to %s cannot use a tensor map: %s" : "the copy to %s uses a tensor map%s",
+                to->name, why ? why : "");
+    if (!why)
+      return IR_ENGINE_TMA;
+  }
+  if (target->has_cpasync && fills_zero(copy) && region_access_bytes(s->env->memory, &copy->read[0]) >= 4)
+    return IR_ENGINE_CPASYNC;
+  return IR_ENGINE_SIMT;
+}
+
+/* -- Stages -------------------------------------------------------------------------------------------------------------------------- */
+
+static int64_t buffer_bytes(const ir_value *value) {
+  int64_t bytes = (ir_element_count(value) * ir_bits(value->type) + 7) / 8;
+  return (bytes + 1023) / 1024 * 1024;
+}
+
+/* Shared bytes of the buffers that the loop's own body fills from device memory asynchronously. */
+static int64_t ring_bytes(const ir_op *loop) {
+  int64_t bytes = 0;
+  for (const ir_op *op = loop->body.first; op; op = op->next)
+    if (op->kind == IR_OP_COPY && op->write[0].value->space == IR_SHARED && op->read[0].value->space == IR_GLOBAL &&
+        ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) != IR_ENGINE_SIMT)
+      bytes += buffer_bytes(op->write[0].value);
+  return bytes;
+}
+
+static void fit_stages(survey *s) {
+  int64_t fixed = RESERVED_SHARED_BYTES, budget = ir_target_of(s->kernel->target)->shared_bytes, ring = 0;
+  for (int i = 0; i < s->kernel->value_count; i++)
+    if (s->kernel->values[i]->space == IR_SHARED)
+      fixed += buffer_bytes(s->kernel->values[i]);
+  for (int i = 0; i < s->copy_count; i++) /* room for the staging that stage-stores will add */
+    if (ir_attr_get(&s->kernel->attrs, IR_ATTR_PRODUCERS, 0) && s->copy[i]->read[0].value->space == IR_TILE && s->copy[i]->write[0].value->space == IR_GLOBAL &&
+        !region_tma_refusal(s->env->memory, &s->copy[i]->write[0]))
+      fixed += (ir_element_count(s->copy[i]->read[0].value) * ir_bits(s->copy[i]->write[0].value->type) / 8 + 1023) / 1024 * 1024;
+  for (int i = 0; i < s->loop_count; i++) {
+    int64_t bytes = ring_bytes(s->loop[i]);
+    int asked = (int)ir_attr_get(&s->loop[i]->attrs, IR_ATTR_STAGES, 1), stages = asked;
+    if (s->env->options->level < 1 || !bytes)
+      stages = 1;
+    while (stages > 1 && fixed + ring + (stages - 1) * bytes > budget)
+      stages--;
+    ring += (stages - 1) * bytes;
+    if (stages != asked && ir_attr_has(&s->loop[i]->attrs, IR_ATTR_STAGES)) {
+      const char *why = s->env->options->level < 1 ? "-O0 does not overlap" : !bytes ? "nothing in the loop is copied asynchronously" : "more do not fit into shared memory";
+      diag_remark(s->env->diagnostics, "schedule", "stages", false, s->loop[i]->loc, "%d stages instead of %d: %s", stages, asked, why);
+      ir_attr_set(&s->loop[i]->attrs, IR_ATTR_STAGES, stages);
+    }
+  }
+}
+
+/* -- Kernel -------------------------------------------------------------------------------------------------------------------------- */
+
+bool schedule(ir_kernel *kernel, pass_env *env) {
+  survey s = {.env = env, .kernel = kernel};
+  ir_walk(&kernel->body, collect, &s);
+  for (int i = 0; i < kernel->value_count; i++)
+    if (kernel->values[i]->space == IR_TILE || kernel->values[i]->space == IR_SHARED) {
+      int64_t elements = ir_element_count(kernel->values[i]);
+      s.largest = elements > s.largest ? elements : s.largest;
+    }
+  const ir_target_info *target = ir_target_of(kernel->target);
+  int warps = schedule_dots(&s);
+  ir_attr_set(&kernel->attrs, IR_ATTR_WARPS, warps);
+  ir_attr_set(&kernel->attrs, IR_ATTR_LEVEL, env->options->level);
+
+  bool on_barrier = false, wgmma = false;
+  for (int i = 0; i < s.copy_count; i++) {
+    ir_engine engine = choose_engine(&s, s.copy[i]);
+    ir_attr_set(&s.copy[i]->attrs, IR_ATTR_ENGINE, engine);
+    on_barrier |= engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK;
+  }
+  for (int i = 0; i < s.dot_count; i++)
+    wgmma |= ir_attr_get(&s.dot[i]->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA;
+  int producers = 0;
+  if (on_barrier)
+    producers = wgmma ? 4 : 1;
+  if (env->options->level < 2 || !target->has_tma)
+    producers = 0;
+  producers = (int)pin(kernel, env, IR_ATTR_PRODUCERS, producers);
+  ir_attr_set(&kernel->attrs, IR_ATTR_THREADS, (warps + producers) * 32);
+  if (producers) {
+    ir_attr_set(&kernel->attrs, IR_ATTR_PRODUCERS, producers);
+    ir_attr_set(&kernel->attrs, IR_ATTR_PERSISTENT, pin(kernel, env, IR_ATTR_PERSISTENT, s.dot_count > 0));
+  }
+  if (s.dot_count && kernel->grid_count >= 2 && env->options->level >= 1)
+    ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, pin(kernel, env, IR_ATTR_RASTER, 8));
+  fit_stages(&s);
+  kernel->form = IR_FORM_SCHEDULED;
+  return true;
+}

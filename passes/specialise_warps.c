@@ -1,0 +1,438 @@
+/* specialise-warps: split a kernel into a role that moves data and a role that computes.
+ *
+ *   before  for %k in 0 .. %n step 1 {stages = 4} do      after  role producer {...} do
+ *             %As <- copy %A[...] {engine = tma}                   for %k in 0 .. %n step 1 do
+ *             %Bs <- copy %B[...] {engine = tma}                     mbar.wait %As_empty@%As_put, %As_put_phase ^ 1
+ *             %acc <- dot %As, %Bs                                   mbar.expect %As_full@%As_put, bytes
+ *           end                                                      %As@%As_put <- copy %A[...], %As_full@%As_put
+ * {engine = tma}
+ *                                                                    ...                     (then %As_put advances
+ * around the ring) role consumer {...} do for %k in 0 .. %n step 1 do mbar.wait %As_full@%As_get, %As_get_phase %acc <-
+ * dot %As@%As_get, %Bs@%As_get mbar.arrive %As_empty@%As_get
+ *
+ * Rules
+ * 1. A copy moves to the producer when its engine completes on an mbarrier (tma, bulk), it is the only writer of its
+ * buffer, every reader follows it in the same block (or inside later ops of that block), and its operands do not depend
+ * on what the consumer computes.
+ * 2. Control flow and pure scalars are duplicated in both roles; everything else stays with the consumer.
+ * 3. Neighbouring copies whose lifetimes overlap share one pair of barriers (full, empty) and one ring position; a copy
+ * whose first reader comes after the last reader of the one before gets its own, so that its slot is refilled on its
+ * own schedule.
+ * 4. Slots: `stages` of the nearest loop around the copy; 1 where there is none. Positions and phases are scalars that
+ * carry across every loop around them and are never reset, so a persistent loop needs nothing special.
+ * 5. A fresh barrier has completed the phase of parity 1: the producer starts by waiting for the parity that lets it
+ * through.
+ *
+ * In this form an arrival is a role's arrival: `arrivals` counts roles, and lowering multiplies by warps. Waits for
+ * asynchronous dots are place-waits' business, fences and block barriers place-barriers'. Without producers in the
+ * schedule nothing happens. */
+#include "passes/pass.h"
+
+enum { MAX_GROUPS = 32, MAX_COPIES = 8 };
+
+typedef struct group {
+  ir_op *copy[MAX_COPIES]; /* in the input block */
+  int copy_count;
+  int stages;
+  ir_op *first_use, *last_use; /* ops of the input block */
+  ir_value *full, *empty;
+  ir_value *put, *put_phase, *get, *get_phase;
+} group;
+
+typedef struct context {
+  ir_kernel *kernel;
+  pass_env *env;
+  arena *memory;
+  int group_count;
+  group *groups[MAX_GROUPS];
+  int value_count;
+  const group **group_of; /* by value number: the group that feeds a buffer */
+} context;
+
+static bool is_ring_copy(const ir_op *op) {
+  int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_NONE);
+  return op->kind == IR_OP_COPY && (engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK) &&
+         op->write[0].value->space == IR_SHARED;
+}
+
+typedef struct count_context {
+  const ir_value *value;
+  int writers, readers;
+} count_context;
+
+static void count_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  count_context *c = data;
+  (void)op;
+  if (value == c->value) *(written ? &c->writers : &c->readers) += 1;
+}
+
+static count_context count_block(const ir_block *block, const ir_value *value) {
+  count_context c = {value, 0, 0};
+  for (ir_op *op = block->first; op; op = op->next)
+    ir_op_visit(op, true, count_visit, &c);
+  return c;
+}
+
+/* Scalars that only the consumer knows: written by a set, a vote, or from a tile. */
+typedef struct purity {
+  bool pure;
+} purity;
+
+static void purity_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  purity *p = data;
+  (void)op;
+  if (!written &&
+      (value->space == IR_TILE || value->space == IR_SHARED || (value->space == IR_SCALAR && value->is_mutable)))
+    p->pure = false;
+}
+
+/* A let or control op whose own operands the producer can compute too. */
+static bool is_duplicable(ir_op *op) {
+  purity p = {true};
+  if (op->kind != IR_OP_LET && op->kind != IR_OP_FOR && op->kind != IR_OP_IF) return false;
+  ir_op_visit(op, false, purity_visit, &p);
+  return p.pure;
+}
+
+static void copy_purity_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  purity *p = data;
+  (void)op;
+  if (!written && value->space != IR_GLOBAL && value->space != IR_INDEX && value->space != IR_SIZE &&
+      !(value->space == IR_SCALAR && !value->is_mutable))
+    p->pure = false;
+}
+
+/* Finds the readers of `op`'s buffer among the later ops of its block. False when the copy cannot move (rule 1). */
+static bool find_uses(context *c, ir_op *op, ir_op **first, ir_op **last) {
+  ir_value *buffer = op->write[0].value;
+  count_context all = count_block(&c->kernel->body, buffer);
+  if (all.writers != 1)
+    return diag_remark(c->env->diagnostics, "specialise-warps", "warps", false, op->loc,
+                       "%s has %d writers, so its copy stays with the consumer", buffer->name, all.writers),
+           false;
+  int found = 0;
+  *first = *last = NULL;
+  for (ir_op *later = op->next; later; later = later->next) {
+    count_context here = {buffer, 0, 0};
+    ir_op_visit(later, true, count_visit, &here);
+    if (!here.readers) continue;
+    found += here.readers;
+    *first = *first ? *first : later;
+    *last = later;
+  }
+  if (found != all.readers || !found)
+    return diag_remark(c->env->diagnostics, "specialise-warps", "warps", false, op->loc,
+                       "%s is read outside the block that fills it, so its copy stays with the consumer", buffer->name),
+           false;
+  purity p = {true};
+  ir_op_visit(op, false, copy_purity_visit, &p);
+  return p.pure;
+}
+
+static bool comes_before(const ir_op *a, const ir_op *b) {
+  for (const ir_op *op = a->next; op; op = op->next)
+    if (op == b) return true;
+  return false;
+}
+
+static ir_value *new_scalar(context *c, const char *base, const char *suffix) {
+  ir_value *value = ir_value_create(c->memory, c->kernel, IR_SCALAR, IR_I32,
+                                    arena_printf(c->memory, "%s_%s", base, suffix), (src_loc){0});
+  value->is_mutable = true;
+  return value;
+}
+
+static ir_value *new_barrier(context *c, const char *base, const char *suffix, int slots) {
+  ir_value *value = ir_value_create(c->memory, c->kernel, IR_BARRIER, IR_U64,
+                                    arena_printf(c->memory, "%s_%s", base, suffix), (src_loc){0});
+  value->slots = slots;
+  value->arrivals = 1;
+  return value;
+}
+
+/* Groups the movable copies of one block (rules 1 and 3). */
+static bool plan_block(context *c, ir_block *block, int stages) {
+  group *open = NULL;
+  for (ir_op *op = block->first; op; op = op->next) {
+    if (op->kind == IR_OP_FOR || op->kind == IR_OP_IF) {
+      open = NULL;
+      int inner = op->kind == IR_OP_FOR ? (int)ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : stages;
+      if (is_duplicable(op) && !(plan_block(c, &op->body, inner) && plan_block(c, &op->other, inner))) return false;
+      continue;
+    }
+    ir_op *first, *last;
+    if (!is_ring_copy(op) || !find_uses(c, op, &first, &last)) continue;
+    if (open && open->copy_count < MAX_COPIES && !comes_before(open->last_use, first) && open->last_use != first) {
+      /* joins */
+    } else if (open && open->copy_count < MAX_COPIES && open->last_use == first) {
+      /* one op uses both: joins too */
+    } else {
+      if (c->group_count == MAX_GROUPS)
+        return diag_error(c->env->diagnostics, DIAG_INTERNAL, op->loc, "more than %d groups of copies", MAX_GROUPS);
+      open = ARENA_NEW(c->memory, group);
+      open->stages = stages;
+      const char *base = op->write[0].value->name;
+      open->full = new_barrier(c, base, "full", stages);
+      open->empty = new_barrier(c, base, "empty", stages);
+      open->put = new_scalar(c, base, "put");
+      open->put_phase = new_scalar(c, base, "put_phase");
+      open->get = new_scalar(c, base, "get");
+      open->get_phase = new_scalar(c, base, "get_phase");
+      open->first_use = first;
+      open->last_use = last;
+      c->groups[c->group_count++] = open;
+    }
+    open->copy[open->copy_count++] = op;
+    if (comes_before(first, open->first_use)) open->first_use = first;
+    if (comes_before(open->last_use, last)) open->last_use = last;
+    op->write[0].value->slots = stages;
+    c->group_of[op->write[0].value->number] = open;
+  }
+  return true;
+}
+
+static ir_ref slot_of(arena *memory, ir_value *value, ir_value *position) {
+  ir_ref ref = ir_ref_whole(value);
+  if (position && value->slots > 1) ref.slot = ir_read(memory, position);
+  return ref;
+}
+
+static void append_barrier_op(context *c, ir_block *block, ir_op_kind kind, ir_value *barrier, ir_value *position,
+                              const ir_expr *operand, src_loc loc) {
+  ir_op *op = ir_op_create(c->memory, kind, loc);
+  ir_op_add_read(op, slot_of(c->memory, barrier, position));
+  if (operand) ir_op_add_expr(c->memory, op, operand);
+  ir_block_append(block, op);
+}
+
+static void append_set(context *c, ir_block *block, ir_value *value, const ir_expr *e, src_loc loc) {
+  ir_op *op = ir_op_create(c->memory, IR_OP_SET, loc);
+  ir_op_add_write(op, ir_ref_whole(value));
+  ir_op_add_expr(c->memory, op, e);
+  ir_block_append(block, op);
+}
+
+/* The ring position moves on: next slot, and the other parity after the last. */
+static void append_advance(context *c, ir_block *block, const group *g, ir_value *position, ir_value *phase,
+                           src_loc loc) {
+  const ir_expr *one = ir_int(c->memory, 1);
+  if (g->stages == 1) {
+    append_set(c, block, phase, ir_binary(c->memory, IR_EXPR_XOR, ir_read(c->memory, phase), one), loc);
+    return;
+  }
+  append_set(c, block, position, ir_binary(c->memory, IR_EXPR_ADD, ir_read(c->memory, position), one), loc);
+  ir_op *wrap = ir_op_create(c->memory, IR_OP_IF, loc);
+  ir_op_add_expr(c->memory, wrap,
+                 ir_binary(c->memory, IR_EXPR_EQ, ir_read(c->memory, position), ir_int(c->memory, g->stages)));
+  append_set(c, &wrap->body, position, ir_int(c->memory, 0), loc);
+  append_set(c, &wrap->body, phase, ir_binary(c->memory, IR_EXPR_XOR, ir_read(c->memory, phase), one), loc);
+  ir_block_append(block, wrap);
+}
+
+static int64_t copy_bytes(const ir_op *copy) {
+  ir_value *buffer = copy->write[0].value;
+  return (ir_element_count(buffer) * ir_bits(buffer->type) + 7) / 8;
+}
+
+typedef struct slot_context {
+  context *c;
+} slot_context;
+
+/* Elements of ring buffers inside expressions name the consumer's slot. */
+static const ir_expr *slot_expr(void *data, const ir_expr *e) {
+  context *c = ((slot_context *)data)->c;
+  if (e->arg_count == 0 && e->kind != IR_EXPR_ELEMENT) return e;
+  const ir_expr **args = ARENA_ARRAY(c->memory, const ir_expr *, e->arg_count);
+  bool changed = false;
+  for (int i = 0; i < e->arg_count; i++) {
+    args[i] = slot_expr(data, e->args[i]);
+    changed |= args[i] != e->args[i];
+  }
+  bool ring = e->kind == IR_EXPR_ELEMENT && e->value->number < c->value_count && c->group_of[e->value->number] &&
+              e->value->slots > 1;
+  if (!changed && !ring) return e;
+  ir_expr *copy = arena_copy(c->memory, e, sizeof *e);
+  copy->args = args;
+  if (ring) copy->slot = ir_read(c->memory, c->group_of[e->value->number]->get);
+  return copy;
+}
+
+static void name_slots(context *c, ir_op *op) {
+  for (int i = 0; i < op->read_count; i++) {
+    ir_value *value = op->read[i].value;
+    if (value && value->number < c->value_count && c->group_of[value->number] && value->slots > 1)
+      op->read[i].slot = ir_read(c->memory, c->group_of[value->number]->get);
+  }
+  slot_context s = {c};
+  ir_op_each_expr(op, slot_expr, &s);
+  for (ir_op *child = op->body.first; child; child = child->next)
+    name_slots(c, child);
+  for (ir_op *child = op->other.first; child; child = child->next)
+    name_slots(c, child);
+}
+
+static const group *group_with_copy(context *c, const ir_op *op, int *index) {
+  for (int g = 0; g < c->group_count; g++)
+    for (int i = 0; i < c->groups[g]->copy_count; i++)
+      if (c->groups[g]->copy[i] == op) {
+        *index = i;
+        return c->groups[g];
+      }
+  return NULL;
+}
+
+static bool has_group_inside(context *c, const ir_op *op) {
+  int index;
+  for (const ir_op *child = op->body.first; child; child = child->next)
+    if (group_with_copy(c, child, &index) || has_group_inside(c, child)) return true;
+  for (const ir_op *child = op->other.first; child; child = child->next)
+    if (group_with_copy(c, child, &index) || has_group_inside(c, child)) return true;
+  return false;
+}
+
+static void append_producer_copy(context *c, ir_block *out, const group *g, int index) {
+  ir_op *source = g->copy[index];
+  if (index == 0) {
+    int64_t bytes = 0;
+    for (int i = 0; i < g->copy_count; i++)
+      bytes += copy_bytes(g->copy[i]);
+    append_barrier_op(c, out, IR_OP_MBAR_WAIT, g->empty, g->put,
+                      ir_binary(c->memory, IR_EXPR_XOR, ir_read(c->memory, g->put_phase), ir_int(c->memory, 1)),
+                      source->loc);
+    append_barrier_op(c, out, IR_OP_MBAR_EXPECT, g->full, g->put, ir_int(c->memory, bytes), source->loc);
+  }
+  ir_op *copy = ir_op_clone(c->memory, source, NULL);
+  copy->write[0] = slot_of(c->memory, source->write[0].value, g->put);
+  copy->read_count = 1;
+  ir_op_add_read(copy, slot_of(c->memory, g->full, g->put));
+  ir_block_append(out, copy);
+  if (index == g->copy_count - 1) append_advance(c, out, g, g->put, g->put_phase, source->loc);
+}
+
+/* Builds both roles from one block. Ops are moved to the consumer, cloned for the producer. */
+static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *consumer) {
+  ir_op *next;
+  for (ir_op *op = in->first; op; op = next) {
+    next = op->next;
+    int index;
+    const group *g = group_with_copy(c, op, &index);
+    if (g) {
+      append_producer_copy(c, producer, g, index);
+      continue;
+    }
+    bool nested = has_group_inside(c, op);
+    for (int i = 0; i < c->group_count; i++)
+      if (c->groups[i]->first_use == op)
+        append_barrier_op(c, consumer, IR_OP_MBAR_WAIT, c->groups[i]->full, c->groups[i]->get,
+                          ir_read(c->memory, c->groups[i]->get_phase), op->loc);
+    if (op->kind == IR_OP_LET && is_duplicable(op)) ir_block_append(producer, ir_op_clone(c->memory, op, NULL));
+    ir_op *moved = arena_copy(c->memory, op, sizeof *op);
+    moved->next = moved->previous = NULL;
+    if (nested) {
+      ir_op *twin = arena_copy(c->memory, op, sizeof *op);
+      twin->next = twin->previous = NULL;
+      twin->body = twin->other = moved->body = moved->other = (ir_block){NULL, NULL};
+      split_block(c, &op->body, &twin->body, &moved->body);
+      split_block(c, &op->other, &twin->other, &moved->other);
+      ir_block_append(producer, twin);
+    } else {
+      name_slots(c, moved);
+    }
+    ir_block_append(consumer, moved);
+    for (int i = 0; i < c->group_count; i++)
+      if (c->groups[i]->last_use == op) {
+        append_barrier_op(c, consumer, IR_OP_MBAR_ARRIVE, c->groups[i]->empty, c->groups[i]->get, NULL, op->loc);
+        append_advance(c, consumer, c->groups[i], c->groups[i]->get, c->groups[i]->get_phase, op->loc);
+      }
+  }
+}
+
+static void declare_zero(context *c, ir_block *block, ir_value *value) {
+  ir_op *declare = ir_op_create(c->memory, IR_OP_DECLARE, (src_loc){0});
+  ir_op_add_write(declare, ir_ref_whole(value));
+  ir_block_append(block, declare);
+  append_set(c, block, value, ir_int(c->memory, 0), (src_loc){0});
+}
+
+/* Declarations go in front of what the block already holds. */
+static void prepend(ir_block *block, ir_block *front) {
+  while (front->last) {
+    ir_op *op = front->last;
+    ir_block_remove(front, op);
+    ir_block_insert_before(block, block->first, op);
+  }
+}
+
+static ir_op *new_role(context *c, const char *name, int first, int count, int64_t registers) {
+  ir_op *role = ir_op_create(c->memory, IR_OP_ROLE, c->kernel->loc);
+  role->name = name;
+  ir_attr_set(&role->attrs, IR_ATTR_WARP_FIRST, first);
+  ir_attr_set(&role->attrs, IR_ATTR_WARP_COUNT, count);
+  if (registers) ir_attr_set(&role->attrs, IR_ATTR_REGISTERS, registers);
+  return role;
+}
+
+/* Registers a thread for the two roles (HOPPER.md section 0 and 2.2: the sum over warpgroups must fit what the launch
+ * was given). */
+static void register_budget(const ir_kernel *kernel, int producers, int consumers, int64_t *producer,
+                            int64_t *consumer) {
+  *producer = *consumer = 0;
+  if (!ir_target_of(kernel->target)->has_wgmma || producers % 4 || consumers % 4) return;
+  int groups = (producers + consumers) / 4, computing = consumers / 4;
+  int cap = ir_target_of(kernel->target)->registers / ((producers + consumers) * 32) / 8 * 8;
+  cap = cap > 248 ? 248 : cap;
+  int low = computing >= 3 ? 32 : 40;
+  int high = (cap * groups - low * (producers / 4)) / computing / 8 * 8;
+  if (high > 240) high = 240;
+  if (high <= cap) return;
+  *producer = low;
+  *consumer = high;
+}
+
+bool specialise_warps(ir_kernel *kernel, pass_env *env) {
+  int producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0);
+  if (!producers) return true;
+  context state = {.kernel = kernel, .env = env, .memory = env->memory, .value_count = kernel->value_count};
+  context *c = &state;
+  c->group_of = ARENA_ARRAY(env->scratch, const group *, kernel->value_count);
+  if (!plan_block(c, &kernel->body, 1)) return false;
+  int consumers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4);
+  if (!c->group_count) {
+    ir_attr_clear(&kernel->attrs, IR_ATTR_PRODUCERS);
+    ir_attr_set(&kernel->attrs, IR_ATTR_THREADS, consumers * 32);
+    return diag_remark(env->diagnostics, "specialise-warps", "warps", false, kernel->loc,
+                       "%s has no copy that a producer could take over", kernel->name);
+  }
+  int threads = (producers + consumers) * 32;
+  ir_attr_set(&kernel->attrs, IR_ATTR_THREADS, threads);
+  int64_t producer_registers, consumer_registers;
+  register_budget(kernel, producers, consumers, &producer_registers, &consumer_registers);
+  ir_op *producer = new_role(c, "producer", 0, producers, producer_registers);
+  ir_op *consumer = new_role(c, "consumer", producers, consumers, consumer_registers);
+  ir_block body = kernel->body;
+  split_block(c, &body, &producer->body, &consumer->body);
+
+  ir_block put = {NULL, NULL}, get = {NULL, NULL};
+  kernel->body = (ir_block){NULL, NULL};
+  for (int i = 0; i < c->group_count; i++) {
+    group *g = c->groups[i];
+    if (g->stages > 1) {
+      declare_zero(c, &put, g->put);
+      declare_zero(c, &get, g->get);
+    }
+    declare_zero(c, &put, g->put_phase);
+    declare_zero(c, &get, g->get_phase);
+    append_barrier_op(c, &kernel->body, IR_OP_MBAR_INIT, g->full, NULL, ir_int(c->memory, 1), (src_loc){0});
+    append_barrier_op(c, &kernel->body, IR_OP_MBAR_INIT, g->empty, NULL, ir_int(c->memory, 1), (src_loc){0});
+  }
+  prepend(&producer->body, &put);
+  prepend(&consumer->body, &get);
+  ir_block_append(&kernel->body, ir_op_create(c->memory, IR_OP_FENCE_MBAR_INIT, (src_loc){0}));
+  ir_op *meet = ir_op_create(c->memory, IR_OP_BAR_SYNC, (src_loc){0});
+  ir_attr_set(&meet->attrs, IR_ATTR_ID, 0);
+  ir_attr_set(&meet->attrs, IR_ATTR_THREADS, threads);
+  ir_block_append(&kernel->body, meet);
+  ir_block_append(&kernel->body, producer);
+  ir_block_append(&kernel->body, consumer);
+  return true;
+}
