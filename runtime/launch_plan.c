@@ -117,12 +117,22 @@ static bool span_of(const int64_t *extents, const int64_t *strides, int rank, in
   return true;
 }
 
+/* Whole blocks: an extent that is no multiple of the block's is padded up to it. */
+static void pad_to_blocks(const record_packing *p, int64_t extents[2]) {
+  const int64_t block[2] = {p->block_rows, p->block_columns};
+  for (int i = 0; i < 2; i++) {
+    int64_t rest = extents[i] % block[i];
+    if (rest && __builtin_add_overflow(extents[i], block[i] - rest, &extents[i])) extents[i] = INT64_MAX;
+  }
+}
+
 runtime_status launch_tensor_bytes(const record *r, const int64_t *sizes, int tensor, uint64_t *bytes,
                                    runtime_message *message) {
   const record_tensor *t = &r->tensors[tensor];
   int64_t extents[RECORD_RANK_MAX], strides[RECORD_RANK_MAX], elements = 0, bits = 0;
   runtime_status status = launch_tensor_extents(r, sizes, tensor, extents, message);
   if (status != RUNTIME_OK) return status;
+  if (t->packing) pad_to_blocks(t->packing, extents);
   bool strided = t->rank > 0 && t->strides[0];
   for (int i = 0; strided && i < t->rank; i++) {
     status = evaluate_count(r, sizes, t->strides[i], t->name, &strides[i], message);

@@ -35,8 +35,8 @@ runtime_status launch_check(const record *r, const launch_arguments *arguments, 
 /* The part of launch_check that looks at the sizes only. */
 runtime_status launch_check_sizes(const record *r, const int64_t *sizes, runtime_message *message);
 
-/* Elements along each dimension of a tensor, and its bytes in memory (sub-byte elements rounded up to a byte over the
- * whole tensor). */
+/* Elements along each dimension of a tensor, and its bytes in memory: sub-byte elements rounded up to a byte over the
+ * whole tensor, packed ones to whole blocks. */
 runtime_status launch_tensor_extents(const record *r, const int64_t *sizes, int tensor,
                                      int64_t extents[RECORD_RANK_MAX], runtime_message *message);
 runtime_status launch_tensor_bytes(const record *r, const int64_t *sizes, int tensor, uint64_t *bytes,

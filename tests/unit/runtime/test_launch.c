@@ -318,6 +318,9 @@ static void knows_the_bytes_of_tensors(void **state) {
   assert_int_equal(bytes, 3 * 256 * 2);
   assert_int_equal(launch_tensor_bytes(r, sizes, 1, &bytes, NULL), RUNTIME_OK);
   assert_int_equal(bytes, 24 * 256 / 2);
+  const int64_t odd[] = {3, 25}; /* blocks have 4 rows */
+  assert_int_equal(launch_tensor_bytes(r, odd, 1, &bytes, NULL), RUNTIME_OK);
+  assert_int_equal(bytes, 28 * 256 / 2);
   assert_int_equal(launch_tensor_bytes(r, sizes, 2, &bytes, NULL), RUNTIME_OK);
   assert_int_equal(bytes, (2 * 32 + 24) * 2); /* rows of N + 8, the last without its gap */
   assert_int_equal(launch_workspace_bytes(r, sizes, &bytes, NULL), RUNTIME_OK);
