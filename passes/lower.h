@@ -89,10 +89,10 @@ const ir_expr *lower_inside(lower *l, const ir_value *tensor, const ir_expr *con
 
 /* -- Ops --------------------------------------------------------------------------------------------------------------------------------- */
 
-void lower_block(lower *l, const ir_block *block); /* lower_threads.c */
-void lower_parallel(lower *l, const ir_op *op);    /* lower_parallel.c */
+void lower_ops(lower *l, const ir_block *block); /* lower_threads.c */
+void lower_elementwise(lower *l, const ir_op *op);    /* lower_parallel.c */
 void lower_fill(lower *l, const ir_op *op);
-void lower_copy(lower *l, const ir_op *op);        /* lower_copy.c */
+void lower_transfer(lower *l, const ir_op *op);        /* lower_copy.c */
 void lower_convert(lower *l, ir_value *to, ir_value *from);
 void lower_tensor_copy(lower *l, const ir_op *op); /* lower_tensor_copy.c: engines tma and bulk */
 bool lower_matrix_store(lower *l, const ir_op *op); /* lower_matrix.c: stmatrix; false when the layout does not fit */

@@ -317,7 +317,7 @@ static void lower_tile_to_tile(lower *l, const ir_op *op) {
   lower_leave(l, saved);
 }
 
-void lower_copy(lower *l, const ir_op *op) {
+void lower_transfer(lower *l, const ir_op *op) {
   const ir_ref *to = &op->write[0], *from = &op->read[0];
   int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
   if (engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK || (from->value->space == IR_GLOBAL && from->value->packed)) {
@@ -418,7 +418,7 @@ void lower_convert(lower *l, ir_value *to, ir_value *from) {
   ir_op_add_write(get, ir_ref_whole(to));
   ir_op_add_read(get, ir_ref_whole(scratch));
   lower_meet(l); /* whoever read the scratch of an earlier iteration is done */
-  lower_copy(l, put);
+  lower_transfer(l, put);
   lower_meet(l);
-  lower_copy(l, get);
+  lower_transfer(l, get);
 }

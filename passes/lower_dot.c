@@ -181,7 +181,7 @@ static void lower_fma(lower *l, const ir_op *op) {
     ir_op_add_write(put, ir_ref_whole(scratch));
     ir_op_add_read(put, ir_ref_whole(operands[i].value));
     lower_meet(l);
-    lower_copy(l, put);
+    lower_transfer(l, put);
     lower_meet(l);
     operands[i] = ir_ref_whole(scratch);
   }
@@ -208,7 +208,7 @@ static void lower_fma(lower *l, const ir_op *op) {
     ir_op_add_write(zero, element);
     ir_op_add_expr(memory, zero, ir_ternary(memory, IR_EXPR_SELECT, keep, ir_cast(memory, type, old), ir_cast(memory, type, lower_int(l, 0))));
     ir_block_append(&clear->body, zero);
-    lower_parallel(l, clear);
+    lower_elementwise(l, clear);
   }
   const ir_expr *step;
   ir_block *saved = lower_loop(l, "kk", lower_int(l, k), 0, &step);
@@ -221,7 +221,7 @@ static void lower_fma(lower *l, const ir_op *op) {
   ir_op_add_write(set, element);
   ir_op_add_expr(memory, set, sum);
   ir_block_append(&loop->body, set);
-  lower_parallel(l, loop);
+  lower_elementwise(l, loop);
   lower_leave(l, saved);
 }
 

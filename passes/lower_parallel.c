@@ -326,7 +326,7 @@ static tile_layout iteration_of(lower *l, const ir_op *op, const parallel_access
   return layout;
 }
 
-void lower_parallel(lower *l, const ir_op *op) {
+void lower_elementwise(lower *l, const ir_op *op) {
   parallel_access accesses[MAX_ACCESSES];
   int count = parallel_accesses(op, accesses, MAX_ACCESSES);
   loop p = {.l = l, .op = op};
@@ -382,5 +382,5 @@ void lower_fill(lower *l, const ir_op *op) {
   ir_op_add_write(set, ref);
   ir_op_add_expr(l->memory, set, op->expr[0]);
   ir_block_append(&loop_op->body, set);
-  lower_parallel(l, loop_op);
+  lower_elementwise(l, loop_op);
 }

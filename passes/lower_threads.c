@@ -126,11 +126,11 @@ static void lower_role_body(lower *l, const ir_block *body, ir_block *out, int f
     ir_op *guard = lower_op(l, IR_OP_IF);
     ir_op_add_expr(memory, guard, ir_binary(memory, IR_EXPR_EQ, l->thread, lower_int(l, 0)));
     ir_block *outer = lower_enter(l, &guard->body);
-    lower_block(l, body);
+    lower_ops(l, body);
     lower_leave(l, outer);
   } else {
     declare_tiles(l, body);
-    lower_block(l, body);
+    lower_ops(l, body);
   }
   prepend(out, &prologue);
   bool failed = l->failed;
@@ -168,10 +168,10 @@ static void lower_control(lower *l, const ir_op *op) {
   }
   ir_block_append(l->out, copy);
   ir_block *saved = lower_enter(l, &copy->body);
-  lower_block(l, &op->body);
+  lower_ops(l, &op->body);
   lower_leave(l, saved);
   saved = lower_enter(l, &copy->other);
-  lower_block(l, &op->other);
+  lower_ops(l, &op->other);
   lower_leave(l, saved);
 }
 
@@ -187,13 +187,13 @@ static void lower_one(lower *l, const ir_op *op) {
     lower_role(l, op);
     break;
   case IR_OP_PARALLEL:
-    lower_parallel(l, op);
+    lower_elementwise(l, op);
     break;
   case IR_OP_FILL:
     lower_fill(l, op);
     break;
   case IR_OP_COPY:
-    lower_copy(l, op);
+    lower_transfer(l, op);
     break;
   case IR_OP_CONVERT:
     lower_convert(l, op->write[0].value, op->read[0].value);
@@ -234,7 +234,7 @@ static void lower_one(lower *l, const ir_op *op) {
   }
 }
 
-void lower_block(lower *l, const ir_block *block) {
+void lower_ops(lower *l, const ir_block *block) {
   for (const ir_op *op = block->first; op && !l->failed; op = op->next)
     lower_one(l, op);
 }

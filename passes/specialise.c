@@ -10,6 +10,7 @@
  * that becomes false is the user's error. Loops are not unrolled and nothing is removed here: simplify does that. */
 #include "passes/pass.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 
 typedef struct specialisation {
@@ -44,11 +45,22 @@ static bool reads(const ir_expr *e, const ir_value *value) {
   return e->slot && reads(e->slot, value);
 }
 
+/* The expression as the user wrote it: names without the sigil of the IR. */
+static void print_plain(const ir_expr *e, str *out) {
+  str text = STR_EMPTY;
+  ir_print_expr(e, &text);
+  for (const char *at = str_text(&text); *at; at++) {
+    bool sigil = *at == '%' && (isalpha((unsigned char)at[1]) || at[1] == '_');
+    if (!sigil) str_append_char(out, *at);
+  }
+  str_free(&text);
+}
+
 /* The error of a fact that does not hold, with the sizes it is about. */
 static bool broken_fact(const ir_kernel *kernel, const ir_fact *fact, pass_env *env) {
   str text = STR_EMPTY;
   str sizes = STR_EMPTY;
-  ir_print_expr(fact->condition, &text);
+  print_plain(fact->condition, &text);
   for (int i = 0; i < kernel->value_count; i++) {
     const ir_value *value = kernel->values[i];
     if (value->space != IR_SIZE || value->bound < 0 || !reads(fact->condition, value)) continue;
@@ -79,24 +91,32 @@ static bool check_facts(ir_kernel *kernel, specialisation *s, pass_env *env) {
   return ok;
 }
 
+/* What facts said about single sizes is also kept with them. */
+static bool check_multiples(const ir_kernel *kernel, pass_env *env) {
+  bool ok = true;
+  for (int i = 0; i < kernel->value_count; i++) {
+    const ir_value *v = kernel->values[i];
+    if (v->space != IR_SIZE || v->bound < 0) continue;
+    if (v->bound > INT32_MAX) {
+      ok = diag_error(env->diagnostics, DIAG_FACT, v->loc, "size %s is %" PRId64 ", more than %d", v->name, v->bound,
+                      INT32_MAX);
+    } else if (v->multiple_of > 1 && v->bound % v->multiple_of != 0) {
+      ok = diag_error(env->diagnostics, DIAG_FACT, v->loc,
+                      "'%s' needs %s to be a multiple of %" PRId64 ", and it is %" PRId64, kernel->name, v->name,
+                      v->multiple_of, v->bound);
+    }
+  }
+  return ok;
+}
+
 bool specialise(ir_kernel *kernel, pass_env *env) {
   specialisation s = {env->memory, ARENA_ARRAY(env->scratch, const ir_expr *, kernel->value_count),
                       kernel->value_count};
-  bool ok = true;
   for (int i = 0; i < kernel->value_count; i++) {
     const ir_value *value = kernel->values[i];
-    if (value->space != IR_SIZE || value->bound < 0) continue;
-    s.replace[i] = ir_int(env->memory, value->bound);
-    if (value->bound > INT32_MAX) {
-      ok = diag_error(env->diagnostics, DIAG_FACT, value->loc, "size %s is %" PRId64 ", more than %d", value->name,
-                      value->bound, INT32_MAX);
-    } else if (value->multiple_of > 1 && value->bound % value->multiple_of != 0) {
-      ok = diag_error(env->diagnostics, DIAG_FACT, value->loc,
-                      "'%s' needs %s to be a multiple of %" PRId64 ", and it is %" PRId64, kernel->name, value->name,
-                      value->multiple_of, value->bound);
-    }
+    if (value->space == IR_SIZE && value->bound >= 0) s.replace[i] = ir_int(env->memory, value->bound);
   }
-  if (!check_facts(kernel, &s, env) || !ok) return false;
+  if (!check_facts(kernel, &s, env) || !check_multiples(kernel, env)) return false;
   for (int i = 0; i < kernel->value_count; i++) {
     ir_value *value = kernel->values[i];
     change_each(value->extent, value->rank, &s);
