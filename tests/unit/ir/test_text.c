@@ -79,6 +79,10 @@ static const char everything[] =
 static char *round_trip(arena *memory, diag *d, const char *text, size_t length) {
   ir_module *module = ir_parse_module(memory, d, 0, text, length);
   if (!module) return NULL;
+  diag *rules = diag_create(); /* whether it is right does not matter, only that the verifier can say */
+  for (const ir_kernel *kernel = module->kernels; kernel; kernel = kernel->next)
+    assert_true(ir_verify(kernel, rules) == !diag_failed(rules) || kernel != module->kernels);
+  diag_destroy(rules);
   str out = STR_EMPTY;
   ir_print_module(module, &out);
   char *printed = arena_strdup(memory, str_text(&out));
