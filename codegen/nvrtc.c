@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,28 +72,39 @@ typedef struct finder {
   nvrtc *found;
 } finder;
 
+/* Fills `n` from an open library; NULL, or why it cannot be used. */
+static const char *open_functions(finder *f, void *library, const char *path, nvrtc *n) {
+  const char *missing = resolve_all(library, &n->call);
+  if (missing) return arena_printf(f->memory, "has no %s", missing);
+  if (n->call.version(&n->major, &n->minor) != 0) return "does not say its version";
+  /* Of a bare name the loader knows where it was found. */
+  struct link_map *map = NULL;
+  bool known = dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map->l_name && *map->l_name;
+  n->path = strdup(known ? map->l_name : path);
+  return n->path ? NULL : "no memory";
+}
+
 /* Tries one library: a path, or a bare name that the loader looks for. */
 static void try_library(finder *f, const char *path, bool is_bare) {
   if (f->found) return;
   nvrtc_place place = {.path = arena_strdup(f->memory, path), .finding = "not there"};
-  void *library = is_bare || access(path, F_OK) == 0 ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
-  nvrtc n = {.major = 0};
-  const char *missing = library ? resolve_all(library, &n.call) : NULL;
-  if (!library && !is_bare && access(path, F_OK) == 0) {
-    place.finding = arena_strdup(f->memory, dlerror());
-  } else if (missing) {
-    place.finding = arena_printf(f->memory, "has no %s", missing);
-  } else if (library && n.call.version(&n.major, &n.minor) != 0) {
-    place.finding = "does not say its version";
-  } else if (library) {
-    place.finding = arena_printf(f->memory, "NVRTC %d.%d", n.major, n.minor);
-    place.used = true;
-    n.path = strdup(path);
-    f->found = malloc(sizeof n);
-    if (!n.path || !f->found) abort(); /* out of host memory: as arenas do */
-    *f->found = n;
+  bool is_there = is_bare || access(path, F_OK) == 0;
+  void *library = is_there ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+  nvrtc *n = library ? calloc(1, sizeof *n) : NULL;
+  if (n) {
+    const char *why = open_functions(f, library, path, n);
+    place.used = !why;
+    place.finding = why ? why : arena_printf(f->memory, "NVRTC %d.%d at %s", n->major, n->minor, n->path);
+  } else if (is_there && !is_bare) {
+    const char *why = library ? "no memory" : dlerror();
+    place.finding = arena_strdup(f->memory, why ? why : "cannot be loaded");
   }
-  if (library && !place.used) dlclose(library);
+  if (place.used) {
+    f->found = n;
+  } else {
+    free(n);
+    if (library) dlclose(library);
+  }
   ARENA_PUSH(f->memory, f->places, f->count, f->capacity, place);
 }
 

@@ -29,7 +29,7 @@ typedef struct nvrtc_search {
 /* One place tried, for `bitblasc doctor`. */
 typedef struct nvrtc_place {
   const char *path;
-  const char *finding; /* "not there", the loader's message, or "NVRTC 13.0" */
+  const char *finding; /* "not there", the loader's message, or "NVRTC 13.0 at /..." */
   bool used;
 } nvrtc_place;
 
