@@ -567,7 +567,12 @@ static bool parse_string(parser *p, str *s) {
     p->at++;
     uint32_t code;
     if (*p->at == 'u' && read_hex4(p->at + 1, &code) && code) {
-      append_utf8(s, code);
+      /* What stands for a byte that is not UTF-8 is read as such a byte, so that it is printed alike. */
+      enum { REPLACEMENT = 0xFFFD };
+      if (code == REPLACEMENT)
+        str_append_char(s, '\xff');
+      else
+        append_utf8(s, code);
       p->at += 4;
       continue;
     }
