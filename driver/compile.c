@@ -54,7 +54,21 @@ static bool bind_size(const compile_options *options, ir_module *module, const f
                     options->name, binding->name);
 }
 
+/* Places in IR text are those of the source it came from, file 0: shown under that name, with its lines when it can still be read. */
+static void name_source(const compile_options *options) {
+  static const char head[] = "source \"";
+  if (options->length < sizeof head || strncmp(options->text, head, sizeof head - 1) != 0) return;
+  const char *name = options->text + sizeof head - 1;
+  name = arena_strndup(options->memory, name, strcspn(name, "\"\n"));
+  const char *path = name, *text = "";
+  size_t length = 0;
+  const frontend_loader *loader = options->loader;
+  if (loader && !loader->load(loader->context, options->memory, "", name, &path, &text, &length)) text = "", length = 0;
+  diag_add_file(options->diagnostics, name, text, length);
+}
+
 static ir_module *read_ir(const compile_options *options) {
+  if (diag_file_count(options->diagnostics) == 0) name_source(options);
   uint16_t file = diag_add_file(options->diagnostics, options->name, options->text, options->length);
   ir_module *module = ir_parse_module(options->memory, options->diagnostics, file, options->text, options->length);
   if (!module || !choose_kernel(options, module)) return NULL;
