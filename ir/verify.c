@@ -82,8 +82,9 @@ static bool check_space(verifier *v, const ir_value *value) {
     return value->type != IR_TYPE_NONE || verify_fail(v, "%%%s has no type", value->name);
   case IR_SHARED:
     if (form >= IR_FORM_LAID_OUT && !check_shared_layout(v, value)) return false;
-    if (form == IR_FORM_THREAD && value->offset < 0)
-      return verify_fail(v, "the shared buffer %%%s has no offset", value->name);
+    if (value->shared && value->offset > 0 && value->offset % value->shared->alignment)
+      return verify_fail(v, "%%%s is at offset %d, not a multiple of %d", value->name, value->offset,
+                         value->shared->alignment);
     return value->slots >= 1 || verify_fail(v, "%%%s has %d slots", value->name, value->slots);
   case IR_TILE:
     return form < IR_FORM_LAID_OUT || form == IR_FORM_THREAD || check_tile_layout(v, value);
@@ -91,8 +92,6 @@ static bool check_space(verifier *v, const ir_value *value) {
     return form == IR_FORM_THREAD ||
            verify_fail(v, "%%%s is an array of one thread; only the thread form has them", value->name);
   case IR_BARRIER:
-    if (form == IR_FORM_THREAD && value->offset < 0)
-      return verify_fail(v, "the barrier %%%s has no offset", value->name);
     return value->slots >= 1 || verify_fail(v, "%%%s has %d slots", value->name, value->slots);
   case IR_MAP:
     if (!value->tensor || value->tensor->space != IR_GLOBAL)
@@ -114,9 +113,27 @@ static bool lives_throughout(const verifier *v, const ir_value *value) {
   return value->space != IR_INDEX && value->space != IR_REGISTERS;
 }
 
+/* Shared memory is given out at once: all of it has a place or none. */
+static bool check_placement(verifier *v) {
+  const ir_value *placed = NULL, *other = NULL;
+  for (int i = 0; i < v->kernel->value_count; i++) {
+    const ir_value *value = v->kernel->values[i];
+    if (value->space != IR_SHARED && value->space != IR_BARRIER) continue;
+    if (value->offset < 0)
+      other = value;
+    else
+      placed = value;
+  }
+  if (v->kernel->form != IR_FORM_THREAD || !placed || !other) return true;
+  v->loc = other->loc;
+  return verify_fail(v, "%%%s has an offset in shared memory, %%%s has none", placed->name, other->name);
+}
+
 static bool check_declarations(verifier *v) {
   const ir_kernel *kernel = v->kernel;
-  bool ok = true;
+  bool ok = check_placement(v);
+  for (int i = 0; i < kernel->value_count; i++) /* extents may name a size that is listed later */
+    v->defined[i] = kernel->values[i]->space == IR_SIZE;
   for (int i = 0; i < kernel->value_count; i++) {
     const ir_value *value = kernel->values[i];
     v->loc = value->loc;

@@ -170,7 +170,11 @@ static void test_layouts(void **state) {
   check("tile", "  alloc %r: registers f32[4]\n", "", "only the thread form has them");
   check("tile", "  alloc %t: tile f32[0]\n", "", "has extent 0");
   check("tile", "  alloc %t: tile f32[65536, 65536]\n", "", "too many elements");
-  check("thread", "  alloc %b: barrier arrivals 1\n", "", "has no offset");
+  check("thread", "  alloc %b: barrier arrivals 1\n", "", NULL);
+  check("thread", "  alloc %b: barrier arrivals 1 offset 0\n  alloc %c: barrier arrivals 1\n", "",
+        "%b has an offset in shared memory, %c has none");
+  check("laid_out", "  alloc %As: shared f16[128, 64] offset 128 layout #shared[128x64 16b]{swizzle 128}\n", "",
+        "%As is at offset 128, not a multiple of 1024");
   check("thread", "  size %M\n  alloc %m: map of %M box [1] swizzle 0\n", "", "is not of a global tensor");
   check("tile", "  size %M\n  fact %M\n", "", "a fact is a predicate");
 }
