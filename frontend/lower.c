@@ -110,7 +110,10 @@ static bool choice_value(lower *l, const ast_constant *c, const char *bound, ope
     *out = operand_int(c->loc, index);
     return true;
   }
-  if (bound) return report_binding(l, c, bound, choices_text(l, c));
+  if (bound) report_binding(l, c, bound, choices_text(l, c));
+  index = c->value->kind == AST_NAME ? choice_index(c, c->value->name) : -1;
+  *out = operand_int(c->loc, index);
+  if (index >= 0) return true;
   return diag_error(l->d, DIAG_BINDING, c->value->loc, "the default of '%s' is %s", c->name, choices_text(l, c));
 }
 
@@ -130,7 +133,8 @@ static bool constant_value(lower *l, const ast_constant *c, const char *bound, o
   if (c->kind == AST_TUNE && (out->kind == OPERAND_TYPE || out->type == IR_F32))
     return diag_error(l->d, DIAG_TYPE, c->value->loc, "a tune is an integer; use param for a %s",
                       out->kind == OPERAND_TYPE ? "type" : "float");
-  return !bound || bind_constant(l, c, bound, out);
+  if (bound) bind_constant(l, c, bound, out); /* a wrong one is reported and the default stays */
+  return true;
 }
 
 void lower_constants(lower *l, const ast_constant *list) {
@@ -163,35 +167,64 @@ static void add_size(lower *l, const char *name, src_loc loc) {
   set_range(l, size, bound ? value : 0, bound ? value : INT32_MAX, NULL);
 }
 
+static bool is_argument(const ast_kernel *k, const char *name) {
+  for (const ast_declaration *d = k->arguments; d; d = d->next)
+    if (strcmp(d->name, name) == 0 && strcmp(d->type, "size") != 0) return true;
+  return false;
+}
+
 /* Names of a shape that nothing declares are run-time sizes. */
-static void find_sizes(lower *l, const ast_expr *e) {
+static void find_sizes(lower *l, const ast_kernel *k, const ast_expr *e) {
   if (!e) return;
   if (e->kind == AST_NAME && !scope_find(l->scope, e->name)) {
-    if (ir_type_by_name(e->name, strlen(e->name)) == IR_TYPE_NONE) add_size(l, e->name, e->loc);
+    if (ir_type_by_name(e->name, strlen(e->name)) != IR_TYPE_NONE) return;
+    if (is_argument(k, e->name))
+      diag_error(l->d, DIAG_TYPE, e->loc, "'%s' is a tensor, and an extent is an integer", e->name);
+    else
+      add_size(l, e->name, e->loc);
     return;
   }
   bool chosen = false;
-  find_sizes(l, e->condition);
+  find_sizes(l, k, e->condition);
   bool known = e->condition && eval_bool(l, e->condition, "the condition of an extent", &chosen);
-  if (!known || chosen) find_sizes(l, e->left);
-  if (!known || !chosen) find_sizes(l, e->right);
+  if (!known || chosen) find_sizes(l, k, e->left);
+  if (!known || !chosen) find_sizes(l, k, e->right);
   for (const ast_item *item = e->items; item; item = item->next)
-    find_sizes(l, item->value);
+    find_sizes(l, k, item->value);
 }
+
 
 typedef struct argument {
   const ast_declaration *d;
   ir_value *value;
 } argument;
 
-/* Declares the tensors of the signature, then the sizes in their shapes in order of appearance. Returns how many. */
+/* Whether the argument is there, which its `when` says. */
+static bool is_present(lower *l, const ast_declaration *d) {
+  bool present = true;
+  return (!d->condition || eval_bool(l, d->condition, "the condition after when", &present)) && present;
+}
+
+static bool declare_tensor(lower *l, const ast_declaration *d, ir_value **out) {
+  ir_type type = IR_TYPE_NONE;
+  if (!eval_type(l, d->type, d->type_loc, &type)) return false;
+  int rank = ast_item_count(d->shape);
+  if (rank < 1 || rank > IR_MAX_RANK)
+    return diag_error(l->d, DIAG_RANK, d->loc, "'%s' has %d dimensions; a tensor has 1 to %d%s", d->name, rank, IR_MAX_RANK,
+                      rank ? "" : ", and a number is passed as TYPE[1]");
+  binding *b = scope_add(l, BINDING_VALUE, d->name, d->loc);
+  if (!b) return false;
+  b->value = *out = ir_value_create(l->memory, l->kernel, IR_GLOBAL, type, d->name, d->loc);
+  b->value->direction = d->direction;
+  b->value->rank = rank;
+  return true;
+}
+
+/* The sizes in order of appearance, then the tensors. Returns how many tensors; -1 after a diagnostic. */
 static int declare_arguments(lower *l, const ast_kernel *k, argument *arguments) {
-  int count = 0;
+  int count = 0, errors = diag_error_count(l->d);
   for (const ast_declaration *d = k->arguments; d; d = d->next) {
-    bool present = true;
-    ir_type type = IR_TYPE_NONE;
-    if (d->condition && !eval_bool(l, d->condition, "the condition after when", &present)) continue;
-    if (!present) {
+    if (!is_present(l, d)) {
       scope_add(l, BINDING_ABSENT, d->name, d->loc);
       continue;
     }
@@ -199,31 +232,19 @@ static int declare_arguments(lower *l, const ast_kernel *k, argument *arguments)
       add_size(l, d->name, d->loc);
       continue;
     }
-    if (!eval_type(l, d->type, d->type_loc, &type)) continue;
-    int rank = ast_item_count(d->shape);
-    if (rank < 1 || rank > IR_MAX_RANK) {
-      diag_error(l->d, DIAG_RANK, d->loc, "'%s' has %d dimensions; a tensor has 1 to %d%s", d->name, rank, IR_MAX_RANK,
-                 rank ? "" : ", and a number is passed as TYPE[1]");
-      continue;
-    }
     if (count == MAX_ARGUMENTS) {
       diag_error(l->d, DIAG_TOO_LARGE, d->loc, "a kernel has at most %d arguments", MAX_ARGUMENTS);
-      break;
+      return -1;
     }
-    binding *b = scope_add(l, BINDING_VALUE, d->name, d->loc);
-    if (!b) continue;
-    b->value = ir_value_create(l->memory, l->kernel, IR_GLOBAL, type, d->name, d->loc);
-    b->value->direction = d->direction;
-    b->value->rank = rank;
-    arguments[count++] = (argument){.d = d, .value = b->value};
+    arguments[count++].d = d;
+    for (const ast_item *item = d->shape; item; item = item->next)
+      find_sizes(l, k, item->value);
+    for (const ast_item *item = d->strides; item; item = item->next)
+      find_sizes(l, k, item->value);
   }
-  for (int i = 0; i < count; i++) {
-    for (const ast_item *item = arguments[i].d->shape; item; item = item->next)
-      find_sizes(l, item->value);
-    for (const ast_item *item = arguments[i].d->strides; item; item = item->next)
-      find_sizes(l, item->value);
-  }
-  return count;
+  for (int i = 0; i < count; i++)
+    declare_tensor(l, arguments[i].d, &arguments[i].value);
+  return diag_error_count(l->d) == errors ? count : -1;
 }
 
 static void lower_shape(lower *l, const argument *a) {
@@ -369,6 +390,7 @@ static void lower_kernel(lower *l, const ast_kernel *k) {
   scope_push(l);
   lower_constants(l, k->constants);
   int count = declare_arguments(l, k, arguments);
+  if (count < 0) return; /* everything below would only repeat it */
   for (const ast_item *item = k->facts; item; item = item->next)
     lower_fact(l, item->value);
   for (int i = 0; i < count; i++)

@@ -124,7 +124,7 @@ static operand eval_name(lower *l, const ast_expr *e) {
   if (strcmp(e->name, "inf") == 0) return operand_float(e->loc, INFINITY);
   if (strcmp(e->name, "nan") == 0) return operand_float(e->loc, NAN);
   report_unknown(l, e->loc, e->name);
-  if (l->constants_only && l->kernel)
+  if (l->constants_only && l->kernel->value_count == 0)
     diag_note(l->d, e->loc, "a const, param or tune is known before the run-time sizes; use let in the body for those");
   return operand_bad(e->loc);
 }
@@ -134,6 +134,7 @@ bool eval_type(lower *l, const char *name, src_loc loc, ir_type *out) {
   *out = ir_type_by_name(name, strlen(name));
   if (b && b->kind == BINDING_CONSTANT && b->constant.kind == OPERAND_TYPE) *out = b->constant.type;
   if (*out != IR_TYPE_NONE) return true;
+  if (b && b->kind == BINDING_CONSTANT && b->constant.kind == OPERAND_BAD) return false;
   if (b) {
     diag_error(l->d, DIAG_UNKNOWN_TYPE, loc, "'%s' is not a type", name);
     return diag_note(l->d, b->loc, "'%s' is declared here", name);
