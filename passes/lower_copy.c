@@ -24,7 +24,7 @@ static void place(transfer *t, const ir_ref *ref, const ir_expr *const *coord, c
     if (!ref->count)
       at[d] = coord[d];
     else if (ref->span[d])
-      at[d] = lower_add(l, ref->start[d], coord[next++]);
+      at[d] = thread_add(l, ref->start[d], coord[next++]);
     else
       at[d] = ref->start[d];
   }
@@ -32,7 +32,7 @@ static void place(transfer *t, const ir_ref *ref, const ir_expr *const *coord, c
 
 static void element_coords(transfer *t, const ir_expr **coord) {
   for (int d = 0; d < t->rank; d++)
-    coord[d] = lower_add(t->l, lower_thread_coord(t->l, &t->layout, d), lower_register_coord(t->l, &t->layout, d, t->vector, 0, t->group));
+    coord[d] = thread_add(t->l, thread_own_coord(t->l, &t->layout, d), thread_register_coord(t->l, &t->layout, d, t->vector, 0, t->group));
 }
 
 /* The widest access of one side, in elements. */
@@ -64,7 +64,7 @@ static const ir_expr *fill_value(transfer *t) {
 
 /* The predicate of an access to global memory; true for shared memory. */
 static const ir_expr *guard_of(transfer *t, const ir_ref *ref, const ir_expr *const *at) {
-  return ref->value->space == IR_GLOBAL ? lower_inside(t->l, ref->value, at) : ir_bool(t->l->memory, true);
+  return ref->value->space == IR_GLOBAL ? thread_inside(t->l, ref->value, at) : ir_bool(t->l->memory, true);
 }
 
 static void add_registers(ir_op *op, bool written, ir_value *registers, const ir_expr *word) {
@@ -81,8 +81,8 @@ static void add_registers(ir_op *op, bool written, ir_value *registers, const ir
 static void load(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate, ir_value *registers, const ir_expr *word, int bytes) {
   lower *l = t->l;
   bool shared = ref->value->space == IR_SHARED;
-  const ir_expr *address = shared ? lower_shared_address(l, ref->value, ref->slot, at) : lower_global_offset(l, ref->value, at);
-  ir_op *op = lower_op(l, shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
+  const ir_expr *address = shared ? thread_shared_address(l, ref->value, ref->slot, at) : thread_global_offset(l, ref->value, at);
+  ir_op *op = thread_op(l, shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
   add_registers(op, true, registers, word);
   ir_ref from = ir_ref_whole(ref->value);
   from.slot = ref->slot;
@@ -95,8 +95,8 @@ static void load(transfer *t, const ir_ref *ref, const ir_expr *const *at, const
 static void store(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate, ir_value *registers, const ir_expr *word, int bytes) {
   lower *l = t->l;
   bool shared = ref->value->space == IR_SHARED;
-  const ir_expr *address = shared ? lower_shared_address(l, ref->value, ref->slot, at) : lower_global_offset(l, ref->value, at);
-  ir_op *op = lower_op(l, shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
+  const ir_expr *address = shared ? thread_shared_address(l, ref->value, ref->slot, at) : thread_global_offset(l, ref->value, at);
+  ir_op *op = thread_op(l, shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
   ir_ref to = ir_ref_whole(ref->value);
   to.slot = ref->slot;
   ir_op_add_write(op, to);
@@ -109,17 +109,17 @@ static void store(transfer *t, const ir_ref *ref, const ir_expr *const *at, cons
 /* `count` elements of `from` (starting at word `from_word`) converted into the words of `to`. */
 static void convert_words(lower *l, ir_value *to, const ir_expr *to_word, ir_value *from, const ir_expr *from_word, int count, const ir_expr *predicate,
                           const ir_expr *fill) {
-  int to_per = lower_per_word(to->type), from_per = lower_per_word(from->type);
+  int to_per = thread_per_word(to->type), from_per = thread_per_word(from->type);
   for (int first = 0; first < count; first += to_per) {
     const ir_expr *values[MAX_ELEMENTS];
     int n = count - first < to_per ? count - first : to_per;
     for (int i = 0; i < n; i++) {
       int element = first + i;
-      values[i] = lower_read_element(l, from, lower_add(l, from_word, lower_int(l, element / from_per)), element % from_per);
+      values[i] = thread_read_element(l, from, thread_add(l, from_word, thread_int(l, element / from_per)), element % from_per);
       if (fill)
         values[i] = ir_ternary(l->memory, IR_EXPR_SELECT, predicate, values[i], ir_cast(l->memory, values[i]->type, fill));
     }
-    lower_set_word(l, to, lower_add(l, to_word, lower_int(l, first / to_per)), lower_pack(l, to->type, values, n));
+    thread_set_word(l, to, thread_add(l, to_word, thread_int(l, first / to_per)), thread_pack(l, to->type, values, n));
   }
 }
 
@@ -131,7 +131,7 @@ static int words_of(ir_type type, int elements) {
 /* Word index of element 0 of the group, for registers of `type`. */
 static const ir_expr *group_word(transfer *t, ir_type type) {
   int bits = ir_bits(type), words = bits > 32 ? t->vector : t->vector * bits / 32;
-  return words ? lower_mul(t->l, t->group, lower_int(t->l, words)) : NULL;
+  return words ? thread_mul(t->l, t->group, thread_int(t->l, words)) : NULL;
 }
 
 /* memory -> tile */
@@ -141,7 +141,7 @@ static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
   element_coords(t, coord);
   place(t, from, coord, at);
   ir_type source = from->value->type;
-  ir_value *registers = lower_registers(l, tile);
+  ir_value *registers = thread_registers(l, tile);
   int bytes = t->vector * ir_bits(source) / 8;
   const ir_expr *predicate = guard_of(t, from, at), *fill = fill_value(t);
   const ir_expr *word = group_word(t, tile->type);
@@ -149,16 +149,16 @@ static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
     load(t, from, at, predicate, registers, word, bytes);
     return;
   }
-  ir_value *raw = lower_array(l, from->value->name, source, words_of(source, t->vector) * lower_per_word(source));
-  predicate = lower_let(l, "inside", predicate);
-  load(t, from, at, predicate, raw, lower_int(l, 0), bytes);
+  ir_value *raw = thread_array(l, from->value->name, source, words_of(source, t->vector) * thread_per_word(source));
+  predicate = thread_let(l, "inside", predicate);
+  load(t, from, at, predicate, raw, thread_int(l, 0), bytes);
   if (word) {
-    convert_words(l, registers, word, raw, lower_int(l, 0), t->vector, predicate, fill);
+    convert_words(l, registers, word, raw, thread_int(l, 0), t->vector, predicate, fill);
     return;
   }
   /* Narrower than a word: change some elements of it. */
-  int per_word = lower_per_word(tile->type), per_group = t->vector;
-  const ir_expr *index = ir_binary(l->memory, IR_EXPR_DIV, t->group, lower_int(l, per_word / per_group));
+  int per_word = thread_per_word(tile->type), per_group = t->vector;
+  const ir_expr *index = ir_binary(l->memory, IR_EXPR_DIV, t->group, thread_int(l, per_word / per_group));
   int64_t group = 0;
   if (!ir_is_constant(t->group, &group))
     BUG("a group narrower than a word needs a constant position");
@@ -166,16 +166,16 @@ static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
   for (int i = 0; i < per_word; i++) {
     int element = (int)(group * per_group) % per_word;
     if (i >= element && i < element + per_group) {
-      values[i] = lower_read_element(l, raw, lower_int(l, (i - element) / lower_per_word(source)), (i - element) % lower_per_word(source));
+      values[i] = thread_read_element(l, raw, thread_int(l, (i - element) / thread_per_word(source)), (i - element) % thread_per_word(source));
       if (fill)
         values[i] = ir_ternary(l->memory, IR_EXPR_SELECT, predicate, values[i], ir_cast(l->memory, values[i]->type, fill));
     } else if (i < element) {
-      values[i] = lower_read_element(l, registers, index, i);
+      values[i] = thread_read_element(l, registers, index, i);
     } else {
-      values[i] = ir_cast(l->memory, ir_compute_type(tile->type), lower_int(l, 0));
+      values[i] = ir_cast(l->memory, ir_compute_type(tile->type), thread_int(l, 0));
     }
   }
-  lower_set_word(l, registers, index, lower_pack(l, tile->type, values, per_word));
+  thread_set_word(l, registers, index, thread_pack(l, tile->type, values, per_word));
 }
 
 /* tile -> memory */
@@ -185,21 +185,21 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile) {
   element_coords(t, coord);
   place(t, to, coord, at);
   ir_type target = to->value->type;
-  ir_value *registers = lower_registers(l, tile);
+  ir_value *registers = thread_registers(l, tile);
   int bytes = t->vector * ir_bits(target) / 8;
-  const ir_expr *predicate = guard_of(t, to, at), *owner = lower_canonical(l, &t->layout);
+  const ir_expr *predicate = guard_of(t, to, at), *owner = thread_canonical(l, &t->layout);
   if (owner)
     predicate = ir_binary(l->memory, IR_EXPR_AND, owner, predicate);
   const ir_expr *word = group_word(t, tile->type);
   if (ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0)) {
     for (int i = 0; i < t->vector; i++) {
-      ir_op *op = lower_op(l, IR_OP_RED_GLOBAL);
+      ir_op *op = thread_op(l, IR_OP_RED_GLOBAL);
       ir_op_add_write(op, ir_ref_whole(to->value));
-      add_registers(op, false, registers, lower_add(l, lower_mul(l, t->group, lower_int(l, t->vector)), lower_int(l, i)));
+      add_registers(op, false, registers, thread_add(l, thread_mul(l, t->group, thread_int(l, t->vector)), thread_int(l, i)));
       const ir_expr *each[IR_MAX_RANK];
       for (int d = 0; d < to->value->rank; d++)
-        each[d] = d == to->value->rank - 1 ? lower_add(l, at[d], lower_int(l, i)) : at[d];
-      ir_op_add_expr(l->memory, op, lower_global_offset(l, to->value, each));
+        each[d] = d == to->value->rank - 1 ? thread_add(l, at[d], thread_int(l, i)) : at[d];
+      ir_op_add_expr(l->memory, op, thread_global_offset(l, to->value, each));
       ir_op_add_expr(l->memory, op, predicate);
       ir_attr_set(&op->attrs, IR_ATTR_OPERATION, IR_SUM);
     }
@@ -209,22 +209,22 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile) {
     store(t, to, at, predicate, registers, word, bytes);
     return;
   }
-  ir_value *raw = lower_array(l, to->value->name, target, words_of(target, t->vector) * lower_per_word(target));
+  ir_value *raw = thread_array(l, to->value->name, target, words_of(target, t->vector) * thread_per_word(target));
   if (word) {
-    convert_words(l, raw, lower_int(l, 0), registers, word, t->vector, NULL, NULL);
+    convert_words(l, raw, thread_int(l, 0), registers, word, t->vector, NULL, NULL);
   } else {
     int64_t group = 0;
     if (!ir_is_constant(t->group, &group))
       BUG("a group narrower than a word needs a constant position");
-    int per_word = lower_per_word(tile->type), first = (int)(group * t->vector);
+    int per_word = thread_per_word(tile->type), first = (int)(group * t->vector);
     const ir_expr *values[MAX_ELEMENTS];
     for (int i = 0; i < t->vector; i++)
-      values[i] = lower_read_element(l, registers, lower_int(l, (first + i) / per_word), (first + i) % per_word);
-    int target_per = lower_per_word(target);
+      values[i] = thread_read_element(l, registers, thread_int(l, (first + i) / per_word), (first + i) % per_word);
+    int target_per = thread_per_word(target);
     for (int i = 0; i < t->vector; i += target_per)
-      lower_set_word(l, raw, lower_int(l, i / target_per), lower_pack(l, target, values + i, t->vector - i < target_per ? t->vector - i : target_per));
+      thread_set_word(l, raw, thread_int(l, i / target_per), thread_pack(l, target, values + i, t->vector - i < target_per ? t->vector - i : target_per));
   }
-  store(t, to, at, predicate, raw, lower_int(l, 0), bytes);
+  store(t, to, at, predicate, raw, thread_int(l, 0), bytes);
 }
 
 /* global -> shared, asynchronously */
@@ -238,22 +238,22 @@ static void async_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   ir_op *op = ir_op_create(l->memory, IR_OP_CP_ASYNC, l->loc);
   ir_ref buffer = ir_ref_whole(to->value);
   buffer.slot = to->slot;
-  const ir_expr *address = lower_shared_address(l, to->value, to->slot, target);
-  const ir_expr *inside = lower_let(l, "inside", lower_inside(l, from->value, at));
-  const ir_expr *count = ir_ternary(l->memory, IR_EXPR_SELECT, inside, lower_int(l, bytes), lower_int(l, 0));
-  const ir_expr *offset = ir_ternary(l->memory, IR_EXPR_SELECT, inside, lower_global_offset(l, from->value, at), ir_typed_int(l->memory, IR_I64, 0));
+  const ir_expr *address = thread_shared_address(l, to->value, to->slot, target);
+  const ir_expr *inside = thread_let(l, "inside", thread_inside(l, from->value, at));
+  const ir_expr *count = ir_ternary(l->memory, IR_EXPR_SELECT, inside, thread_int(l, bytes), thread_int(l, 0));
+  const ir_expr *offset = ir_ternary(l->memory, IR_EXPR_SELECT, inside, thread_global_offset(l, from->value, at), ir_typed_int(l->memory, IR_I64, 0));
   ir_op_add_write(op, buffer);
   ir_op_add_read(op, ir_ref_whole(from->value));
   ir_op_add_expr(l->memory, op, address);
   ir_op_add_expr(l->memory, op, offset);
   ir_op_add_expr(l->memory, op, count);
   ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
-  const ir_expr *owner = lower_canonical(l, &t->layout);
+  const ir_expr *owner = thread_canonical(l, &t->layout);
   ir_block *saved = l->out;
   if (owner)
-    saved = lower_guard(l, owner);
+    saved = thread_guard(l, owner);
   ir_block_append(l->out, op);
-  lower_leave(l, saved);
+  thread_leave(l, saved);
 }
 
 /* memory -> memory through a register */
@@ -264,20 +264,20 @@ static void through_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   place(t, from, coord, source);
   place(t, to, coord, target);
   ir_type in = from->value->type, out = to->value->type;
-  ir_value *raw = lower_array(l, from->value->name, in, words_of(in, t->vector) * lower_per_word(in));
+  ir_value *raw = thread_array(l, from->value->name, in, words_of(in, t->vector) * thread_per_word(in));
   const ir_expr *fill = fill_value(t), *predicate = guard_of(t, from, source);
   if (fill)
-    predicate = lower_let(l, "inside", predicate);
-  load(t, from, source, predicate, raw, lower_int(l, 0), t->vector * ir_bits(in) / 8);
+    predicate = thread_let(l, "inside", predicate);
+  load(t, from, source, predicate, raw, thread_int(l, 0), t->vector * ir_bits(in) / 8);
   ir_value *converted = raw;
   if (in != out || fill) {
-    converted = lower_array(l, to->value->name, out, words_of(out, t->vector) * lower_per_word(out));
-    convert_words(l, converted, lower_int(l, 0), raw, lower_int(l, 0), t->vector, predicate, fill);
+    converted = thread_array(l, to->value->name, out, words_of(out, t->vector) * thread_per_word(out));
+    convert_words(l, converted, thread_int(l, 0), raw, thread_int(l, 0), t->vector, predicate, fill);
   }
-  const ir_expr *when = guard_of(t, to, target), *owner = lower_canonical(l, &t->layout);
+  const ir_expr *when = guard_of(t, to, target), *owner = thread_canonical(l, &t->layout);
   if (owner)
     when = ir_binary(l->memory, IR_EXPR_AND, owner, when);
-  store(t, to, target, when, converted, lower_int(l, 0), t->vector * ir_bits(out) / 8);
+  store(t, to, target, when, converted, thread_int(l, 0), t->vector * ir_bits(out) / 8);
 }
 
 static void one_group(transfer *t) {
@@ -301,34 +301,34 @@ static void extents_of(const ir_ref *ref, int *extent, int *rank) {
       extent[(*rank)++] = ref->span[d];
 }
 
-static void lower_tile_to_tile(lower *l, const ir_op *op) {
+static void thread_tile_to_tile(lower *l, const ir_op *op) {
   ir_value *to = op->write[0].value, *from = op->read[0].value;
-  ir_value *target = lower_registers(l, to), *source = lower_registers(l, from);
-  int to_per = lower_per_word(to->type), from_per = lower_per_word(from->type), unit = to_per > from_per ? to_per : from_per;
+  ir_value *target = thread_registers(l, to), *source = thread_registers(l, from);
+  int to_per = thread_per_word(to->type), from_per = thread_per_word(from->type), unit = to_per > from_per ? to_per : from_per;
   while (unit > 1 && to->tile->reg_count % unit)
     unit /= 2;
   const ir_expr *group;
-  ir_block *saved = lower_loop(l, "r", lower_int(l, to->tile->reg_count / unit), 1, &group);
+  ir_block *saved = thread_loop(l, "r", thread_int(l, to->tile->reg_count / unit), 1, &group);
   if (unit < to_per || unit < from_per) { /* fewer elements than a word: there is one group */
-    convert_words(l, target, lower_int(l, 0), source, lower_int(l, 0), to->tile->reg_count, NULL, NULL);
+    convert_words(l, target, thread_int(l, 0), source, thread_int(l, 0), to->tile->reg_count, NULL, NULL);
   } else {
-    convert_words(l, target, lower_mul(l, group, lower_int(l, unit / to_per)), source, lower_mul(l, group, lower_int(l, unit / from_per)), unit, NULL, NULL);
+    convert_words(l, target, thread_mul(l, group, thread_int(l, unit / to_per)), source, thread_mul(l, group, thread_int(l, unit / from_per)), unit, NULL, NULL);
   }
-  lower_leave(l, saved);
+  thread_leave(l, saved);
 }
 
-void lower_transfer(lower *l, const ir_op *op) {
+void thread_transfer(lower *l, const ir_op *op) {
   const ir_ref *to = &op->write[0], *from = &op->read[0];
   int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
   if (engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK || (from->value->space == IR_GLOBAL && from->value->packed)) {
-    lower_tensor_copy(l, op);
+    thread_tensor_copy(l, op);
     return;
   }
   if (to->value->space == IR_TILE && from->value->space == IR_TILE) {
-    lower_tile_to_tile(l, op);
+    thread_tile_to_tile(l, op);
     return;
   }
-  if (from->value->space == IR_TILE && lower_matrix_store(l, op))
+  if (from->value->space == IR_TILE && thread_matrix_store(l, op))
     return;
   transfer t = {.l = l, .op = op};
   int extent[IR_MAX_RANK];
@@ -375,50 +375,50 @@ void lower_transfer(lower *l, const ir_op *op) {
   int groups = t.layout.reg_count / vector;
   bool looped = groups > 1;
   const ir_value *tile_value = to->value->space == IR_TILE ? to->value : from->value->space == IR_TILE ? from->value : NULL;
-  if (tile_value && vector < lower_per_word(tile_value->type))
+  if (tile_value && vector < thread_per_word(tile_value->type))
     looped = false; /* positions inside a word are constants */
-  const ir_expr *probe = lower_int(l, 0);
+  const ir_expr *probe = thread_int(l, 0);
   for (int d = 0; d < t.rank && looped; d++)
-    looped = lower_register_coord(l, &t.layout, d, vector, 0, probe) != NULL;
+    looped = thread_register_coord(l, &t.layout, d, vector, 0, probe) != NULL;
   if (looped) {
-    ir_block *saved = lower_loop(l, "r", lower_int(l, groups), 1, &t.group);
+    ir_block *saved = thread_loop(l, "r", thread_int(l, groups), 1, &t.group);
     one_group(&t);
-    lower_leave(l, saved);
+    thread_leave(l, saved);
     return;
   }
   for (int g = 0; g < groups; g++) {
-    t.group = lower_int(l, g);
+    t.group = thread_int(l, g);
     one_group(&t);
   }
 }
 
 /* to = from in another layout: registers renamed where that is enough, else through shared memory. */
-void lower_convert(lower *l, ir_value *to, ir_value *from) {
+void thread_convert(lower *l, ir_value *to, ir_value *from) {
   uint16_t *registers = ARENA_ARRAY(l->env->scratch, uint16_t, to->tile->reg_count);
   tile_conversion kind = tile_layout_convert(from->tile, to->tile, registers);
   if (kind == TILE_CONVERT_NONE || kind == TILE_CONVERT_REGISTERS) {
-    int per_word = lower_per_word(to->type);
+    int per_word = thread_per_word(to->type);
     for (int first = 0; first < to->tile->reg_count; first += per_word) {
       const ir_expr *values[MAX_ELEMENTS];
       int n = to->tile->reg_count - first < per_word ? to->tile->reg_count - first : per_word;
       for (int i = 0; i < n; i++)
-        values[i] = lower_read_element(l, lower_registers(l, from), lower_int(l, registers[first + i] / per_word), registers[first + i] % per_word);
-      const ir_expr *word = to->type == IR_PRED ? values[0] : lower_pack(l, to->type, values, n);
-      lower_set_word(l, lower_registers(l, to), lower_int(l, first / per_word), word);
+        values[i] = thread_read_element(l, thread_registers(l, from), thread_int(l, registers[first + i] / per_word), registers[first + i] % per_word);
+      const ir_expr *word = to->type == IR_PRED ? values[0] : thread_pack(l, to->type, values, n);
+      thread_set_word(l, thread_registers(l, to), thread_int(l, first / per_word), word);
     }
     return;
   }
   int extent[IR_MAX_RANK];
   for (int d = 0; d < to->rank; d++)
     extent[d] = (int)ir_extent(to, d);
-  ir_value *scratch = lower_scratch(l, to->name, to->type == IR_PRED ? IR_U32 : to->type, to->rank, extent);
+  ir_value *scratch = thread_scratch(l, to->name, to->type == IR_PRED ? IR_U32 : to->type, to->rank, extent);
   ir_op *put = ir_op_create(l->memory, IR_OP_COPY, l->loc), *get = ir_op_create(l->memory, IR_OP_COPY, l->loc);
   ir_op_add_write(put, ir_ref_whole(scratch));
   ir_op_add_read(put, ir_ref_whole(from));
   ir_op_add_write(get, ir_ref_whole(to));
   ir_op_add_read(get, ir_ref_whole(scratch));
-  lower_meet(l); /* whoever read the scratch of an earlier iteration is done */
-  lower_transfer(l, put);
-  lower_meet(l);
-  lower_transfer(l, get);
+  thread_meet(l); /* whoever read the scratch of an earlier iteration is done */
+  thread_transfer(l, put);
+  thread_meet(l);
+  thread_transfer(l, get);
 }

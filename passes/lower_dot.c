@@ -33,13 +33,13 @@ static bool operand_facts(lower *l, const ir_op *op, const ir_ref *operand, bool
 }
 
 static const ir_expr *descriptor(lower *l, const ir_ref *operand, int byte_offset, const ir_expr *more) {
-  const ir_expr *base = ir_binary(l->memory, IR_EXPR_SHR, ir_address(l->memory, operand->value, operand->slot), lower_int(l, 4));
+  const ir_expr *base = ir_binary(l->memory, IR_EXPR_SHR, ir_address(l->memory, operand->value, operand->slot), thread_int(l, 4));
   if (more)
-    base = lower_add(l, base, more);
-  return lower_add(l, base, ir_typed_int(l->memory, IR_U32, byte_offset >> 4));
+    base = thread_add(l, base, more);
+  return thread_add(l, base, ir_typed_int(l->memory, IR_U32, byte_offset >> 4));
 }
 
-static void lower_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
+static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
   ir_type rows = s->rows->value->type;
   int n = wgmma_columns(s->n, s->columns->value->type), n_blocks = s->n / n, depth = tensor_core_depth(rows), steps = s->k / depth;
   int groups = l->warp_count / 4, m_blocks = s->m / 64 / groups;
@@ -47,19 +47,19 @@ static void lower_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
   wgmma_operand a = {0}, b;
   if (!operand_facts(l, op, s->columns, s->columns_k_major, &b) || (!from_registers && !operand_facts(l, op, s->rows, s->rows_k_major, &a)))
     return;
-  const ir_expr *group = groups > 1 ? lower_role_let(l, "warpgroup", ir_binary(l->memory, IR_EXPR_SHR, l->warp, lower_int(l, 2))) : NULL;
+  const ir_expr *group = groups > 1 ? thread_role_let(l, "warpgroup", ir_binary(l->memory, IR_EXPR_SHR, l->warp, thread_int(l, 2))) : NULL;
   const ir_expr *own_rows = NULL;
   if (group && !from_registers)
-    own_rows = lower_role_let(l, "own_rows", lower_u32(l, lower_mul(l, group, lower_int(l, wgmma_operand_offset(&a, 0, m_blocks) >> 4))));
-  ir_value *accumulator = lower_registers(l, s->accumulator);
+    own_rows = thread_role_let(l, "own_rows", thread_u32(l, thread_mul(l, group, thread_int(l, wgmma_operand_offset(&a, 0, m_blocks) >> 4))));
+  ir_value *accumulator = thread_registers(l, s->accumulator);
   int words = n / (64 / ir_bits(accumulator->type)); /* n / 2 of 32 bits, n / 4 of 16 */
-  lower_op(l, IR_OP_WGMMA_FENCE);
+  thread_op(l, IR_OP_WGMMA_FENCE);
   for (int step = 0; step < steps; step++)
     for (int mb = 0; mb < m_blocks; mb++)
       for (int nb = 0; nb < n_blocks; nb++) {
-        ir_op *wgmma = lower_op(l, IR_OP_WGMMA);
-        ir_op_add_write(wgmma, word_ref(accumulator, lower_int(l, (mb * n_blocks + nb) * words)));
-        ir_op_add_read(wgmma, from_registers ? word_ref(lower_registers(l, s->rows->value), lower_int(l, (mb * steps + step) * 4)) : ir_ref_none());
+        ir_op *wgmma = thread_op(l, IR_OP_WGMMA);
+        ir_op_add_write(wgmma, word_ref(accumulator, thread_int(l, (mb * n_blocks + nb) * words)));
+        ir_op_add_read(wgmma, from_registers ? word_ref(thread_registers(l, s->rows->value), thread_int(l, (mb * steps + step) * 4)) : ir_ref_none());
         ir_op_add_read(wgmma, from_registers ? ir_ref_none() : buffer_ref(s->rows));
         ir_op_add_read(wgmma, buffer_ref(s->columns));
         ir_op_add_expr(l->memory, wgmma, from_registers ? ir_typed_int(l->memory, IR_U32, 0) : descriptor(l, s->rows, wgmma_operand_offset(&a, step, mb), own_rows));
@@ -74,8 +74,8 @@ static void lower_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
           ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_B, 1);
       }
   if (!ir_attr_has(&op->attrs, IR_ATTR_ASYNC)) {
-    lower_op(l, IR_OP_WGMMA_COMMIT);
-    ir_attr_set(&lower_op(l, IR_OP_WGMMA_WAIT)->attrs, IR_ATTR_PENDING, 0);
+    thread_op(l, IR_OP_WGMMA_COMMIT);
+    ir_attr_set(&thread_op(l, IR_OP_WGMMA_WAIT)->attrs, IR_ATTR_PENDING, 0);
   }
 }
 
@@ -85,8 +85,8 @@ static void lower_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
 static void load_matrices(lower *l, const ir_ref *operand, ir_value *registers, const ir_expr *word, const ir_expr *major, const ir_expr *minor, bool k_major, int count) {
   /* `major` counts rows (m or n), `minor` elements along k */
   const ir_expr *coord[2] = {k_major ? major : minor, k_major ? minor : major};
-  const ir_expr *address = lower_shared_address(l, operand->value, operand->slot, coord);
-  ir_op *load = lower_op(l, IR_OP_LDMATRIX);
+  const ir_expr *address = thread_shared_address(l, operand->value, operand->slot, coord);
+  ir_op *load = thread_op(l, IR_OP_LDMATRIX);
   ir_op_add_write(load, word_ref(registers, word));
   ir_op_add_read(load, buffer_ref(operand));
   ir_op_add_expr(l->memory, load, address);
@@ -98,63 +98,63 @@ static void load_matrices(lower *l, const ir_ref *operand, ir_value *registers, 
 /* The lane's place in a 16 x 2-chunk group of matrices. `rows_first`: matrices 0, 1 are rows 0-7, 8-15 of chunk 0 (operand A); else matrices 0, 1
  * are chunks 0, 1 of rows 0-7 (operand B). k_major: a matrix row is a row of the operand; else it is a k, and 8 of them a chunk of k. */
 static void lane_place(lower *l, bool rows_first, bool k_major, int chunk, const ir_expr **row, const ir_expr **k) {
-  const ir_expr *in = ir_binary(l->memory, IR_EXPR_AND, l->lane, lower_int(l, 7));
-  const ir_expr *second = ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, l->lane, lower_int(l, 3)), lower_int(l, 1));
-  const ir_expr *fourth = ir_binary(l->memory, IR_EXPR_SHR, l->lane, lower_int(l, 4));
+  const ir_expr *in = ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, 7));
+  const ir_expr *second = ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 3)), thread_int(l, 1));
+  const ir_expr *fourth = ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 4));
   const ir_expr *row_half = rows_first ? second : fourth, *k_half = rows_first ? fourth : second;
   if (k_major) {
-    *row = lower_add(l, in, lower_mul(l, row_half, lower_int(l, 8)));
-    *k = lower_mul(l, k_half, lower_int(l, chunk));
+    *row = thread_add(l, in, thread_mul(l, row_half, thread_int(l, 8)));
+    *k = thread_mul(l, k_half, thread_int(l, chunk));
   } else {
-    *row = lower_mul(l, row_half, lower_int(l, 8));
-    *k = lower_add(l, in, lower_mul(l, k_half, lower_int(l, 8)));
+    *row = thread_mul(l, row_half, thread_int(l, 8));
+    *k = thread_add(l, in, thread_mul(l, k_half, thread_int(l, 8)));
   }
 }
 
-static void lower_mma(lower *l, const ir_op *op, const dot_shape *s) {
+static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   ir_type a_type = s->rows->value->type, b_type = s->columns->value->type;
   int depth = tensor_core_depth(a_type), steps = s->k / depth, chunk = depth / 2;
   int warps_m = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_M, l->warp_count), warps_n = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_N, 1);
   int m_blocks = s->m / 16 / warps_m, n_blocks = s->n / 8 / warps_n;
   bool a_registers = s->rows->value->space == IR_TILE, b_registers = s->columns->value->space == IR_TILE;
-  ir_value *accumulator = lower_registers(l, s->accumulator);
-  const ir_expr *warp_m = warps_n > 1 ? ir_binary(l->memory, IR_EXPR_MOD, l->warp, lower_int(l, warps_m)) : l->warp;
-  const ir_expr *warp_n = warps_n > 1 ? ir_binary(l->memory, IR_EXPR_DIV, l->warp, lower_int(l, warps_m)) : lower_int(l, 0);
+  ir_value *accumulator = thread_registers(l, s->accumulator);
+  const ir_expr *warp_m = warps_n > 1 ? ir_binary(l->memory, IR_EXPR_MOD, l->warp, thread_int(l, warps_m)) : l->warp;
+  const ir_expr *warp_n = warps_n > 1 ? ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, warps_m)) : thread_int(l, 0);
   if (warps_m == 1)
-    warp_m = lower_int(l, 0);
+    warp_m = thread_int(l, 0);
   const ir_expr *a_row, *a_k, *b_row, *b_k;
   lane_place(l, true, s->rows_k_major, chunk, &a_row, &a_k);
   lane_place(l, false, s->columns_k_major, chunk, &b_row, &b_k);
-  a_row = lower_role_let(l, "a_row", lower_add(l, a_row, lower_mul(l, warp_m, lower_int(l, m_blocks * 16))));
-  a_k = lower_role_let(l, "a_k", a_k);
-  b_row = lower_role_let(l, "b_row", lower_add(l, b_row, lower_mul(l, warp_n, lower_int(l, n_blocks * 8))));
-  b_k = lower_role_let(l, "b_k", b_k);
+  a_row = thread_role_let(l, "a_row", thread_add(l, a_row, thread_mul(l, warp_m, thread_int(l, m_blocks * 16))));
+  a_k = thread_role_let(l, "a_k", a_k);
+  b_row = thread_role_let(l, "b_row", thread_add(l, b_row, thread_mul(l, warp_n, thread_int(l, n_blocks * 8))));
+  b_k = thread_role_let(l, "b_k", b_k);
 
   const ir_expr *keep = accumulates(l, op);
   int64_t known;
   if (!ir_is_constant(keep, &known) || !known) {
     int words = m_blocks * n_blocks * 4;
-    ir_block *guarded = lower_guard(l, ir_unary(l->memory, IR_EXPR_NOT, keep));
+    ir_block *guarded = thread_guard(l, ir_unary(l->memory, IR_EXPR_NOT, keep));
     const ir_expr *index;
-    ir_block *saved = lower_loop(l, "r", lower_int(l, words), 1, &index);
-    lower_set_word(l, accumulator, index, ir_cast(l->memory, accumulator->type, lower_int(l, 0)));
-    lower_leave(l, saved);
-    lower_leave(l, guarded);
+    ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
+    thread_set_word(l, accumulator, index, ir_cast(l->memory, accumulator->type, thread_int(l, 0)));
+    thread_leave(l, saved);
+    thread_leave(l, guarded);
   }
-  ir_value *a = a_registers ? lower_registers(l, s->rows->value) : lower_array(l, "a", a_type, m_blocks * 4 * 32 / ir_bits(a_type));
-  ir_value *b = b_registers ? lower_registers(l, s->columns->value) : lower_array(l, "b", b_type, n_blocks * 2 * 32 / ir_bits(b_type));
+  ir_value *a = a_registers ? thread_registers(l, s->rows->value) : thread_array(l, "a", a_type, m_blocks * 4 * 32 / ir_bits(a_type));
+  ir_value *b = b_registers ? thread_registers(l, s->columns->value) : thread_array(l, "b", b_type, n_blocks * 2 * 32 / ir_bits(b_type));
   for (int step = 0; step < steps; step++) {
-    const ir_expr *k0 = lower_int(l, step * depth);
+    const ir_expr *k0 = thread_int(l, step * depth);
     for (int mb = 0; mb < m_blocks && !a_registers; mb++)
-      load_matrices(l, s->rows, a, lower_int(l, mb * 4), lower_add(l, a_row, lower_int(l, mb * 16)), lower_add(l, a_k, k0), s->rows_k_major, 4);
+      load_matrices(l, s->rows, a, thread_int(l, mb * 4), thread_add(l, a_row, thread_int(l, mb * 16)), thread_add(l, a_k, k0), s->rows_k_major, 4);
     for (int nb = 0; nb < n_blocks && !b_registers; nb += 2)
-      load_matrices(l, s->columns, b, lower_int(l, nb * 2), lower_add(l, b_row, lower_int(l, nb * 8)), lower_add(l, b_k, k0), s->columns_k_major, nb + 1 < n_blocks ? 4 : 2);
+      load_matrices(l, s->columns, b, thread_int(l, nb * 2), thread_add(l, b_row, thread_int(l, nb * 8)), thread_add(l, b_k, k0), s->columns_k_major, nb + 1 < n_blocks ? 4 : 2);
     for (int mb = 0; mb < m_blocks; mb++)
       for (int nb = 0; nb < n_blocks; nb++) {
-        ir_op *mma = lower_op(l, IR_OP_MMA);
-        ir_op_add_write(mma, word_ref(accumulator, lower_int(l, (mb * n_blocks + nb) * 4)));
-        ir_op_add_read(mma, word_ref(a, lower_int(l, a_registers ? (mb * steps + step) * 4 : mb * 4)));
-        ir_op_add_read(mma, word_ref(b, lower_int(l, b_registers ? (nb * steps + step) * 2 : nb * 2)));
+        ir_op *mma = thread_op(l, IR_OP_MMA);
+        ir_op_add_write(mma, word_ref(accumulator, thread_int(l, (mb * n_blocks + nb) * 4)));
+        ir_op_add_read(mma, word_ref(a, thread_int(l, a_registers ? (mb * steps + step) * 4 : mb * 4)));
+        ir_op_add_read(mma, word_ref(b, thread_int(l, b_registers ? (nb * steps + step) * 2 : nb * 2)));
         ir_attr_set(&mma->attrs, IR_ATTR_M, 16);
         ir_attr_set(&mma->attrs, IR_ATTR_N, 8);
         ir_attr_set(&mma->attrs, IR_ATTR_K, depth);
@@ -165,7 +165,7 @@ static void lower_mma(lower *l, const ir_op *op, const dot_shape *s) {
 /* -- multiply-add --------------------------------------------------------------------------------------------------------------------------- */
 
 /* As an elementwise loop inside a loop over k; the operands are read element by element from shared memory. */
-static void lower_fma(lower *l, const ir_op *op) {
+static void thread_fma(lower *l, const ir_op *op) {
   const ir_ref *a = &op->read[0], *b = &op->read[1];
   ir_value *accumulator = op->write[0].value;
   arena *memory = l->memory;
@@ -176,13 +176,13 @@ static void lower_fma(lower *l, const ir_op *op) {
     if (operands[i].value->space != IR_TILE)
       continue;
     int extent[2] = {(int)ir_extent(operands[i].value, 0), (int)ir_extent(operands[i].value, 1)};
-    ir_value *scratch = lower_scratch(l, operands[i].value->name, operands[i].value->type, 2, extent);
+    ir_value *scratch = thread_scratch(l, operands[i].value->name, operands[i].value->type, 2, extent);
     ir_op *put = ir_op_create(memory, IR_OP_COPY, op->loc);
     ir_op_add_write(put, ir_ref_whole(scratch));
     ir_op_add_read(put, ir_ref_whole(operands[i].value));
-    lower_meet(l);
-    lower_transfer(l, put);
-    lower_meet(l);
+    thread_meet(l);
+    thread_transfer(l, put);
+    thread_meet(l);
     operands[i] = ir_ref_whole(scratch);
   }
   ir_op *loop = ir_op_create(memory, IR_OP_PARALLEL, op->loc);
@@ -206,35 +206,35 @@ static void lower_fma(lower *l, const ir_op *op) {
     ir_op *clear = ir_op_clone(memory, loop, NULL);
     ir_op *zero = ir_op_create(memory, IR_OP_SET, op->loc);
     ir_op_add_write(zero, element);
-    ir_op_add_expr(memory, zero, ir_ternary(memory, IR_EXPR_SELECT, keep, ir_cast(memory, type, old), ir_cast(memory, type, lower_int(l, 0))));
+    ir_op_add_expr(memory, zero, ir_ternary(memory, IR_EXPR_SELECT, keep, ir_cast(memory, type, old), ir_cast(memory, type, thread_int(l, 0))));
     ir_block_append(&clear->body, zero);
-    lower_elementwise(l, clear);
+    thread_elementwise(l, clear);
   }
   const ir_expr *step;
-  ir_block *saved = lower_loop(l, "kk", lower_int(l, k), 0, &step);
+  ir_block *saved = thread_loop(l, "kk", thread_int(l, k), 0, &step);
   const ir_expr *ai[2] = {transpose_a ? step : at[0], transpose_a ? at[0] : step};
   const ir_expr *bi[2] = {transpose_b ? at[1] : step, transpose_b ? step : at[1]};
   const ir_expr *x = ir_cast(memory, type, ir_element(memory, operands[0].value, operands[0].slot, 2, ai));
   const ir_expr *y = ir_cast(memory, type, ir_element(memory, operands[1].value, operands[1].slot, 2, bi));
-  const ir_expr *sum = ir_is_float(type) ? ir_ternary(memory, IR_EXPR_FMA, x, y, ir_cast(memory, type, old)) : lower_add(l, lower_mul(l, x, y), old);
+  const ir_expr *sum = ir_is_float(type) ? ir_ternary(memory, IR_EXPR_FMA, x, y, ir_cast(memory, type, old)) : thread_add(l, thread_mul(l, x, y), old);
   ir_op *set = ir_op_create(memory, IR_OP_SET, op->loc);
   ir_op_add_write(set, element);
   ir_op_add_expr(memory, set, sum);
   ir_block_append(&loop->body, set);
-  lower_elementwise(l, loop);
-  lower_leave(l, saved);
+  thread_elementwise(l, loop);
+  thread_leave(l, saved);
 }
 
-void lower_dot(lower *l, const ir_op *op) {
+void thread_dot(lower *l, const ir_op *op) {
   dot_shape s = dot_shape_of(op);
   switch (ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA)) {
   case IR_INSTRUCTION_WGMMA:
-    lower_wgmma(l, op, &s);
+    thread_wgmma(l, op, &s);
     break;
   case IR_INSTRUCTION_MMA:
-    lower_mma(l, op, &s);
+    thread_mma(l, op, &s);
     break;
   default:
-    lower_fma(l, op);
+    thread_fma(l, op);
   }
 }

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-ir_op *lower_op(lower *l, ir_op_kind kind) {
+ir_op *thread_op(lower *l, ir_op_kind kind) {
   ir_op *op = ir_op_create(l->memory, kind, l->loc);
   ir_block_append(l->out, op);
   return op;
@@ -23,22 +23,22 @@ static const ir_expr *let_in(lower *l, ir_block *block, const char *name, const 
   return ir_read(l->memory, value);
 }
 
-const ir_expr *lower_let(lower *l, const char *name, const ir_expr *e) {
+const ir_expr *thread_let(lower *l, const char *name, const ir_expr *e) {
   return let_in(l, l->out, name, e);
 }
 
-const ir_expr *lower_role_let(lower *l, const char *name, const ir_expr *e) {
+const ir_expr *thread_role_let(lower *l, const char *name, const ir_expr *e) {
   return let_in(l, l->prologue, name, e);
 }
 
-void lower_set(lower *l, ir_value *value, const ir_expr *e) {
-  ir_op *op = lower_op(l, IR_OP_SET);
+void thread_set(lower *l, ir_value *value, const ir_expr *e) {
+  ir_op *op = thread_op(l, IR_OP_SET);
   ir_op_add_write(op, ir_ref_whole(value));
   ir_op_add_expr(l->memory, op, e);
 }
 
-void lower_set_word(lower *l, ir_value *registers, const ir_expr *word, const ir_expr *e) {
-  ir_op *op = lower_op(l, IR_OP_SET);
+void thread_set_word(lower *l, ir_value *registers, const ir_expr *word, const ir_expr *e) {
+  ir_op *op = thread_op(l, IR_OP_SET);
   ir_ref ref = ir_ref_whole(registers);
   ref.count = 1;
   ref.start[0] = word;
@@ -46,20 +46,20 @@ void lower_set_word(lower *l, ir_value *registers, const ir_expr *word, const ir
   ir_op_add_expr(l->memory, op, e);
 }
 
-const ir_expr *lower_word(lower *l, ir_value *registers, const ir_expr *word) {
+const ir_expr *thread_word(lower *l, ir_value *registers, const ir_expr *word) {
   return ir_element(l->memory, registers, NULL, 1, &word);
 }
 
-ir_value *lower_array(lower *l, const char *name, ir_type type, int elements) {
+ir_value *thread_array(lower *l, const char *name, ir_type type, int elements) {
   ir_value *value = ir_value_create(l->memory, l->kernel, IR_REGISTERS, type, name, l->loc);
   value->rank = 1;
   value->extent[0] = ir_int(l->memory, elements);
-  ir_op *declare = lower_op(l, IR_OP_DECLARE);
+  ir_op *declare = thread_op(l, IR_OP_DECLARE);
   ir_op_add_write(declare, ir_ref_whole(value));
   return value;
 }
 
-ir_value *lower_scratch(lower *l, const char *name, ir_type type, int rank, const int *extent) {
+ir_value *thread_scratch(lower *l, const char *name, ir_type type, int rank, const int *extent) {
   ir_value *value = ir_value_create(l->memory, l->kernel, IR_SHARED, type, name, l->loc);
   value->rank = rank;
   value->slots = 1;
@@ -73,65 +73,65 @@ ir_value *lower_scratch(lower *l, const char *name, ir_type type, int rank, cons
   return value;
 }
 
-void lower_meet(lower *l) {
+void thread_meet(lower *l) {
   if (l->warp_count == 1) {
-    lower_op(l, IR_OP_WARP_SYNC);
+    thread_op(l, IR_OP_WARP_SYNC);
     return;
   }
-  ir_op *op = lower_op(l, IR_OP_BAR_SYNC);
+  ir_op *op = thread_op(l, IR_OP_BAR_SYNC);
   ir_attr_set(&op->attrs, IR_ATTR_ID, l->barrier_id);
   ir_attr_set(&op->attrs, IR_ATTR_THREADS, l->warp_count * 32);
 }
 
-ir_block *lower_enter(lower *l, ir_block *body) {
+ir_block *thread_enter(lower *l, ir_block *body) {
   ir_block *saved = l->out;
   l->out = body;
   return saved;
 }
 
-void lower_leave(lower *l, ir_block *saved) {
+void thread_leave(lower *l, ir_block *saved) {
   l->out = saved;
 }
 
-ir_block *lower_loop(lower *l, const char *name, const ir_expr *count, int unroll, const ir_expr **variable) {
-  ir_op *loop = lower_op(l, IR_OP_FOR);
+ir_block *thread_loop(lower *l, const char *name, const ir_expr *count, int unroll, const ir_expr **variable) {
+  ir_op *loop = thread_op(l, IR_OP_FOR);
   ir_value *index = ir_value_create(l->memory, l->kernel, IR_INDEX, IR_I32, name, l->loc);
   ir_op_add_write(loop, ir_ref_whole(index));
-  ir_op_add_expr(l->memory, loop, lower_int(l, 0));
+  ir_op_add_expr(l->memory, loop, thread_int(l, 0));
   ir_op_add_expr(l->memory, loop, count);
-  ir_op_add_expr(l->memory, loop, lower_int(l, 1));
+  ir_op_add_expr(l->memory, loop, thread_int(l, 1));
   ir_attr_set(&loop->attrs, IR_ATTR_UNROLL, unroll);
   *variable = ir_read(l->memory, index);
-  return lower_enter(l, &loop->body);
+  return thread_enter(l, &loop->body);
 }
 
-ir_block *lower_guard(lower *l, const ir_expr *condition) {
+ir_block *thread_guard(lower *l, const ir_expr *condition) {
   int64_t known;
   if (ir_is_constant(condition, &known) && known)
     return l->out;
-  ir_op *op = lower_op(l, IR_OP_IF);
+  ir_op *op = thread_op(l, IR_OP_IF);
   ir_op_add_expr(l->memory, op, condition);
-  return lower_enter(l, &op->body);
+  return thread_enter(l, &op->body);
 }
 
-const ir_expr *lower_first_thread(lower *l) {
+const ir_expr *thread_first_thread(lower *l) {
   if (l->one_thread)
     return ir_bool(l->memory, true);
-  return ir_binary(l->memory, IR_EXPR_EQ, l->thread, lower_int(l, 0));
+  return ir_binary(l->memory, IR_EXPR_EQ, l->thread, thread_int(l, 0));
 }
 
-const ir_expr *lower_add(lower *l, const ir_expr *a, const ir_expr *b) {
+const ir_expr *thread_add(lower *l, const ir_expr *a, const ir_expr *b) {
   return ir_binary(l->memory, IR_EXPR_ADD, a, b);
 }
 
-const ir_expr *lower_mul(lower *l, const ir_expr *a, const ir_expr *b) {
+const ir_expr *thread_mul(lower *l, const ir_expr *a, const ir_expr *b) {
   return ir_binary(l->memory, IR_EXPR_MUL, a, b);
 }
 
-const ir_expr *lower_u32(lower *l, const ir_expr *e) {
+const ir_expr *thread_u32(lower *l, const ir_expr *e) {
   return e->type == IR_U32 ? e : ir_cast(l->memory, IR_U32, e);
 }
 
-const ir_expr *lower_i64(lower *l, const ir_expr *e) {
+const ir_expr *thread_i64(lower *l, const ir_expr *e) {
   return e->type == IR_I64 ? e : ir_cast(l->memory, IR_I64, e);
 }

@@ -1,37 +1,37 @@
 #include "passes/lower.h"
 #include "passes/region.h"
 
-int lower_per_word(ir_type type) {
+int thread_per_word(ir_type type) {
   int bits = ir_bits(type);
   return type == IR_PRED || bits >= 32 ? 1 : 32 / bits;
 }
 
-ir_value *lower_registers(lower *l, const ir_value *tile) {
+ir_value *thread_registers(lower *l, const ir_value *tile) {
   return l->registers[tile->number];
 }
 
-const ir_expr *lower_read_element(lower *l, ir_value *registers, const ir_expr *word, int sub) {
-  const ir_expr *e = lower_word(l, registers, word);
-  int per_word = lower_per_word(registers->type);
+const ir_expr *thread_read_element(lower *l, ir_value *registers, const ir_expr *word, int sub) {
+  const ir_expr *e = thread_word(l, registers, word);
+  int per_word = thread_per_word(registers->type);
   if (per_word == 1)
     return e;
-  const ir_expr *args[2] = {e, lower_int(l, sub)};
+  const ir_expr *args[2] = {e, thread_int(l, sub)};
   return ir_typed(l->memory, IR_EXPR_UNPACK, registers->type, ir_compute_type(registers->type), 2, args);
 }
 
-const ir_expr *lower_pack(lower *l, ir_type type, const ir_expr *const *values, int count) {
+const ir_expr *thread_pack(lower *l, ir_type type, const ir_expr *const *values, int count) {
   ir_type compute = ir_compute_type(type);
   const ir_expr *cast[32];
   for (int i = 0; i < count; i++)
     cast[i] = values[i]->type == compute ? values[i] : ir_cast(l->memory, compute, values[i]);
-  if (lower_per_word(type) == 1)
+  if (thread_per_word(type) == 1)
     return type == compute ? cast[0] : ir_cast(l->memory, type, cast[0]);
-  for (int i = count; i < lower_per_word(type); i++)
+  for (int i = count; i < thread_per_word(type); i++)
     cast[i] = ir_is_float(type) ? ir_float(l->memory, 0) : ir_typed_int(l->memory, compute, 0);
-  return ir_typed(l->memory, IR_EXPR_PACK, type, IR_U32, lower_per_word(type), cast);
+  return ir_typed(l->memory, IR_EXPR_PACK, type, IR_U32, thread_per_word(type), cast);
 }
 
-const ir_expr *lower_table(lower *l, const int *table, int count, const ir_expr *index) {
+const ir_expr *thread_table(lower *l, const int *table, int count, const ir_expr *index) {
   int bits = 0;
   while (count % (2 << bits) == 0)
     bits++;
@@ -47,23 +47,23 @@ const ir_expr *lower_table(lower *l, const int *table, int count, const ir_expr 
     if (value != table[r])
       return NULL;
   }
-  const ir_expr *sum = lower_int(l, table[0]);
+  const ir_expr *sum = thread_int(l, table[0]);
   for (int i = 0; i < bits;) {
     int width = 1;
     while (i + width < bits && column[i + width] == column[i] << width)
       width++;
     bool whole = i + width == bits && (outer == 1 || step == column[i] << width);
-    const ir_expr *digit = i ? ir_binary(l->memory, IR_EXPR_SHR, index, lower_int(l, i)) : index;
+    const ir_expr *digit = i ? ir_binary(l->memory, IR_EXPR_SHR, index, thread_int(l, i)) : index;
     if (!whole)
-      digit = ir_binary(l->memory, IR_EXPR_AND, digit, lower_int(l, (1 << width) - 1));
+      digit = ir_binary(l->memory, IR_EXPR_AND, digit, thread_int(l, (1 << width) - 1));
     if (column[i])
-      sum = lower_add(l, sum, lower_mul(l, digit, lower_int(l, column[i])));
+      sum = thread_add(l, sum, thread_mul(l, digit, thread_int(l, column[i])));
     if (whole && column[i])
       return sum;
     i += width;
   }
   if (outer > 1 && step)
-    sum = lower_add(l, sum, lower_mul(l, bits ? ir_binary(l->memory, IR_EXPR_SHR, index, lower_int(l, bits)) : index, lower_int(l, step)));
+    sum = thread_add(l, sum, thread_mul(l, bits ? ir_binary(l->memory, IR_EXPR_SHR, index, thread_int(l, bits)) : index, thread_int(l, step)));
   return sum;
 }
 
@@ -72,37 +72,37 @@ static const ir_expr *axis_coord(lower *l, const tile_layout *layout, tile_axis 
   linmap_term terms[LINMAP_MAX_BITS * 2];
   int count = linmap_terms(&map, terms, LINMAP_MAX_BITS * 2);
   bool disjoint = linmap_terms_disjoint(&map);
-  const ir_expr *sum = lower_int(l, 0);
+  const ir_expr *sum = thread_int(l, 0);
   for (int i = 0; i < count; i++) {
-    const ir_expr *bits = terms[i].in_shift ? ir_binary(l->memory, IR_EXPR_SHR, number, lower_int(l, terms[i].in_shift)) : number;
-    bits = ir_binary(l->memory, IR_EXPR_AND, bits, lower_int(l, (1 << terms[i].width) - 1));
-    bits = lower_mul(l, bits, lower_int(l, 1 << terms[i].out_shift));
+    const ir_expr *bits = terms[i].in_shift ? ir_binary(l->memory, IR_EXPR_SHR, number, thread_int(l, terms[i].in_shift)) : number;
+    bits = ir_binary(l->memory, IR_EXPR_AND, bits, thread_int(l, (1 << terms[i].width) - 1));
+    bits = thread_mul(l, bits, thread_int(l, 1 << terms[i].out_shift));
     sum = i == 0 ? bits : ir_binary(l->memory, disjoint ? IR_EXPR_ADD : IR_EXPR_XOR, sum, bits);
   }
   for (int i = 0; i < layout->repeat_count; i++) {
     const tile_repeat *r = &layout->repeat[i];
     if (r->axis != axis || r->dim != dim || !r->delta)
       continue;
-    const ir_expr *digit = r->stride > 1 ? ir_binary(l->memory, IR_EXPR_DIV, number, lower_int(l, r->stride)) : number;
-    digit = ir_binary(l->memory, IR_EXPR_MOD, digit, lower_int(l, r->count));
-    sum = lower_add(l, sum, lower_mul(l, digit, lower_int(l, r->delta)));
+    const ir_expr *digit = r->stride > 1 ? ir_binary(l->memory, IR_EXPR_DIV, number, thread_int(l, r->stride)) : number;
+    digit = ir_binary(l->memory, IR_EXPR_MOD, digit, thread_int(l, r->count));
+    sum = thread_add(l, sum, thread_mul(l, digit, thread_int(l, r->delta)));
   }
   return sum;
 }
 
-const ir_expr *lower_thread_coord(lower *l, const tile_layout *layout, int dim) {
+const ir_expr *thread_own_coord(lower *l, const tile_layout *layout, int dim) {
   for (int i = 0; i < l->memo_count; i++)
     if (l->memo[i].dim == dim && tile_layout_equal(l->memo[i].layout, layout))
       return l->memo[i].value;
-  const ir_expr *e = lower_add(l, axis_coord(l, layout, TILE_LANE, dim, l->lane), axis_coord(l, layout, TILE_WARP, dim, l->warp));
+  const ir_expr *e = thread_add(l, axis_coord(l, layout, TILE_LANE, dim, l->lane), axis_coord(l, layout, TILE_WARP, dim, l->warp));
   static const char *const names[LAYOUT_MAX_RANK] = {"at0", "at1", "at2", "at3"};
-  e = lower_role_let(l, names[dim], e);
+  e = thread_role_let(l, names[dim], e);
   if (l->memo_count < LOWER_MAX_MEMO)
     l->memo[l->memo_count++] = (lower_memo){arena_copy(l->memory, layout, sizeof *layout), dim, e};
   return e;
 }
 
-const ir_expr *lower_register_coord(lower *l, const tile_layout *layout, int dim, int unit, int sub, const ir_expr *group) {
+const ir_expr *thread_register_coord(lower *l, const tile_layout *layout, int dim, int unit, int sub, const ir_expr *group) {
   int groups = layout->reg_count / unit;
   int *table = ARENA_ARRAY(l->env->scratch, int, groups > 0 ? groups : 1);
   for (int g = 0; g < groups; g++) {
@@ -110,10 +110,10 @@ const ir_expr *lower_register_coord(lower *l, const tile_layout *layout, int dim
     tile_layout_coord(layout, g * unit + sub, 0, 0, coord);
     table[g] = coord[dim];
   }
-  return lower_table(l, table, groups, group);
+  return thread_table(l, table, groups, group);
 }
 
-const ir_expr *lower_canonical(lower *l, const tile_layout *layout) {
+const ir_expr *thread_canonical(lower *l, const tile_layout *layout) {
   if (tile_layout_is_injective(layout))
     return NULL;
   int lanes = 0, warps = 0;
@@ -123,60 +123,60 @@ const ir_expr *lower_canonical(lower *l, const tile_layout *layout) {
   for (int bit = 0; bit < layout->warp_bits; bit++)
     if (!layout->map.col[layout->reg_bits + TILE_LANE_BITS + bit])
       warps |= 1 << bit;
-  const ir_expr *zero = lower_int(l, 0), *all = ir_bool(l->memory, true);
+  const ir_expr *zero = thread_int(l, 0), *all = ir_bool(l->memory, true);
   if (lanes)
-    all = ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->lane, lower_int(l, lanes)), zero);
+    all = ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, lanes)), zero);
   if (warps)
-    all = ir_binary(l->memory, IR_EXPR_AND, all, ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->warp, lower_int(l, warps)), zero));
+    all = ir_binary(l->memory, IR_EXPR_AND, all, ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->warp, thread_int(l, warps)), zero));
   for (int i = 0; i < layout->repeat_count; i++) {
     const tile_repeat *r = &layout->repeat[i];
     if (r->axis != TILE_WARP || r->delta)
       continue;
-    const ir_expr *digit = ir_binary(l->memory, IR_EXPR_MOD, ir_binary(l->memory, IR_EXPR_DIV, l->warp, lower_int(l, r->stride)), lower_int(l, r->count));
+    const ir_expr *digit = ir_binary(l->memory, IR_EXPR_MOD, ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, r->stride)), thread_int(l, r->count));
     all = ir_binary(l->memory, IR_EXPR_AND, all, ir_binary(l->memory, IR_EXPR_EQ, digit, zero));
   }
   return all;
 }
 
-const ir_expr *lower_shared_offset(lower *l, const ir_value *buffer, const ir_expr *const *coord) {
+const ir_expr *thread_shared_offset(lower *l, const ir_value *buffer, const ir_expr *const *coord) {
   const shared_layout *s = buffer->shared;
   int bits = s->element_bits, inner = s->contiguous;
-  const ir_expr *row = lower_int(l, 0);
+  const ir_expr *row = thread_int(l, 0);
   for (int d = 0; d < s->rank; d++)
     if (d != inner)
-      row = lower_add(l, lower_mul(l, row, lower_int(l, s->extent[d])), coord[d]);
-  const ir_expr *bytes = bits >= 8 ? lower_mul(l, coord[inner], lower_int(l, bits / 8))
-                                   : ir_binary(l->memory, IR_EXPR_DIV, lower_mul(l, coord[inner], lower_int(l, bits)), lower_int(l, 8));
-  const ir_expr *offset = lower_add(l, lower_mul(l, row, lower_int(l, s->panel_bytes)), bytes);
+      row = thread_add(l, thread_mul(l, row, thread_int(l, s->extent[d])), coord[d]);
+  const ir_expr *bytes = bits >= 8 ? thread_mul(l, coord[inner], thread_int(l, bits / 8))
+                                   : ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, coord[inner], thread_int(l, bits)), thread_int(l, 8));
+  const ir_expr *offset = thread_add(l, thread_mul(l, row, thread_int(l, s->panel_bytes)), bytes);
   if (s->panel_count > 1) {
-    const ir_expr *span = lower_int(l, s->panel_bytes);
+    const ir_expr *span = thread_int(l, s->panel_bytes);
     const ir_expr *panel = ir_binary(l->memory, IR_EXPR_DIV, bytes, span);
-    offset = lower_add(l, lower_mul(l, panel, lower_int(l, s->rows * s->panel_bytes)),
-                       lower_add(l, lower_mul(l, row, span), ir_binary(l->memory, IR_EXPR_MOD, bytes, span)));
+    offset = thread_add(l, thread_mul(l, panel, thread_int(l, s->rows * s->panel_bytes)),
+                       thread_add(l, thread_mul(l, row, span), ir_binary(l->memory, IR_EXPR_MOD, bytes, span)));
   }
   int mask = s->swizzle == SHARED_SWIZZLE_NONE ? 0 : s->swizzle / 16 - 1;
   if (!mask)
     return offset;
-  offset = lower_let(l, "flat", offset);
-  const ir_expr *chunk = ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, offset, lower_int(l, 7)), lower_int(l, mask));
-  return ir_binary(l->memory, IR_EXPR_XOR, offset, ir_binary(l->memory, IR_EXPR_SHL, chunk, lower_int(l, 4)));
+  offset = thread_let(l, "flat", offset);
+  const ir_expr *chunk = ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, offset, thread_int(l, 7)), thread_int(l, mask));
+  return ir_binary(l->memory, IR_EXPR_XOR, offset, ir_binary(l->memory, IR_EXPR_SHL, chunk, thread_int(l, 4)));
 }
 
-const ir_expr *lower_shared_address(lower *l, ir_value *buffer, const ir_expr *slot, const ir_expr *const *coord) {
-  return lower_add(l, ir_address(l->memory, buffer, slot), lower_u32(l, lower_shared_offset(l, buffer, coord)));
+const ir_expr *thread_shared_address(lower *l, ir_value *buffer, const ir_expr *slot, const ir_expr *const *coord) {
+  return thread_add(l, ir_address(l->memory, buffer, slot), thread_u32(l, thread_shared_offset(l, buffer, coord)));
 }
 
-const ir_expr *lower_global_offset(lower *l, const ir_value *tensor, const ir_expr *const *coord) {
+const ir_expr *thread_global_offset(lower *l, const ir_value *tensor, const ir_expr *const *coord) {
   int bits = ir_bits(tensor->type);
   const ir_expr *sum = ir_typed_int(l->memory, IR_I64, 0);
   for (int d = 0; d < tensor->rank; d++)
-    sum = lower_add(l, sum, lower_mul(l, lower_i64(l, coord[d]), lower_i64(l, region_stride(l->memory, tensor, d))));
+    sum = thread_add(l, sum, thread_mul(l, thread_i64(l, coord[d]), thread_i64(l, region_stride(l->memory, tensor, d))));
   if (bits >= 8)
-    return lower_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits / 8));
-  return ir_binary(l->memory, IR_EXPR_DIV, lower_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits)), ir_typed_int(l->memory, IR_I64, 8));
+    return thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits / 8));
+  return ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits)), ir_typed_int(l->memory, IR_I64, 8));
 }
 
-const ir_expr *lower_inside(lower *l, const ir_value *tensor, const ir_expr *const *coord) {
+const ir_expr *thread_inside(lower *l, const ir_value *tensor, const ir_expr *const *coord) {
   const ir_expr *all = ir_bool(l->memory, true);
   for (int d = 0; d < tensor->rank; d++) {
     int64_t at, extent;

@@ -26,7 +26,7 @@ static bool is_fragment(const tile_layout *layout, bool *flipped) {
   return false;
 }
 
-bool lower_matrix_store(lower *l, const ir_op *op) {
+bool thread_matrix_store(lower *l, const ir_op *op) {
   ir_value *tile = op->read[0].value, *buffer = op->write[0].value;
   const tile_layout *layout = tile->tile;
   bool flipped = false;
@@ -46,43 +46,43 @@ bool lower_matrix_store(lower *l, const ir_op *op) {
   }
   /* The corner of a warp's fragment: the thread's part without the lane's. */
   int corner_row = flipped ? 1 : 0;
-  const ir_expr *lane_row = ir_binary(l->memory, IR_EXPR_SHR, l->lane, lower_int(l, 2));
-  const ir_expr *lane_column = lower_mul(l, ir_binary(l->memory, IR_EXPR_AND, l->lane, lower_int(l, 3)), lower_int(l, 2));
+  const ir_expr *lane_row = ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 2));
+  const ir_expr *lane_column = thread_mul(l, ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, 3)), thread_int(l, 2));
   const ir_expr *corner[2];
   for (int d = 0; d < 2; d++)
-    corner[d] = ir_binary(l->memory, IR_EXPR_SUB, lower_thread_coord(l, layout, d), d == corner_row ? lane_row : lane_column);
-  const ir_expr *low = ir_binary(l->memory, IR_EXPR_AND, l->lane, lower_int(l, 15));
-  const ir_expr *high = lower_mul(l, ir_binary(l->memory, IR_EXPR_SHR, l->lane, lower_int(l, 4)), lower_int(l, 8));
+    corner[d] = ir_binary(l->memory, IR_EXPR_SUB, thread_own_coord(l, layout, d), d == corner_row ? lane_row : lane_column);
+  const ir_expr *low = ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, 15));
+  const ir_expr *high = thread_mul(l, ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 4)), thread_int(l, 8));
   /* Matrices in register order: (rows 0-7, columns 0-7), (rows 8-15, ..0-7), (..0-7, 8-15), (8-15, 8-15). Stored transposed, a lane's 16 bytes run
    * along the fragment's rows: lanes 0-7 address columns 0-7 at row 0, lanes 8-15 the same columns at row 8. */
   const ir_expr *offset[2];
-  offset[corner_row] = flipped ? lower_mul(l, ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, l->lane, lower_int(l, 3)), lower_int(l, 1)), lower_int(l, 8)) : low;
-  offset[1 - corner_row] = flipped ? lower_add(l, ir_binary(l->memory, IR_EXPR_AND, l->lane, lower_int(l, 7)), high) : high;
+  offset[corner_row] = flipped ? thread_mul(l, ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 3)), thread_int(l, 1)), thread_int(l, 8)) : low;
+  offset[1 - corner_row] = flipped ? thread_add(l, ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, 7)), high) : high;
   for (int d = 0; d < 2; d++)
-    corner[d] = lower_role_let(l, "corner", lower_add(l, corner[d], offset[d]));
+    corner[d] = thread_role_let(l, "corner", thread_add(l, corner[d], offset[d]));
 
-  ir_value *registers = lower_registers(l, tile);
+  ir_value *registers = thread_registers(l, tile);
   const ir_expr *group;
-  const ir_expr *probe = lower_table(l, first[0], groups, lower_int(l, 0)), *other = lower_table(l, first[1], groups, lower_int(l, 0));
+  const ir_expr *probe = thread_table(l, first[0], groups, thread_int(l, 0)), *other = thread_table(l, first[1], groups, thread_int(l, 0));
   if (!probe || !other)
     return false;
-  ir_block *saved = lower_loop(l, "r", lower_int(l, groups), 1, &group);
+  ir_block *saved = thread_loop(l, "r", thread_int(l, groups), 1, &group);
   const ir_expr *at[2];
   for (int d = 0; d < 2; d++)
-    at[d] = lower_add(l, corner[d], lower_table(l, first[d], groups, group));
+    at[d] = thread_add(l, corner[d], thread_table(l, first[d], groups, group));
   bool direct = tile->type == buffer->type;
-  ir_value *words = direct ? registers : lower_array(l, buffer->name, buffer->type, 8);
-  const ir_expr *word = direct ? lower_mul(l, group, lower_int(l, 4)) : lower_int(l, 0);
+  ir_value *words = direct ? registers : thread_array(l, buffer->name, buffer->type, 8);
+  const ir_expr *word = direct ? thread_mul(l, group, thread_int(l, 4)) : thread_int(l, 0);
   for (int i = 0; i < 4 && !direct; i++) {
     const ir_expr *values[2];
     for (int half = 0; half < 2; half++) {
-      int per_word = lower_per_word(tile->type), element = 2 * i + half;
-      values[half] = lower_read_element(l, registers, lower_add(l, lower_mul(l, group, lower_int(l, 8 / per_word)), lower_int(l, element / per_word)), element % per_word);
+      int per_word = thread_per_word(tile->type), element = 2 * i + half;
+      values[half] = thread_read_element(l, registers, thread_add(l, thread_mul(l, group, thread_int(l, 8 / per_word)), thread_int(l, element / per_word)), element % per_word);
     }
-    lower_set_word(l, words, lower_int(l, i), lower_pack(l, buffer->type, values, 2));
+    thread_set_word(l, words, thread_int(l, i), thread_pack(l, buffer->type, values, 2));
   }
-  const ir_expr *address = lower_shared_address(l, buffer, op->write[0].slot, at);
-  ir_op *store = lower_op(l, IR_OP_STMATRIX);
+  const ir_expr *address = thread_shared_address(l, buffer, op->write[0].slot, at);
+  ir_op *store = thread_op(l, IR_OP_STMATRIX);
   ir_ref to = ir_ref_whole(buffer), from = ir_ref_whole(words);
   to.slot = op->write[0].slot;
   from.count = 1;
@@ -93,6 +93,6 @@ bool lower_matrix_store(lower *l, const ir_op *op) {
   ir_attr_set(&store->attrs, IR_ATTR_COUNT, 4);
   if (flipped)
     ir_attr_set(&store->attrs, IR_ATTR_TRANSPOSE, 1);
-  lower_leave(l, saved);
+  thread_leave(l, saved);
   return true;
 }

@@ -42,7 +42,7 @@ static int tile_register(loop *p, const ir_value *tile, const ir_expr *const *in
 /* Word and position in it of a tile's element, for element `sub` of the group. */
 static const ir_expr *tile_word(loop *p, const ir_value *tile, const ir_expr *const *index, int sub, int *position) {
   lower *l = p->l;
-  int per_word = lower_per_word(tile->type);
+  int per_word = thread_per_word(tile->type);
   int *table = ARENA_ARRAY(l->env->scratch, int, p->groups);
   for (int g = 0; g < p->groups; g++) {
     int reg = tile_register(p, tile, index, (p->first + g) * p->unit + sub);
@@ -52,7 +52,7 @@ static const ir_expr *tile_word(loop *p, const ir_value *tile, const ir_expr *co
     else if (*position != reg % per_word)
       return NULL;
   }
-  return lower_table(l, table, p->groups, p->group);
+  return thread_table(l, table, p->groups, p->group);
 }
 
 static const ir_expr *both(lower *l, const ir_expr *a, const ir_expr *b) {
@@ -69,32 +69,32 @@ static const ir_expr *load_element(loop *p, const ir_expr *e, int sub, const ir_
     coord[d] = expression(p, e->args[d], sub, when);
   int bits = ir_bits(source->type), bytes = bits < 8 ? 1 : bits / 8;
   bool narrow = bits < 32;
-  ir_value *word = lower_array(l, source->name, narrow ? IR_U32 : source->type, 1);
-  const ir_expr *at = e->arg_count ? coord[e->arg_count - 1] : lower_int(l, 0);
+  ir_value *word = thread_array(l, source->name, narrow ? IR_U32 : source->type, 1);
+  const ir_expr *at = e->arg_count ? coord[e->arg_count - 1] : thread_int(l, 0);
   const ir_expr *predicate = when ? when : ir_bool(l->memory, true);
   bool shared = source->space == IR_SHARED;
   if (!shared)
-    predicate = both(l, predicate, lower_inside(l, source, coord));
+    predicate = both(l, predicate, thread_inside(l, source, coord));
   ir_op *op = NULL;
-  const ir_expr *address = shared ? lower_shared_address(l, source, e->slot, coord) : lower_global_offset(l, source, coord);
-  op = lower_op(l, shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
+  const ir_expr *address = shared ? thread_shared_address(l, source, e->slot, coord) : thread_global_offset(l, source, coord);
+  op = thread_op(l, shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
   ir_ref to = ir_ref_whole(word), from = ir_ref_whole(source);
   to.count = 1;
-  to.start[0] = lower_int(l, 0);
+  to.start[0] = thread_int(l, 0);
   from.slot = e->slot;
   ir_op_add_write(op, to);
   ir_op_add_read(op, from);
   ir_op_add_expr(l->memory, op, address);
   ir_op_add_expr(l->memory, op, predicate);
   ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
-  const ir_expr *raw = lower_word(l, word, lower_int(l, 0));
+  const ir_expr *raw = thread_word(l, word, thread_int(l, 0));
   if (!narrow)
     return raw;
   if (bits < 8) { /* the element's place in its byte */
-    const ir_expr *bit = lower_mul(l, ir_binary(l->memory, IR_EXPR_AND, at, lower_int(l, 8 / bits - 1)), lower_int(l, bits));
-    raw = ir_binary(l->memory, IR_EXPR_SHR, raw, lower_u32(l, bit));
+    const ir_expr *bit = thread_mul(l, ir_binary(l->memory, IR_EXPR_AND, at, thread_int(l, 8 / bits - 1)), thread_int(l, bits));
+    raw = ir_binary(l->memory, IR_EXPR_SHR, raw, thread_u32(l, bit));
   }
-  const ir_expr *args[2] = {raw, lower_int(l, 0)};
+  const ir_expr *args[2] = {raw, thread_int(l, 0)};
   return ir_typed(l->memory, IR_EXPR_UNPACK, source->type, ir_compute_type(source->type), 2, args);
 }
 
@@ -103,7 +103,7 @@ static const ir_expr *read_tile(loop *p, const ir_expr *e, int sub) {
   const ir_expr *word = tile_word(p, e->value, e->args, sub, &position);
   if (!word)
     BUG("%s cannot be addressed in a loop", e->value->name);
-  const ir_expr *value = lower_read_element(p->l, lower_registers(p->l, e->value), word, position);
+  const ir_expr *value = thread_read_element(p->l, thread_registers(p->l, e->value), word, position);
   if (e->value->type == IR_PRED)
     value = ir_binary(p->l->memory, IR_EXPR_NE, value, ir_typed_int(p->l->memory, IR_U32, 0));
   return value;
@@ -126,7 +126,7 @@ static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_ex
   if (e->kind == IR_EXPR_ELEMENT && (e->value->space == IR_SHARED || e->value->space == IR_GLOBAL))
     return load_element(p, e, sub, when);
   if (e->kind == IR_EXPR_SELECT) {
-    const ir_expr *condition = lower_let(l, "chosen", expression(p, e->args[0], sub, when));
+    const ir_expr *condition = thread_let(l, "chosen", expression(p, e->args[0], sub, when));
     const ir_expr *a = expression(p, e->args[1], sub, both(l, when, condition));
     const ir_expr *b = expression(p, e->args[2], sub, both(l, when, ir_unary(l->memory, IR_EXPR_NOT, condition)));
     return ir_ternary(l->memory, IR_EXPR_SELECT, condition, a, b);
@@ -165,21 +165,21 @@ static void store_element(loop *p, const ir_op *set, int sub) {
   for (int d = 0; d < ref->count; d++)
     coord[d] = expression(p, ref->start[d], sub, NULL);
   const ir_expr *value = expression(p, set->expr[0], sub, NULL);
-  const ir_expr *predicate = ir_bool(l->memory, true), *owner = lower_canonical(l, &p->layout);
+  const ir_expr *predicate = ir_bool(l->memory, true), *owner = thread_canonical(l, &p->layout);
   if (owner)
     predicate = owner;
   if (!shared)
-    predicate = both(l, predicate, lower_inside(l, to, coord));
+    predicate = both(l, predicate, thread_inside(l, to, coord));
   bool atomic = set->kind == IR_OP_ATOMIC;
-  ir_value *word = lower_array(l, to->name, bits < 32 && !atomic ? IR_U32 : to->type, 1);
-  const ir_expr *packed = lower_pack(l, to->type, &value, 1);
-  lower_set_word(l, word, lower_int(l, 0), packed);
-  const ir_expr *address = shared ? lower_shared_address(l, to, ref->slot, coord) : lower_global_offset(l, to, coord);
-  ir_op *op = lower_op(l, atomic ? IR_OP_RED_GLOBAL : shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
+  ir_value *word = thread_array(l, to->name, bits < 32 && !atomic ? IR_U32 : to->type, 1);
+  const ir_expr *packed = thread_pack(l, to->type, &value, 1);
+  thread_set_word(l, word, thread_int(l, 0), packed);
+  const ir_expr *address = shared ? thread_shared_address(l, to, ref->slot, coord) : thread_global_offset(l, to, coord);
+  ir_op *op = thread_op(l, atomic ? IR_OP_RED_GLOBAL : shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
   ir_ref target = ir_ref_whole(to), from = ir_ref_whole(word);
   target.slot = ref->slot;
   from.count = 1;
-  from.start[0] = lower_int(l, 0);
+  from.start[0] = thread_int(l, 0);
   ir_op_add_write(op, target);
   ir_op_add_read(op, from);
   ir_op_add_expr(l->memory, op, address);
@@ -199,8 +199,8 @@ static const ir_expr *as_word(lower *l, const ir_value *tile, const ir_expr *val
 /* %t[i, j] <- e for the elements `from` .. `to` - 1 of the group; `partial` when other elements of the words must keep their values. */
 static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) {
   lower *l = p->l;
-  ir_value *tile = set->write[0].value, *registers = lower_registers(l, tile);
-  int per_word = lower_per_word(tile->type);
+  ir_value *tile = set->write[0].value, *registers = thread_registers(l, tile);
+  int per_word = thread_per_word(tile->type);
   for (int sub = from; sub < to; sub++) {
     int position = 0;
     const ir_expr *word = tile_word(p, tile, set->write[0].start, sub, &position);
@@ -208,7 +208,7 @@ static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) 
       BUG("%s cannot be addressed in a loop", tile->name);
     if (per_word == 1) {
       const ir_expr *value = as_word(l, tile, expression(p, set->expr[0], sub, NULL));
-      lower_set_word(l, registers, word, tile->type == IR_PRED ? value : lower_pack(l, tile->type, &value, 1));
+      thread_set_word(l, registers, word, tile->type == IR_PRED ? value : thread_pack(l, tile->type, &value, 1));
       continue;
     }
     bool whole = !partial && position == 0 && sub + per_word <= to;
@@ -217,9 +217,9 @@ static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) 
       if (whole || i == position)
         values[i] = expression(p, set->expr[0], whole ? sub + i : sub, NULL);
       else
-        values[i] = lower_read_element(l, registers, word, i);
+        values[i] = thread_read_element(l, registers, word, i);
     }
-    lower_set_word(l, registers, word, lower_pack(l, tile->type, values, per_word));
+    thread_set_word(l, registers, word, thread_pack(l, tile->type, values, per_word));
     if (whole)
       sub += per_word - 1;
   }
@@ -236,19 +236,19 @@ static void statements(loop *p, const ir_block *block, int from, int to, bool pa
       let_value *let = &p->lets[p->let_count];
       let->name = op->write[0].value;
       for (int sub = from; sub < to; sub++)
-        let->value[sub] = lower_let(l, let->name->name, expression(p, op->expr[0], sub, NULL));
+        let->value[sub] = thread_let(l, let->name->name, expression(p, op->expr[0], sub, NULL));
       p->let_count++;
     } else if (op->kind == IR_OP_IF) {
       for (int sub = from; sub < to; sub++) {
         const ir_expr *condition = expression(p, op->expr[0], sub, NULL);
-        ir_op *branch = lower_op(l, IR_OP_IF);
+        ir_op *branch = thread_op(l, IR_OP_IF);
         ir_op_add_expr(l->memory, branch, condition);
-        ir_block *saved = lower_enter(l, &branch->body);
+        ir_block *saved = thread_enter(l, &branch->body);
         statements(p, &op->body, sub, sub + 1, true);
-        lower_leave(l, saved);
-        saved = lower_enter(l, &branch->other);
+        thread_leave(l, saved);
+        saved = thread_enter(l, &branch->other);
         statements(p, &op->other, sub, sub + 1, true);
-        lower_leave(l, saved);
+        thread_leave(l, saved);
       }
     } else if (op->write[0].value->space == IR_TILE) {
       set_tile(p, op, from, to, partial);
@@ -263,11 +263,11 @@ static void statements(loop *p, const ir_block *block, int from, int to, bool pa
 /* Whether every index that the loop needs is a sum of digits of the group number. */
 static bool can_loop(loop *p, const parallel_access *accesses, int count) {
   lower *l = p->l;
-  const ir_expr *probe = lower_int(l, 0);
+  const ir_expr *probe = thread_int(l, 0);
   p->group = probe;
   for (int sub = 0; sub < p->unit; sub++) {
     for (int v = 0; v < p->op->variable_count; v++)
-      if (!lower_register_coord(l, &p->layout, v, p->unit, sub, probe))
+      if (!thread_register_coord(l, &p->layout, v, p->unit, sub, probe))
         return false;
     for (int i = 0; i < count; i++) {
       const ir_expr *index[IR_MAX_RANK];
@@ -285,23 +285,23 @@ static void run(loop *p) {
   lower *l = p->l;
   bool looped = p->groups > 1;
   ir_block *saved = l->out;
-  p->group = lower_int(l, 0);
+  p->group = thread_int(l, 0);
   if (looped)
-    saved = lower_loop(l, "r", lower_int(l, p->groups), 1, &p->group);
+    saved = thread_loop(l, "r", thread_int(l, p->groups), 1, &p->group);
   for (int v = 0; v < p->op->variable_count; v++)
     for (int sub = 0; sub < p->unit; sub++) {
       const ir_expr *own;
       if (looped || p->first == 0) {
-        own = lower_register_coord(l, &p->layout, v, p->unit, sub, p->group);
+        own = thread_register_coord(l, &p->layout, v, p->unit, sub, p->group);
       } else {
         int at[LAYOUT_MAX_RANK];
         tile_layout_coord(&p->layout, p->first * p->unit + sub, 0, 0, at);
-        own = lower_int(l, at[v]);
+        own = thread_int(l, at[v]);
       }
-      p->coord[v][sub] = lower_add(l, lower_thread_coord(l, &p->layout, v), own);
+      p->coord[v][sub] = thread_add(l, thread_own_coord(l, &p->layout, v), own);
     }
   statements(p, &p->op->body, 0, p->unit, false);
-  lower_leave(l, saved);
+  thread_leave(l, saved);
 }
 
 /* The layout of the iteration space, as assign-layouts decided it. */
@@ -326,7 +326,7 @@ static tile_layout iteration_of(lower *l, const ir_op *op, const parallel_access
   return layout;
 }
 
-void lower_elementwise(lower *l, const ir_op *op) {
+void thread_elementwise(lower *l, const ir_op *op) {
   parallel_access accesses[MAX_ACCESSES];
   int count = parallel_accesses(op, accesses, MAX_ACCESSES);
   loop p = {.l = l, .op = op};
@@ -335,7 +335,7 @@ void lower_elementwise(lower *l, const ir_op *op) {
     return;
   int unit = 1;
   for (int i = 0; i < count; i++) {
-    int per_word = lower_per_word(accesses[i].tile->type);
+    int per_word = thread_per_word(accesses[i].tile->type);
     unit = per_word > unit ? per_word : unit;
   }
   while (unit > 1 && p.layout.reg_count % unit)
@@ -353,18 +353,18 @@ void lower_elementwise(lower *l, const ir_op *op) {
   }
 }
 
-void lower_fill(lower *l, const ir_op *op) {
+void thread_fill(lower *l, const ir_op *op) {
   ir_value *to = op->write[0].value;
   if (to->space == IR_TILE) {
-    ir_value *registers = lower_registers(l, to);
-    int per_word = lower_per_word(to->type), words = (to->tile->reg_count + per_word - 1) / per_word;
+    ir_value *registers = thread_registers(l, to);
+    int per_word = thread_per_word(to->type), words = (to->tile->reg_count + per_word - 1) / per_word;
     const ir_expr *values[MAX_UNIT];
     for (int i = 0; i < per_word; i++)
       values[i] = op->expr[0];
-    const ir_expr *index, *word = to->type == IR_PRED ? as_word(l, to, op->expr[0]) : lower_pack(l, to->type, values, per_word);
-    ir_block *saved = lower_loop(l, "r", lower_int(l, words), 1, &index);
-    lower_set_word(l, registers, index, word);
-    lower_leave(l, saved);
+    const ir_expr *index, *word = to->type == IR_PRED ? as_word(l, to, op->expr[0]) : thread_pack(l, to->type, values, per_word);
+    ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
+    thread_set_word(l, registers, index, word);
+    thread_leave(l, saved);
     return;
   }
   /* A buffer: as a loop over its elements. */
@@ -382,5 +382,5 @@ void lower_fill(lower *l, const ir_op *op) {
   ir_op_add_write(set, ref);
   ir_op_add_expr(l->memory, set, op->expr[0]);
   ir_block_append(&loop_op->body, set);
-  lower_elementwise(l, loop_op);
+  thread_elementwise(l, loop_op);
 }

@@ -79,9 +79,9 @@ static bool find_axis(reduction *r) {
  */
 
 static void contribute(reduction *r, const ir_expr *partial, const ir_expr *word, int sub, bool first) {
-  const ir_expr *value = lower_element_as(r->l, r->type, r->from, word, sub);
-  if (!first) value = lower_combine(r->l, r->operation, lower_word(r->l, r->partial, partial), value);
-  lower_set_word(r->l, r->partial, partial, value);
+  const ir_expr *value = thread_element_as(r->l, r->type, r->from, word, sub);
+  if (!first) value = thread_combine(r->l, r->operation, thread_word(r->l, r->partial, partial), value);
+  thread_set_word(r->l, r->partial, partial, value);
 }
 
 /* Register after register. */
@@ -89,7 +89,7 @@ static void combine_straight(reduction *r) {
   bool *seen = ARENA_ARRAY(r->l->env->scratch, bool, r->partial_count);
   for (int reg = 0; reg < r->layout->reg_count; reg++) {
     int p = tile_layout_slice_register(r->layout, r->axis, reg);
-    contribute(r, lower_int(r->l, p), lower_int(r->l, reg / r->per_word), reg % r->per_word, !seen[p]);
+    contribute(r, thread_int(r->l, p), thread_int(r->l, reg / r->per_word), reg % r->per_word, !seen[p]);
     seen[p] = true;
   }
 }
@@ -130,11 +130,11 @@ static bool group_words(reduction *r, word_groups *g) {
     }
     if (distance != g->member[member]) return false; /* group 0 is always ahead: its words have lower numbers */
   }
-  const ir_expr *probe = lower_int(r->l, 0);
+  const ir_expr *probe = thread_int(r->l, 0);
   for (int sub = 0; sub < r->per_word; sub++)
-    if (!lower_table(r->l, g->partial[sub], g->group_count, probe)) return false;
-  return g->group_count * g->member_count == words && lower_table(r->l, g->first, g->group_count, probe) &&
-         lower_table(r->l, g->member, g->member_count, probe);
+    if (!thread_table(r->l, g->partial[sub], g->group_count, probe)) return false;
+  return g->group_count * g->member_count == words && thread_table(r->l, g->first, g->group_count, probe) &&
+         thread_table(r->l, g->member, g->member_count, probe);
 }
 
 static void contribute_word(reduction *r, const word_groups *g, const ir_expr *const *partial, const ir_expr *word,
@@ -154,19 +154,19 @@ static void combine_registers(reduction *r) {
     combine_straight(r);
     return;
   }
-  const ir_expr *group = lower_int(l, 0), *member, *partial[32];
-  ir_block *groups = g.group_count > 1 ? lower_loop(l, "r", lower_int(l, g.group_count), 1, &group) : NULL;
+  const ir_expr *group = thread_int(l, 0), *member, *partial[32];
+  ir_block *groups = g.group_count > 1 ? thread_loop(l, "r", thread_int(l, g.group_count), 1, &group) : NULL;
   for (int sub = 0; sub < r->per_word; sub++)
-    partial[sub] = lower_table(l, g.partial[sub], g.group_count, group);
-  const ir_expr *first = lower_table(l, g.first, g.group_count, group);
+    partial[sub] = thread_table(l, g.partial[sub], g.group_count, group);
+  const ir_expr *first = thread_table(l, g.first, g.group_count, group);
   contribute_word(r, &g, partial, first, true);
   if (g.member_count > 1) {
-    ir_block *members = lower_loop(l, "c", lower_int(l, g.member_count), 1, &member);
-    members->last->expr[0] = lower_int(l, 1);
-    contribute_word(r, &g, partial, lower_add(l, first, lower_table(l, g.member, g.member_count, member)), false);
-    lower_leave(l, members);
+    ir_block *members = thread_loop(l, "c", thread_int(l, g.member_count), 1, &member);
+    members->last->expr[0] = thread_int(l, 1);
+    contribute_word(r, &g, partial, thread_add(l, first, thread_table(l, g.member, g.member_count, member)), false);
+    thread_leave(l, members);
   }
-  if (groups) lower_leave(l, groups);
+  if (groups) thread_leave(l, groups);
 }
 
 /* -- Across lanes and warps ------------------------------------------------------------------------------------------
@@ -174,9 +174,9 @@ static void combine_registers(reduction *r) {
 
 /* Begins a loop over the partials, where there are several. */
 static ir_block *each_partial(reduction *r, const ir_expr **partial) {
-  *partial = lower_int(r->l, 0);
+  *partial = thread_int(r->l, 0);
   if (r->partial_count == 1) return r->l->out;
-  return lower_loop(r->l, "r", lower_int(r->l, r->partial_count), 1, partial);
+  return thread_loop(r->l, "r", thread_int(r->l, r->partial_count), 1, partial);
 }
 
 static void combine_lanes(reduction *r) {
@@ -186,11 +186,11 @@ static void combine_lanes(reduction *r) {
   ir_block *saved = each_partial(r, &partial);
   for (int bit = 0; bit < TILE_LANE_BITS; bit++) {
     if (!(r->axis_lanes >> bit & 1)) continue;
-    const ir_expr *mine = lower_word(l, r->partial, partial);
-    const ir_expr *other = ir_binary(l->memory, IR_EXPR_SHUFFLE_XOR, mine, lower_int(l, 1 << bit));
-    lower_set_word(l, r->partial, partial, lower_combine(l, r->operation, mine, other));
+    const ir_expr *mine = thread_word(l, r->partial, partial);
+    const ir_expr *other = ir_binary(l->memory, IR_EXPR_SHUFFLE_XOR, mine, thread_int(l, 1 << bit));
+    thread_set_word(l, r->partial, partial, thread_combine(l, r->operation, mine, other));
   }
-  lower_leave(l, saved);
+  thread_leave(l, saved);
 }
 
 /* The lanes that hold different rows, numbered from 0. */
@@ -205,13 +205,13 @@ static const ir_expr *row_lane(reduction *r, int *count) {
     }
   linmap_term terms[TILE_LANE_BITS];
   int term_count = linmap_terms(&map, terms, TILE_LANE_BITS);
-  const ir_expr *sum = lower_int(l, 0);
+  const ir_expr *sum = thread_int(l, 0);
   for (int i = 0; i < term_count; i++) {
-    const ir_expr *bits = ir_binary(l->memory, IR_EXPR_SHR, l->lane, lower_int(l, terms[i].in_shift));
-    bits = ir_binary(l->memory, IR_EXPR_AND, bits, lower_int(l, (1 << terms[i].width) - 1));
-    sum = lower_add(l, sum, lower_mul(l, bits, lower_int(l, 1 << terms[i].out_shift)));
+    const ir_expr *bits = ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, terms[i].in_shift));
+    bits = ir_binary(l->memory, IR_EXPR_AND, bits, thread_int(l, (1 << terms[i].width) - 1));
+    sum = thread_add(l, sum, thread_mul(l, bits, thread_int(l, 1 << terms[i].out_shift)));
   }
-  return lower_role_let(l, "row_lane", sum);
+  return thread_role_let(l, "row_lane", sum);
 }
 
 /* The first of the warps that share this warp's rows. */
@@ -223,15 +223,15 @@ static const ir_expr *first_warp(reduction *r) {
   const ir_expr *first = l->warp;
   if (axis_bits)
     first =
-        ir_binary(l->memory, IR_EXPR_SUB, first, ir_binary(l->memory, IR_EXPR_AND, l->warp, lower_int(l, axis_bits)));
+        ir_binary(l->memory, IR_EXPR_SUB, first, ir_binary(l->memory, IR_EXPR_AND, l->warp, thread_int(l, axis_bits)));
   for (int i = 0; i < r->layout->repeat_count; i++) {
     const tile_repeat *repeat = &r->layout->repeat[i];
     if (repeat->axis != TILE_WARP || !repeat->delta || repeat->dim != r->axis) continue;
-    const ir_expr *digit = ir_binary(l->memory, IR_EXPR_DIV, l->warp, lower_int(l, repeat->stride));
-    digit = ir_binary(l->memory, IR_EXPR_MOD, digit, lower_int(l, repeat->count));
-    first = ir_binary(l->memory, IR_EXPR_SUB, first, lower_mul(l, digit, lower_int(l, repeat->stride)));
+    const ir_expr *digit = ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, repeat->stride));
+    digit = ir_binary(l->memory, IR_EXPR_MOD, digit, thread_int(l, repeat->count));
+    first = ir_binary(l->memory, IR_EXPR_SUB, first, thread_mul(l, digit, thread_int(l, repeat->stride)));
   }
-  return r->offset_count == r->layout->warp_count ? lower_int(l, 0) : lower_role_let(l, "first_warp", first);
+  return r->offset_count == r->layout->warp_count ? thread_int(l, 0) : thread_role_let(l, "first_warp", first);
 }
 
 static void combine_warps(reduction *r) {
@@ -240,65 +240,65 @@ static void combine_warps(reduction *r) {
   int lanes;
   const ir_expr *lane = row_lane(r, &lanes), *first = first_warp(r), *writes = NULL, *partial;
   if (r->idle_lanes)
-    writes = ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->lane, lower_int(l, r->idle_lanes)),
-                       lower_int(l, 0));
-  ir_value *scratch = lower_scratch(l, "partials", r->type, 3, (int[]){r->layout->warp_count, r->partial_count, lanes});
-  ir_value *others = lower_array(l, "others", r->type, r->offset_count);
-  lower_meet(l);
+    writes = ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, r->idle_lanes)),
+                       thread_int(l, 0));
+  ir_value *scratch = thread_scratch(l, "partials", r->type, 3, (int[]){r->layout->warp_count, r->partial_count, lanes});
+  ir_value *others = thread_array(l, "others", r->type, r->offset_count);
+  thread_meet(l);
   ir_block *saved = each_partial(r, &partial);
   const ir_expr *own[3] = {l->warp, partial, lane};
-  lower_store_word(l, scratch, lower_shared_address(l, scratch, NULL, own), r->partial, partial, writes);
-  lower_leave(l, saved);
-  lower_meet(l);
+  thread_store_word(l, scratch, thread_shared_address(l, scratch, NULL, own), r->partial, partial, writes);
+  thread_leave(l, saved);
+  thread_meet(l);
   saved = each_partial(r, &partial);
   for (int i = 0; i < r->offset_count; i++) {
-    const ir_expr *at[3] = {lower_add(l, first, lower_int(l, r->offset[i])), partial, lane};
-    lower_load_word(l, others, lower_int(l, i), scratch, lower_shared_address(l, scratch, NULL, at));
+    const ir_expr *at[3] = {thread_add(l, first, thread_int(l, r->offset[i])), partial, lane};
+    thread_load_word(l, others, thread_int(l, i), scratch, thread_shared_address(l, scratch, NULL, at));
   }
-  const ir_expr *all = lower_word(l, others, lower_int(l, 0));
+  const ir_expr *all = thread_word(l, others, thread_int(l, 0));
   for (int i = 1; i < r->offset_count; i++)
-    all = lower_combine(l, r->operation, all, lower_word(l, others, lower_int(l, i)));
-  lower_set_word(l, r->partial, partial, all);
-  lower_leave(l, saved);
+    all = thread_combine(l, r->operation, all, thread_word(l, others, thread_int(l, i)));
+  thread_set_word(l, r->partial, partial, all);
+  thread_leave(l, saved);
 }
 
 /* Any layout: every thread walks the rows that it wants. */
 static void combine_through_scratch(reduction *r) {
   lower *l = r->l;
   const ir_value *source = r->op->read[0].value, *to = r->op->write[0].value;
-  ir_value *scratch = lower_to_scratch(l, source), *element = lower_array(l, "element", r->type, 1);
+  ir_value *scratch = thread_to_scratch(l, source), *element = thread_array(l, "element", r->type, 1);
   bool keeps_rank = to->rank == source->rank && source->rank > 1;
-  const ir_expr *zero = lower_int(l, 0), *along;
+  const ir_expr *zero = thread_int(l, 0), *along;
   for (int reg = 0; reg < r->partial_count; reg++) {
-    const ir_expr *row[LAYOUT_MAX_RANK], *coord[LAYOUT_MAX_RANK], *partial = lower_int(l, reg);
-    lower_register_coords(l, to->tile, reg, row);
+    const ir_expr *row[LAYOUT_MAX_RANK], *coord[LAYOUT_MAX_RANK], *partial = thread_int(l, reg);
+    thread_register_coords(l, to->tile, reg, row);
     for (int d = 0, from = 0; d < source->rank; d++)
       if (keeps_rank || d != r->axis) coord[d] = row[from++];
     coord[r->axis] = zero;
-    lower_load_word(l, r->partial, partial, scratch, lower_shared_address(l, scratch, NULL, coord));
-    ir_block *saved = lower_loop(l, "c", lower_int(l, r->layout->extent[r->axis]), 0, &along);
-    saved->last->expr[0] = lower_int(l, 1);
+    thread_load_word(l, r->partial, partial, scratch, thread_shared_address(l, scratch, NULL, coord));
+    ir_block *saved = thread_loop(l, "c", thread_int(l, r->layout->extent[r->axis]), 0, &along);
+    saved->last->expr[0] = thread_int(l, 1);
     coord[r->axis] = along;
-    lower_load_word(l, element, zero, scratch, lower_shared_address(l, scratch, NULL, coord));
+    thread_load_word(l, element, zero, scratch, thread_shared_address(l, scratch, NULL, coord));
     const ir_expr *both =
-        lower_combine(l, r->operation, lower_word(l, r->partial, partial), lower_word(l, element, zero));
-    lower_set_word(l, r->partial, partial, both);
-    lower_leave(l, saved);
+        thread_combine(l, r->operation, thread_word(l, r->partial, partial), thread_word(l, element, zero));
+    thread_set_word(l, r->partial, partial, both);
+    thread_leave(l, saved);
   }
 }
 
-void lower_reduce(lower *l, const ir_op *op) {
+void thread_reduce(lower *l, const ir_op *op) {
   const ir_value *source = op->read[0].value, *to = op->write[0].value;
   reduction r = {.l = l,
                  .op = op,
                  .operation = (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM),
                  .axis = (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0),
-                 .type = lower_combine_type(source->type),
+                 .type = thread_combine_type(source->type),
                  .layout = source->tile,
-                 .from = lower_registers(l, source),
-                 .per_word = lower_per_word(source->type),
+                 .from = thread_registers(l, source),
+                 .per_word = thread_per_word(source->type),
                  .partial_count = to->tile->reg_count};
-  r.partial = lower_array(l, "partial", r.type, r.partial_count);
+  r.partial = thread_array(l, "partial", r.type, r.partial_count);
   tile_layout slice;
   bool follows = tile_layout_slice(source->tile, r.axis, &slice) && slice.reg_count == r.partial_count;
   if (follows && find_axis(&r)) {
@@ -308,7 +308,7 @@ void lower_reduce(lower *l, const ir_op *op) {
   } else {
     combine_through_scratch(&r);
   }
-  lower_from_values(l, to, r.partial, ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 0) != 0, r.operation);
+  thread_from_values(l, to, r.partial, ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 0) != 0, r.operation);
 }
 
 /* -- Votes -----------------------------------------------------------------------------------------------------------
@@ -324,40 +324,40 @@ static const ir_expr *as_flag(lower *l, const ir_expr *condition) {
 }
 
 /* Copies of an element change neither any nor all. */
-void lower_vote(lower *l, const ir_op *op) {
+void thread_vote(lower *l, const ir_op *op) {
   const ir_value *tile = op->read[0].value;
-  ir_value *flag = op->write[0].value, *from = lower_registers(l, tile);
+  ir_value *flag = op->write[0].value, *from = thread_registers(l, tile);
   ir_operation operation = (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_OR);
-  const ir_expr *zero = lower_int(l, 0), *r;
-  ir_value *votes = lower_array(l, "votes", IR_U32, l->warp_count);
-  lower_set_word(l, votes, zero, lower_word(l, from, zero));
+  const ir_expr *zero = thread_int(l, 0), *r;
+  ir_value *votes = thread_array(l, "votes", IR_U32, l->warp_count);
+  thread_set_word(l, votes, zero, thread_word(l, from, zero));
   if (tile->tile->reg_count > 1) {
-    ir_block *saved = lower_loop(l, "r", lower_int(l, tile->tile->reg_count), 1, &r);
-    saved->last->expr[0] = lower_int(l, 1);
-    lower_set_word(l, votes, zero, lower_combine(l, operation, lower_word(l, votes, zero), lower_word(l, from, r)));
-    lower_leave(l, saved);
+    ir_block *saved = thread_loop(l, "r", thread_int(l, tile->tile->reg_count), 1, &r);
+    saved->last->expr[0] = thread_int(l, 1);
+    thread_set_word(l, votes, zero, thread_combine(l, operation, thread_word(l, votes, zero), thread_word(l, from, r)));
+    thread_leave(l, saved);
   }
-  const ir_expr *mine = is_set(l, lower_word(l, votes, zero));
+  const ir_expr *mine = is_set(l, thread_word(l, votes, zero));
   mine = ir_unary(l->memory, operation == IR_AND ? IR_EXPR_VOTE_ALL : IR_EXPR_VOTE_ANY, mine);
-  lower_set_word(l, votes, zero, as_flag(l, mine));
-  const ir_expr *all = lower_word(l, votes, zero);
+  thread_set_word(l, votes, zero, as_flag(l, mine));
+  const ir_expr *all = thread_word(l, votes, zero);
   if (l->warp_count > 1) {
-    ir_value *scratch = lower_scratch(l, "votes", IR_U32, 1, &l->warp_count);
-    lower_meet(l);
+    ir_value *scratch = thread_scratch(l, "votes", IR_U32, 1, &l->warp_count);
+    thread_meet(l);
     const ir_expr *first_lane = ir_binary(l->memory, IR_EXPR_EQ, l->lane, zero);
-    lower_store_word(l, scratch, lower_shared_address(l, scratch, NULL, &l->warp), votes, zero, first_lane);
-    lower_meet(l);
+    thread_store_word(l, scratch, thread_shared_address(l, scratch, NULL, &l->warp), votes, zero, first_lane);
+    thread_meet(l);
     for (int i = 0; i < l->warp_count; i++) {
-      const ir_expr *at = lower_int(l, i);
-      lower_load_word(l, votes, at, scratch, lower_shared_address(l, scratch, NULL, &at));
-      if (i > 0) all = lower_combine(l, operation, all, lower_word(l, votes, at));
+      const ir_expr *at = thread_int(l, i);
+      thread_load_word(l, votes, at, scratch, thread_shared_address(l, scratch, NULL, &at));
+      if (i > 0) all = thread_combine(l, operation, all, thread_word(l, votes, at));
     }
   }
   if (flag->is_mutable) {
-    lower_set(l, flag, is_set(l, all));
+    thread_set(l, flag, is_set(l, all));
     return;
   }
-  ir_op *let = lower_op(l, IR_OP_LET);
+  ir_op *let = thread_op(l, IR_OP_LET);
   ir_op_add_write(let, ir_ref_whole(flag));
   ir_op_add_expr(l->memory, let, is_set(l, all));
 }

@@ -12,9 +12,9 @@ static void row_coords(lower *l, const tile_layout *layout, int axis, const ir_e
     if (d != axis) last = d; /* outermost: what is left of the number */
   for (int d = layout->rank - 1; d >= 0; d--) {
     if (d == axis) continue;
-    const ir_expr *extent = lower_int(l, layout->extent[d]);
-    coord[d] = d == last ? row : lower_let(l, "at", ir_binary(l->memory, IR_EXPR_MOD, row, extent));
-    if (d != last) row = lower_let(l, "left", ir_binary(l->memory, IR_EXPR_DIV, row, extent));
+    const ir_expr *extent = thread_int(l, layout->extent[d]);
+    coord[d] = d == last ? row : thread_let(l, "at", ir_binary(l->memory, IR_EXPR_MOD, row, extent));
+    if (d != last) row = thread_let(l, "left", ir_binary(l->memory, IR_EXPR_DIV, row, extent));
   }
 }
 
@@ -22,41 +22,41 @@ static void row_coords(lower *l, const tile_layout *layout, int axis, const ir_e
 static void scan_row(lower *l, const ir_op *op, ir_value *scratch, int axis, const ir_expr **coord) {
   ir_operation operation = (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM);
   bool exclusive = ir_attr_get(&op->attrs, IR_ATTR_EXCLUSIVE, 0) != 0;
-  ir_value *words = lower_array(l, "running", scratch->type, 2);
-  const ir_expr *running = lower_int(l, 0), *element = lower_int(l, 1), *along;
-  lower_set_word(l, words, running, lower_identity(l, operation, scratch->type));
-  ir_block *saved = lower_loop(l, "c", scratch->extent[axis], 0, &along);
+  ir_value *words = thread_array(l, "running", scratch->type, 2);
+  const ir_expr *running = thread_int(l, 0), *element = thread_int(l, 1), *along;
+  thread_set_word(l, words, running, thread_identity(l, operation, scratch->type));
+  ir_block *saved = thread_loop(l, "c", scratch->extent[axis], 0, &along);
   coord[axis] = along;
-  const ir_expr *address = lower_let(l, "address", lower_shared_address(l, scratch, NULL, coord));
-  lower_load_word(l, words, element, scratch, address);
-  if (exclusive) lower_store_word(l, scratch, address, words, running, NULL);
-  lower_set_word(l, words, running,
-                 lower_combine(l, operation, lower_word(l, words, running), lower_word(l, words, element)));
-  if (!exclusive) lower_store_word(l, scratch, address, words, running, NULL);
-  lower_leave(l, saved);
+  const ir_expr *address = thread_let(l, "address", thread_shared_address(l, scratch, NULL, coord));
+  thread_load_word(l, words, element, scratch, address);
+  if (exclusive) thread_store_word(l, scratch, address, words, running, NULL);
+  thread_set_word(l, words, running,
+                 thread_combine(l, operation, thread_word(l, words, running), thread_word(l, words, element)));
+  if (!exclusive) thread_store_word(l, scratch, address, words, running, NULL);
+  thread_leave(l, saved);
 }
 
-void lower_scan(lower *l, const ir_op *op) {
+void thread_scan(lower *l, const ir_op *op) {
   const ir_value *source = op->read[0].value, *to = op->write[0].value;
   int axis = (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0), rows = 1, threads = l->warp_count * 32;
   for (int d = 0; d < source->rank; d++)
     if (d != axis) rows *= (int)ir_extent(source, d);
-  ir_value *scratch = lower_to_scratch(l, source);
-  const ir_expr *turn = lower_int(l, 0), *coord[LAYOUT_MAX_RANK];
+  ir_value *scratch = thread_to_scratch(l, source);
+  const ir_expr *turn = thread_int(l, 0), *coord[LAYOUT_MAX_RANK];
   int turns = (rows + threads - 1) / threads;
-  ir_block *each = turns > 1 ? lower_loop(l, "turn", lower_int(l, turns), 0, &turn) : NULL;
-  const ir_expr *row = lower_let(l, "row", lower_add(l, lower_mul(l, turn, lower_int(l, threads)), l->thread));
-  ir_block *guard = lower_guard(l, ir_binary(l->memory, IR_EXPR_LT, row, lower_int(l, rows)));
+  ir_block *each = turns > 1 ? thread_loop(l, "turn", thread_int(l, turns), 0, &turn) : NULL;
+  const ir_expr *row = thread_let(l, "row", thread_add(l, thread_mul(l, turn, thread_int(l, threads)), l->thread));
+  ir_block *guard = thread_guard(l, ir_binary(l->memory, IR_EXPR_LT, row, thread_int(l, rows)));
   row_coords(l, source->tile, axis, row, coord);
   scan_row(l, op, scratch, axis, coord);
-  lower_leave(l, guard);
-  if (each) lower_leave(l, each);
-  lower_meet(l);
+  thread_leave(l, guard);
+  if (each) thread_leave(l, each);
+  thread_meet(l);
   const tile_layout *layout = to->tile;
-  ir_value *values = lower_array(l, "scanned", scratch->type, layout->reg_count);
+  ir_value *values = thread_array(l, "scanned", scratch->type, layout->reg_count);
   for (int reg = 0; reg < layout->reg_count; reg++) {
-    lower_register_coords(l, layout, reg, coord);
-    lower_load_word(l, values, lower_int(l, reg), scratch, lower_shared_address(l, scratch, NULL, coord));
+    thread_register_coords(l, layout, reg, coord);
+    thread_load_word(l, values, thread_int(l, reg), scratch, thread_shared_address(l, scratch, NULL, coord));
   }
-  lower_from_values(l, to, values, false, IR_SUM);
+  thread_from_values(l, to, values, false, IR_SUM);
 }

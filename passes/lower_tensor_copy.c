@@ -53,12 +53,12 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
   ir_value *map = find_map(l, tensor->value, box, layout->swizzle);
   int piece_bytes = pieces > 1 ? layout->rows / pieces * layout->panel_bytes : 0;
 
-  ir_block *saved = lower_guard(l, lower_first_thread(l));
+  ir_block *saved = thread_guard(l, thread_first_thread(l));
   for (int panel = 0; panel < panels; panel++) {
     for (int piece = 0; piece < pieces; piece++) {
       int offset = panel * layout->rows * layout->panel_bytes + piece * piece_bytes;
-      const ir_expr *address = lower_add(l, ir_address(l->memory, buffer->value, buffer->slot), ir_typed_int(l->memory, IR_U32, offset));
-      ir_op *copy = lower_op(l, load ? IR_OP_TMA_LOAD : IR_OP_TMA_STORE);
+      const ir_expr *address = thread_add(l, ir_address(l->memory, buffer->value, buffer->slot), ir_typed_int(l->memory, IR_U32, offset));
+      ir_op *copy = thread_op(l, load ? IR_OP_TMA_LOAD : IR_OP_TMA_STORE);
       ir_ref shared = ir_ref_whole(buffer->value);
       shared.slot = buffer->slot;
       if (load) {
@@ -75,16 +75,16 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
           ir_attr_set(&copy->attrs, IR_ATTR_REDUCE, 1);
       }
       for (int d = tensor->value->rank - 1; d >= 0; d--) {
-        const ir_expr *at = tensor->count ? tensor->start[d] : lower_int(l, 0);
+        const ir_expr *at = tensor->count ? tensor->start[d] : thread_int(l, 0);
         if (d == spanned[rank - 1])
-          at = lower_add(l, at, lower_int(l, panel * panel_elements));
+          at = thread_add(l, at, thread_int(l, panel * panel_elements));
         if (d == spanned[0] && pieces > 1)
-          at = lower_add(l, at, lower_int(l, piece * piece_rows));
+          at = thread_add(l, at, thread_int(l, piece * piece_rows));
         ir_op_add_expr(l->memory, copy, at);
       }
     }
   }
-  lower_leave(l, saved);
+  thread_leave(l, saved);
 }
 
 /* One run of a packed tensor's blocks for each block row of the tile. */
@@ -95,67 +95,67 @@ static void packed_copy(lower *l, const ir_op *op) {
   int rows = (int)ir_extent(to->value, 0), columns = (int)ir_extent(to->value, 1);
   int block_rows = rows / packed->rows, block_columns = columns / packed->k;
   int block_bytes = packed->rows * packed->k * packed->code_bits / 8, run_bytes = block_columns * block_bytes;
-  const ir_expr *zero = lower_int(l, 0);
+  const ir_expr *zero = thread_int(l, 0);
   const ir_expr *row0 = from->count ? from->start[0] : zero, *column0 = from->count ? from->start[1] : zero;
-  const ir_expr *across = ir_binary(memory, IR_EXPR_CEILDIV, from->value->extent[1], lower_int(l, packed->k));
-  const ir_expr *down = ir_binary(memory, IR_EXPR_CEILDIV, from->value->extent[0], lower_int(l, packed->rows));
-  const ir_expr *first_column = ir_binary(memory, IR_EXPR_DIV, column0, lower_int(l, packed->k));
+  const ir_expr *across = ir_binary(memory, IR_EXPR_CEILDIV, from->value->extent[1], thread_int(l, packed->k));
+  const ir_expr *down = ir_binary(memory, IR_EXPR_CEILDIV, from->value->extent[0], thread_int(l, packed->rows));
+  const ir_expr *first_column = ir_binary(memory, IR_EXPR_DIV, column0, thread_int(l, packed->k));
   int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
   bool bulk = engine == IR_ENGINE_BULK;
 
   /* A run past the end of its row starts earlier, so that it stays inside the tensor. */
-  const ir_expr *last = ir_binary(memory, IR_EXPR_MAX, ir_binary(memory, IR_EXPR_SUB, across, lower_int(l, block_columns)), zero);
-  first_column = lower_let(l, "block_column", block_columns > 1 ? ir_binary(memory, IR_EXPR_MIN, first_column, last) : first_column);
-  ir_block *saved = bulk ? lower_guard(l, lower_first_thread(l)) : l->out;
+  const ir_expr *last = ir_binary(memory, IR_EXPR_MAX, ir_binary(memory, IR_EXPR_SUB, across, thread_int(l, block_columns)), zero);
+  first_column = thread_let(l, "block_column", block_columns > 1 ? ir_binary(memory, IR_EXPR_MIN, first_column, last) : first_column);
+  ir_block *saved = bulk ? thread_guard(l, thread_first_thread(l)) : l->out;
   for (int r = 0; r < block_rows; r++) {
-    const ir_expr *row = ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_DIV, row0, lower_int(l, packed->rows)), lower_int(l, r));
-    row = ir_binary(memory, IR_EXPR_MIN, row, ir_binary(memory, IR_EXPR_SUB, down, lower_int(l, 1)));
-    const ir_expr *block = lower_add(l, lower_mul(l, lower_i64(l, row), lower_i64(l, across)), lower_i64(l, first_column));
-    const ir_expr *offset = lower_let(l, "block_offset", lower_mul(l, block, ir_typed_int(memory, IR_I64, block_bytes)));
+    const ir_expr *row = ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_DIV, row0, thread_int(l, packed->rows)), thread_int(l, r));
+    row = ir_binary(memory, IR_EXPR_MIN, row, ir_binary(memory, IR_EXPR_SUB, down, thread_int(l, 1)));
+    const ir_expr *block = thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, across)), thread_i64(l, first_column));
+    const ir_expr *offset = thread_let(l, "block_offset", thread_mul(l, block, ir_typed_int(memory, IR_I64, block_bytes)));
     const ir_expr *base = ir_address(memory, to->value, to->slot);
     ir_ref buffer = ir_ref_whole(to->value);
     buffer.slot = to->slot;
     if (bulk) {
-      ir_op *copy = lower_op(l, IR_OP_BULK_LOAD);
+      ir_op *copy = thread_op(l, IR_OP_BULK_LOAD);
       ir_op_add_write(copy, buffer);
       ir_op_add_read(copy, ir_ref_whole(from->value));
       ir_op_add_read(copy, op->read[1]);
-      ir_op_add_expr(memory, copy, lower_add(l, base, ir_typed_int(memory, IR_U32, r * run_bytes)));
+      ir_op_add_expr(memory, copy, thread_add(l, base, ir_typed_int(memory, IR_U32, r * run_bytes)));
       ir_op_add_expr(memory, copy, offset);
-      ir_op_add_expr(memory, copy, lower_int(l, run_bytes));
+      ir_op_add_expr(memory, copy, thread_int(l, run_bytes));
       continue;
     }
     int width = run_bytes % 16 == 0 ? 16 : run_bytes % 8 == 0 ? 8 : 4;
     int pieces = run_bytes / width, threads = l->warp_count * 32;
     const ir_expr *step;
-    ir_block *outer = lower_loop(l, "p", lower_int(l, (pieces + threads - 1) / threads), 1, &step);
-    const ir_expr *piece = lower_add(l, lower_mul(l, step, lower_int(l, threads)), l->thread);
-    const ir_expr *within = lower_mul(l, piece, lower_int(l, width));
+    ir_block *outer = thread_loop(l, "p", thread_int(l, (pieces + threads - 1) / threads), 1, &step);
+    const ir_expr *piece = thread_add(l, thread_mul(l, step, thread_int(l, threads)), l->thread);
+    const ir_expr *within = thread_mul(l, piece, thread_int(l, width));
     ir_block *guarded = l->out;
     if (pieces % threads)
-      guarded = lower_guard(l, ir_binary(memory, IR_EXPR_LT, piece, lower_int(l, pieces)));
-    const ir_expr *address = lower_add(l, base, lower_u32(l, lower_add(l, within, lower_int(l, r * run_bytes))));
-    const ir_expr *source = lower_add(l, offset, lower_i64(l, within));
+      guarded = thread_guard(l, ir_binary(memory, IR_EXPR_LT, piece, thread_int(l, pieces)));
+    const ir_expr *address = thread_add(l, base, thread_u32(l, thread_add(l, within, thread_int(l, r * run_bytes))));
+    const ir_expr *source = thread_add(l, offset, thread_i64(l, within));
     if (engine == IR_ENGINE_CPASYNC) {
-      ir_op *copy = lower_op(l, IR_OP_CP_ASYNC);
+      ir_op *copy = thread_op(l, IR_OP_CP_ASYNC);
       ir_op_add_write(copy, buffer);
       ir_op_add_read(copy, ir_ref_whole(from->value));
       ir_op_add_expr(memory, copy, address);
       ir_op_add_expr(memory, copy, source);
-      ir_op_add_expr(memory, copy, lower_int(l, width));
+      ir_op_add_expr(memory, copy, thread_int(l, width));
       ir_attr_set(&copy->attrs, IR_ATTR_WIDTH, width);
     } else {
-      ir_value *word = lower_array(l, "piece", IR_U32, width / 4);
+      ir_value *word = thread_array(l, "piece", IR_U32, width / 4);
       ir_ref registers = ir_ref_whole(word);
       registers.count = 1;
       registers.start[0] = zero;
-      ir_op *load = lower_op(l, IR_OP_LD_GLOBAL), *store = NULL;
+      ir_op *load = thread_op(l, IR_OP_LD_GLOBAL), *store = NULL;
       ir_op_add_write(load, registers);
       ir_op_add_read(load, ir_ref_whole(from->value));
       ir_op_add_expr(memory, load, source);
       ir_op_add_expr(memory, load, ir_bool(memory, true));
       ir_attr_set(&load->attrs, IR_ATTR_WIDTH, width);
-      store = lower_op(l, IR_OP_ST_SHARED);
+      store = thread_op(l, IR_OP_ST_SHARED);
       ir_op_add_write(store, buffer);
       ir_op_add_read(store, registers);
       ir_op_add_expr(memory, store, address);
@@ -163,13 +163,13 @@ static void packed_copy(lower *l, const ir_op *op) {
       ir_attr_set(&store->attrs, IR_ATTR_WIDTH, width);
     }
     if (pieces % threads)
-      lower_leave(l, guarded);
-    lower_leave(l, outer);
+      thread_leave(l, guarded);
+    thread_leave(l, outer);
   }
-  lower_leave(l, saved);
+  thread_leave(l, saved);
 }
 
-void lower_tensor_copy(lower *l, const ir_op *op) {
+void thread_tensor_copy(lower *l, const ir_op *op) {
   if (op->read[0].value->space == IR_GLOBAL && op->read[0].value->packed)
     packed_copy(l, op);
   else

@@ -20,22 +20,22 @@ static void copy_op(lower *l, const ir_op *op) {
   ir_block_append(l->out, copy);
 }
 
-static void lower_arrive(lower *l, const ir_op *op) {
+static void thread_arrive(lower *l, const ir_op *op) {
   if (l->one_thread) {
     copy_op(l, op);
     return;
   }
-  lower_op(l, IR_OP_WARP_SYNC);
-  ir_block *saved = lower_guard(l, ir_binary(l->memory, IR_EXPR_EQ, l->lane, lower_int(l, 0)));
+  thread_op(l, IR_OP_WARP_SYNC);
+  ir_block *saved = thread_guard(l, ir_binary(l->memory, IR_EXPR_EQ, l->lane, thread_int(l, 0)));
   copy_op(l, op);
-  lower_leave(l, saved);
+  thread_leave(l, saved);
 }
 
 /* Ops that one thread of the block or role runs. */
-static void lower_by_first(lower *l, const ir_op *op) {
-  ir_block *saved = lower_guard(l, lower_first_thread(l));
+static void thread_by_first(lower *l, const ir_op *op) {
+  ir_block *saved = thread_guard(l, thread_first_thread(l));
   copy_op(l, op);
-  lower_leave(l, saved);
+  thread_leave(l, saved);
 }
 
 /* -- Roles ------------------------------------------------------------------------------------------------------------------------------- */
@@ -91,7 +91,7 @@ static void declare_tiles(lower *l, const ir_block *body) {
     ir_value *tile = l->kernel->values[i];
     if (tile->space != IR_TILE || !u.used[i])
       continue;
-    ir_op *declare = lower_op(l, IR_OP_DECLARE);
+    ir_op *declare = thread_op(l, IR_OP_DECLARE);
     ir_op_add_write(declare, ir_ref_whole(l->registers[i]));
   }
 }
@@ -105,7 +105,7 @@ static void prepend(ir_block *block, ir_block *front) {
 }
 
 /* Lowers a body for warps [first, first + count) into `out`. */
-static void lower_role_body(lower *l, const ir_block *body, ir_block *out, int first, int count, int barrier_id) {
+static void thread_role_body(lower *l, const ir_block *body, ir_block *out, int first, int count, int barrier_id) {
   lower saved = *l;
   ir_block prologue = {NULL, NULL};
   l->warp_first = first;
@@ -117,20 +117,20 @@ static void lower_role_body(lower *l, const ir_block *body, ir_block *out, int f
   l->loc = (src_loc){0};
   arena *memory = l->memory;
   const ir_expr *tid = ir_leaf(memory, IR_EXPR_TID, IR_I32);
-  l->thread = first ? lower_role_let(l, "thread", ir_binary(memory, IR_EXPR_SUB, tid, lower_int(l, first * 32))) : lower_role_let(l, "thread", tid);
-  l->lane = lower_role_let(l, "lane", ir_leaf(memory, IR_EXPR_LANE, IR_I32));
+  l->thread = first ? thread_role_let(l, "thread", ir_binary(memory, IR_EXPR_SUB, tid, thread_int(l, first * 32))) : thread_role_let(l, "thread", tid);
+  l->lane = thread_role_let(l, "lane", ir_leaf(memory, IR_EXPR_LANE, IR_I32));
   const ir_expr *warp = ir_leaf(memory, IR_EXPR_WARP, IR_I32);
-  l->warp = lower_role_let(l, "warp", first ? ir_binary(memory, IR_EXPR_SUB, warp, lower_int(l, first)) : warp);
+  l->warp = thread_role_let(l, "warp", first ? ir_binary(memory, IR_EXPR_SUB, warp, thread_int(l, first)) : warp);
   l->one_thread = barrier_id > 0 && drives_engines_only(body);
   if (l->one_thread) {
-    ir_op *guard = lower_op(l, IR_OP_IF);
-    ir_op_add_expr(memory, guard, ir_binary(memory, IR_EXPR_EQ, l->thread, lower_int(l, 0)));
-    ir_block *outer = lower_enter(l, &guard->body);
-    lower_ops(l, body);
-    lower_leave(l, outer);
+    ir_op *guard = thread_op(l, IR_OP_IF);
+    ir_op_add_expr(memory, guard, ir_binary(memory, IR_EXPR_EQ, l->thread, thread_int(l, 0)));
+    ir_block *outer = thread_enter(l, &guard->body);
+    thread_ops(l, body);
+    thread_leave(l, outer);
   } else {
     declare_tiles(l, body);
-    lower_ops(l, body);
+    thread_ops(l, body);
   }
   prepend(out, &prologue);
   bool failed = l->failed;
@@ -138,14 +138,14 @@ static void lower_role_body(lower *l, const ir_block *body, ir_block *out, int f
   l->failed = failed;
 }
 
-static void lower_role(lower *l, const ir_op *op) {
+static void thread_role(lower *l, const ir_op *op) {
   ir_op *role = arena_copy(l->memory, op, sizeof *op);
   role->next = role->previous = NULL;
   role->body = role->other = (ir_block){NULL, NULL};
   ir_block_append(l->out, role);
   int first = (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_FIRST, 0), count = (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_COUNT, 1);
   ir_block body = {NULL, NULL};
-  lower_role_body(l, &op->body, &body, first, count, first == 0 ? 1 : 2);
+  thread_role_body(l, &op->body, &body, first, count, first == 0 ? 1 : 2);
   int64_t registers = ir_attr_get(&op->attrs, IR_ATTR_REGISTERS, 0);
   if (registers) {
     ir_op *budget = ir_op_create(l->memory, IR_OP_SETMAXNREG, op->loc);
@@ -157,7 +157,7 @@ static void lower_role(lower *l, const ir_op *op) {
 
 /* -- Control ----------------------------------------------------------------------------------------------------------------------------- */
 
-static void lower_control(lower *l, const ir_op *op) {
+static void thread_control(lower *l, const ir_op *op) {
   ir_op *copy = arena_copy(l->memory, op, sizeof *op);
   copy->next = copy->previous = NULL;
   copy->body = copy->other = (ir_block){NULL, NULL};
@@ -167,76 +167,76 @@ static void lower_control(lower *l, const ir_op *op) {
       ir_attr_set(&copy->attrs, IR_ATTR_UNROLL, 0);
   }
   ir_block_append(l->out, copy);
-  ir_block *saved = lower_enter(l, &copy->body);
-  lower_ops(l, &op->body);
-  lower_leave(l, saved);
-  saved = lower_enter(l, &copy->other);
-  lower_ops(l, &op->other);
-  lower_leave(l, saved);
+  ir_block *saved = thread_enter(l, &copy->body);
+  thread_ops(l, &op->body);
+  thread_leave(l, saved);
+  saved = thread_enter(l, &copy->other);
+  thread_ops(l, &op->other);
+  thread_leave(l, saved);
 }
 
-static void lower_one(lower *l, const ir_op *op) {
+static void thread_one(lower *l, const ir_op *op) {
   l->loc = op->loc;
   switch (op->kind) {
   case IR_OP_FOR:
   case IR_OP_IF:
   case IR_OP_WHILE:
-    lower_control(l, op);
+    thread_control(l, op);
     break;
   case IR_OP_ROLE:
-    lower_role(l, op);
+    thread_role(l, op);
     break;
   case IR_OP_PARALLEL:
-    lower_elementwise(l, op);
+    thread_elementwise(l, op);
     break;
   case IR_OP_FILL:
-    lower_fill(l, op);
+    thread_fill(l, op);
     break;
   case IR_OP_COPY:
-    lower_transfer(l, op);
+    thread_transfer(l, op);
     break;
   case IR_OP_CONVERT:
-    lower_convert(l, op->write[0].value, op->read[0].value);
+    thread_convert(l, op->write[0].value, op->read[0].value);
     break;
   case IR_OP_DOT:
-    lower_dot(l, op);
+    thread_dot(l, op);
     break;
   case IR_OP_DOT_COMMIT:
-    lower_op(l, IR_OP_WGMMA_COMMIT);
+    thread_op(l, IR_OP_WGMMA_COMMIT);
     break;
   case IR_OP_DOT_WAIT:
-    ir_attr_set(&lower_op(l, IR_OP_WGMMA_WAIT)->attrs, IR_ATTR_PENDING, ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0));
+    ir_attr_set(&thread_op(l, IR_OP_WGMMA_WAIT)->attrs, IR_ATTR_PENDING, ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0));
     break;
   case IR_OP_DECODE:
-    lower_decode(l, op);
+    thread_decode(l, op);
     break;
   case IR_OP_REDUCE:
-    lower_reduce(l, op);
+    thread_reduce(l, op);
     break;
   case IR_OP_SCAN:
-    lower_scan(l, op);
+    thread_scan(l, op);
     break;
   case IR_OP_VOTE:
-    lower_vote(l, op);
+    thread_vote(l, op);
     break;
   case IR_OP_MBAR_ARRIVE:
-    lower_arrive(l, op);
+    thread_arrive(l, op);
     break;
   case IR_OP_MBAR_INIT:
   case IR_OP_MBAR_EXPECT:
   case IR_OP_FENCE_MBAR_INIT:
   case IR_OP_BULK_COMMIT:
   case IR_OP_BULK_WAIT:
-    lower_by_first(l, op);
+    thread_by_first(l, op);
     break;
   default:
     copy_op(l, op);
   }
 }
 
-void lower_ops(lower *l, const ir_block *block) {
+void thread_ops(lower *l, const ir_block *block) {
   for (const ir_op *op = block->first; op && !l->failed; op = op->next)
-    lower_one(l, op);
+    thread_one(l, op);
 }
 
 /* -- Kernel ------------------------------------------------------------------------------------------------------------------------------- */
@@ -246,7 +246,7 @@ static void create_registers(lower *l) {
     ir_value *tile = l->kernel->values[i];
     if (tile->space != IR_TILE)
       continue;
-    int per_word = lower_per_word(tile->type), count = (tile->tile->reg_count + per_word - 1) / per_word * per_word;
+    int per_word = thread_per_word(tile->type), count = (tile->tile->reg_count + per_word - 1) / per_word * per_word;
     ir_value *registers = ir_value_create(l->memory, l->kernel, IR_REGISTERS, tile->type == IR_PRED ? IR_U32 : tile->type, tile->name, tile->loc);
     registers->rank = 1;
     registers->extent[0] = ir_int(l->memory, count);
@@ -296,7 +296,7 @@ bool lower_threads(ir_kernel *kernel, pass_env *env) {
   ir_walk(&kernel->body, set_init_counts, env->memory);
   ir_block body = {NULL, NULL};
   int threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128);
-  lower_role_body(&l, &kernel->body, &body, 0, threads / 32, 0);
+  thread_role_body(&l, &kernel->body, &body, 0, threads / 32, 0);
   kernel->body = body;
   drop_tiles(kernel);
   kernel->form = IR_FORM_THREAD;
