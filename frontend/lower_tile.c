@@ -342,11 +342,11 @@ static bool eval_zero_mode(lower *l, const ast_expr *call, const decode_part *ze
     bool packed = zero->present && ir_is_integer(zero->ref.value->type);
     *mode = !zero->present ? IR_ZERO_NONE : packed ? IR_ZERO_QUANTIZED : IR_ZERO_ORIGINAL;
   } else {
-    *mode = -1;
+    int64_t value = -1;
     if (item->value->kind == AST_NAME)
-      *mode = ir_attr_choice(IR_ATTR_ZERO_MODE, item->value->name, strlen(item->value->name));
-    if (*mode < 0)
-      return diag_error(l->d, DIAG_DECODE, item->value->loc, "mode is one of %s", ir_attr_info_of(IR_ATTR_ZERO_MODE)->choices);
+      value = ir_attr_choice(IR_ATTR_ZERO_MODE, item->value->name, strlen(item->value->name));
+    if (value < 0 && !eval_int(l, item->value, 0, IR_ZERO_QUANTIZED, "mode", &value)) return false;
+    *mode = (int)value;
   }
   if ((*mode != IR_ZERO_NONE) != zero->present)
     return diag_error(l->d, DIAG_DECODE, call->loc, zero->present ? "zero is given, but mode is none" : "this mode needs zero = ...");
@@ -373,11 +373,20 @@ static bool check_decode_types(lower *l, const ast_expr *call, const decode_part
   return diag_note(l->d, codes->ref.value->loc, "'%s' is declared here", codes->ref.value->name);
 }
 
+/* A named argument; one whose buffer is not there (its `when` is false) counts as not given. */
+static const ast_item *present_argument(lower *l, const ast_expr *call, const char *name) {
+  const ast_item *item = named_argument(call->items, name);
+  scope *where = NULL;
+  const ast_expr *e = item ? resolve_alias(l, item->value, &where) : NULL;
+  const binding *b = e && e->kind == AST_NAME ? scope_find(where, e->name) : NULL;
+  return b && b->kind == BINDING_ABSENT ? NULL : item;
+}
+
 ir_value *lower_decode(lower *l, const ast_expr *call, ir_value *dst, ir_type type) {
   static const char *const names[] = {"scale", "zero", "group", "mode", "offset", NULL};
   if (!check_arguments(l, call, 1, names)) return NULL;
   decode_part codes = {0}, scale = {0}, zero = {0};
-  const ast_item *scale_item = named_argument(call->items, "scale"), *zero_item = named_argument(call->items, "zero");
+  const ast_item *scale_item = present_argument(l, call, "scale"), *zero_item = present_argument(l, call, "zero");
   const ast_item *group_item = named_argument(call->items, "group"), *offset_item = named_argument(call->items, "offset");
   const ast_item *first = call->items;
   while (first->name)
