@@ -1,0 +1,626 @@
+/* Evaluates postfix programs on the lanes of an agent: one lane when the program is uniform, else 32. */
+#include "emulator/machine.h"
+
+#include "ir/numeric.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A program under evaluation. */
+typedef struct evaluation {
+  machine *m;
+  agent *a;      /* NULL: only sizes and constants */
+  uint32_t mask; /* lanes whose memory is read and whose faults count */
+  int lanes;
+  cell (*top)[LANES]; /* next free vector */
+} evaluation;
+
+#define EACH_LANE for (int l = 0; l < v->lanes; l++)
+
+static bool is_float(domain d) { return d >= DOMAIN_F32; }
+
+/* Brings results back into the domain: integers wrap, f32 rounds. */
+static void normalise(const evaluation *v, domain d, cell *x) {
+  switch (d) {
+  case DOMAIN_PRED:
+    EACH_LANE x[l].i = x[l].i & 1;
+    break;
+  case DOMAIN_I32:
+    EACH_LANE x[l].i = (int32_t)(uint32_t)x[l].i;
+    break;
+  case DOMAIN_U32:
+    EACH_LANE x[l].i = (int64_t)(uint32_t)x[l].i;
+    break;
+  case DOMAIN_F32:
+    if (!v->m->reference) EACH_LANE x[l].f = (double)(float)x[l].f;
+    break;
+  default:
+    break;
+  }
+}
+
+static int64_t wrapping(uint64_t x) {
+  int64_t y;
+  memcpy(&y, &x, sizeof y);
+  return y;
+}
+
+static int64_t divide(int64_t a, int64_t b) {
+  if (b == -1) return wrapping(0 - (uint64_t)a);
+  int64_t q = a / b;
+  return q - ((a % b != 0) && ((a < 0) != (b < 0)));
+}
+
+static void integer_division(evaluation *v, const step *s, cell *a, const cell *b) {
+  EACH_LANE {
+    if (b[l].i == 0) {
+      if (v->mask >> l & 1)
+        finding(v->m, v->a, EMULATOR_ARITHMETIC, nowhere, nowhere, "'%s' divides by zero", ir_expr_info_of(s->expr->kind)->text);
+      a[l].i = 0;
+      continue;
+    }
+    if (s->operand == DOMAIN_U64) {
+      uint64_t x = (uint64_t)a[l].i, y = (uint64_t)b[l].i;
+      a[l].i = wrapping(s->expr->kind == IR_EXPR_MOD ? x % y : s->expr->kind == IR_EXPR_DIV ? x / y : x / y + (x % y != 0));
+    } else if (s->expr->kind == IR_EXPR_DIV) {
+      a[l].i = divide(a[l].i, b[l].i);
+    } else if (s->expr->kind == IR_EXPR_MOD) {
+      a[l].i = wrapping((uint64_t)a[l].i - (uint64_t)b[l].i * (uint64_t)divide(a[l].i, b[l].i));
+    } else {
+      a[l].i = wrapping((uint64_t)divide(a[l].i, b[l].i) + (wrapping((uint64_t)b[l].i * (uint64_t)divide(a[l].i, b[l].i)) != a[l].i));
+    }
+  }
+}
+
+static int domain_bits(domain d) { return d == DOMAIN_PRED ? 1 : d == DOMAIN_I64 || d == DOMAIN_U64 ? 64 : 32; }
+
+static void shift(const evaluation *v, const step *s, cell *a, const cell *b) {
+  int bits = domain_bits(s->operand);
+  bool is_signed = s->operand == DOMAIN_I32 || s->operand == DOMAIN_I64;
+  EACH_LANE {
+    uint64_t by = b[l].i < 0 ? 64 : (uint64_t)b[l].i;
+    if (s->expr->kind == IR_EXPR_SHL)
+      a[l].i = by >= (uint64_t)bits ? 0 : wrapping((uint64_t)a[l].i << by);
+    else if (is_signed)
+      a[l].i = a[l].i >> (by >= (uint64_t)bits ? (uint64_t)bits - 1 : by);
+    else
+      a[l].i = by >= (uint64_t)bits ? 0 : wrapping((uint64_t)a[l].i >> by);
+  }
+}
+
+static void compare(const evaluation *v, const step *s, cell *a, const cell *b) {
+#define COMPARE(operator)                                                                                              \
+  if (is_float(s->operand)) EACH_LANE a[l].i = a[l].f operator b[l].f;                                                 \
+  else if (s->operand == DOMAIN_U64) EACH_LANE a[l].i = (uint64_t)a[l].i operator(uint64_t) b[l].i;                    \
+  else EACH_LANE a[l].i = a[l].i operator b[l].i;                                                                      \
+  break
+  switch (s->expr->kind) {
+  case IR_EXPR_EQ:
+    COMPARE(==);
+  case IR_EXPR_NE:
+    COMPARE(!=);
+  case IR_EXPR_LT:
+    COMPARE(<);
+  case IR_EXPR_LE:
+    COMPARE(<=);
+  case IR_EXPR_GT:
+    COMPARE(>);
+  default:
+    COMPARE(>=);
+  }
+#undef COMPARE
+}
+
+static void arithmetic(evaluation *v, const step *s, cell *a, const cell *b) {
+  bool real = is_float(s->operand);
+  bool big = s->operand == DOMAIN_U64;
+  switch (s->expr->kind) {
+  case IR_EXPR_ADD:
+    if (real) EACH_LANE a[l].f += b[l].f;
+    else EACH_LANE a[l].i = wrapping((uint64_t)a[l].i + (uint64_t)b[l].i);
+    break;
+  case IR_EXPR_SUB:
+    if (real) EACH_LANE a[l].f -= b[l].f;
+    else EACH_LANE a[l].i = wrapping((uint64_t)a[l].i - (uint64_t)b[l].i);
+    break;
+  case IR_EXPR_MUL:
+    if (real) EACH_LANE a[l].f *= b[l].f;
+    else EACH_LANE a[l].i = wrapping((uint64_t)a[l].i * (uint64_t)b[l].i);
+    break;
+  case IR_EXPR_MIN:
+    if (real) EACH_LANE a[l].f = fmin(a[l].f, b[l].f);
+    else EACH_LANE a[l].i = (big ? (uint64_t)b[l].i < (uint64_t)a[l].i : b[l].i < a[l].i) ? b[l].i : a[l].i;
+    break;
+  case IR_EXPR_MAX:
+    if (real) EACH_LANE a[l].f = fmax(a[l].f, b[l].f);
+    else EACH_LANE a[l].i = (big ? (uint64_t)b[l].i > (uint64_t)a[l].i : b[l].i > a[l].i) ? b[l].i : a[l].i;
+    break;
+  case IR_EXPR_AND:
+    EACH_LANE a[l].i &= b[l].i;
+    break;
+  case IR_EXPR_OR:
+    EACH_LANE a[l].i |= b[l].i;
+    break;
+  case IR_EXPR_XOR:
+    EACH_LANE a[l].i ^= b[l].i;
+    break;
+  case IR_EXPR_SHL:
+  case IR_EXPR_SHR:
+    shift(v, s, a, b);
+    break;
+  default: /* DIV, MOD, CEILDIV */
+    if (real) EACH_LANE a[l].f /= b[l].f;
+    else integer_division(v, s, a, b);
+    break;
+  }
+  normalise(v, s->result, a);
+}
+
+static void function(const evaluation *v, const step *s, cell *a) {
+  bool native = s->operand == DOMAIN_F32 && !v->m->reference;
+#define FLOATS(expression) EACH_LANE { double x = a[l].f; a[l].f = (expression); } break
+  switch (s->expr->kind) {
+  case IR_EXPR_EXP2:
+    /* .approx.ftz: results below the smallest normal number are zero. */
+    if (native) FLOATS(fabs(exp2(x)) < 0x1p-126 ? 0.0 : exp2(x));
+    FLOATS(exp2(x));
+  case IR_EXPR_LOG2:
+    FLOATS(log2(x));
+  case IR_EXPR_EXP:
+    FLOATS(exp(x));
+  case IR_EXPR_LOG:
+    FLOATS(log(x));
+  case IR_EXPR_SQRT:
+    FLOATS(sqrt(x));
+  case IR_EXPR_RSQRT:
+    FLOATS(1 / sqrt(x));
+  case IR_EXPR_RCP:
+    FLOATS(1 / x);
+  case IR_EXPR_TANH:
+    FLOATS(tanh(x));
+  case IR_EXPR_ERF:
+    FLOATS(erf(x));
+  case IR_EXPR_SIN:
+    FLOATS(sin(x));
+  case IR_EXPR_COS:
+    FLOATS(cos(x));
+  case IR_EXPR_FLOOR:
+    FLOATS(floor(x));
+  case IR_EXPR_CEIL:
+    FLOATS(ceil(x));
+  case IR_EXPR_ROUND:
+    FLOATS(nearbyint(x));
+  case IR_EXPR_ABS:
+    if (is_float(s->operand)) FLOATS(fabs(x));
+    EACH_LANE a[l].i = a[l].i < 0 ? wrapping(0 - (uint64_t)a[l].i) : a[l].i;
+    break;
+  case IR_EXPR_NEG:
+    if (is_float(s->operand)) FLOATS(-x);
+    EACH_LANE a[l].i = wrapping(0 - (uint64_t)a[l].i);
+    break;
+  default: /* NOT */
+    EACH_LANE a[l].i = s->operand == DOMAIN_PRED ? !a[l].i : ~a[l].i;
+    break;
+  }
+#undef FLOATS
+  normalise(v, s->result, a);
+}
+
+/* -- Bits of packed words ------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t lop3(uint32_t a, uint32_t b, uint32_t c, uint32_t table) {
+  uint32_t result = 0;
+  for (uint32_t row = 0; row < 8; row++)
+    if (table >> row & 1) result |= (row & 4 ? a : ~a) & (row & 2 ? b : ~b) & (row & 1 ? c : ~c);
+  return result;
+}
+
+/* The default mode: bit 3 of a selector nibble replicates the sign of the byte. */
+static uint32_t prmt(uint32_t a, uint32_t b, uint32_t selector) {
+  uint64_t pair = (uint64_t)b << 32 | a;
+  uint32_t result = 0;
+  for (int i = 0; i < 4; i++) {
+    uint32_t nibble = selector >> (4 * i) & 15;
+    uint32_t byte = (uint32_t)(pair >> (8 * (nibble & 7))) & 255;
+    if (nibble & 8) byte = byte & 128 ? 255 : 0;
+    result |= byte << (8 * i);
+  }
+  return result;
+}
+
+static double half_of(const machine *m, ir_type type, int64_t word, int half) {
+  return bits_cell(m, type, (uint64_t)word >> (16 * half) & 0xffff).f;
+}
+
+static void packed_arithmetic(const evaluation *v, const step *s, cell *a, const cell *b, const cell *c) {
+  ir_type type = s->expr->lane_type;
+  EACH_LANE {
+    uint64_t word = 0;
+    for (int half = 0; half < 2; half++) {
+      double x = half_of(v->m, type, a[l].i, half), y = half_of(v->m, type, b[l].i, half);
+      cell r;
+      switch (s->expr->kind) {
+      case IR_EXPR_ADD2:
+        r.f = x + y;
+        break;
+      case IR_EXPR_SUB2:
+        r.f = x - y;
+        break;
+      case IR_EXPR_MUL2:
+        r.f = x * y;
+        break;
+      default:
+        r.f = fma(x, y, half_of(v->m, type, c[l].i, half));
+        break;
+      }
+      word |= cell_bits(type, r) << (16 * half);
+    }
+    a[l].i = (int64_t)word;
+  }
+}
+
+static void typed_bits(evaluation *v, const step *s, cell (*arg)[LANES]) {
+  const ir_expr *e = s->expr;
+  cell *a = arg[0];
+  switch (e->kind) {
+  case IR_EXPR_PACK:
+    EACH_LANE {
+      uint64_t word = 0;
+      int bits = ir_bits(e->lane_type);
+      for (int i = 0; i < e->arg_count; i++) {
+        cell x = arg[i][l];
+        if (is_real(e->args[i]->type) != is_real(e->lane_type)) x = convert_cell(v->m, e->args[i]->type, e->lane_type, x);
+        word |= cell_bits(e->lane_type, x) << (bits * i);
+      }
+      a[l].i = (int64_t)word;
+    }
+    break;
+  case IR_EXPR_UNPACK: {
+    int bits = ir_bits(e->lane_type);
+    EACH_LANE a[l] = bits_cell(v->m, e->lane_type, (uint64_t)a[l].i >> (bits * (int)(arg[1][l].i & 31)));
+    break;
+  }
+  case IR_EXPR_LOP3:
+    EACH_LANE a[l].i = lop3((uint32_t)a[l].i, (uint32_t)arg[1][l].i, (uint32_t)arg[2][l].i, (uint32_t)arg[3][l].i);
+    break;
+  case IR_EXPR_PRMT:
+    EACH_LANE a[l].i = prmt((uint32_t)a[l].i, (uint32_t)arg[1][l].i, (uint32_t)arg[2][l].i);
+    break;
+  case IR_EXPR_CVT2:
+    EACH_LANE {
+      uint64_t low = cell_bits(IR_F16, bits_cell(v->m, e->lane_type, (uint64_t)a[l].i & 255));
+      uint64_t high = cell_bits(IR_F16, bits_cell(v->m, e->lane_type, (uint64_t)a[l].i >> 8 & 255));
+      a[l].i = (int64_t)(high << 16 | low);
+    }
+    break;
+  default:
+    packed_arithmetic(v, s, a, arg[1], e->arg_count > 2 ? arg[2] : arg[1]);
+    break;
+  }
+}
+
+/* -- Lanes of a warp ------------------------------------------------------------------------------------------------------------------ */
+
+static void exchange(evaluation *v, const step *s, cell *a, const cell *b) {
+  const char *text = ir_expr_info_of(s->expr->kind)->text;
+  if (v->a->mask != ~0u && v->m->thread_form)
+    finding(v->m, v->a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'%s' is executed by some lanes of a warp only", text);
+  cell from[LANES];
+  memcpy(from, a, sizeof from);
+  switch (s->expr->kind) {
+  case IR_EXPR_SHUFFLE_XOR:
+    EACH_LANE a[l] = from[(l ^ b[l].i) & 31];
+    break;
+  case IR_EXPR_SHUFFLE:
+    EACH_LANE a[l] = from[b[l].i & 31];
+    break;
+  case IR_EXPR_SHUFFLE_UP:
+    EACH_LANE if (l >= (b[l].i & 31)) a[l] = from[l - (b[l].i & 31)];
+    break;
+  default: {
+    bool any = false, all = true;
+    EACH_LANE {
+      any = any || from[l].i;
+      all = all && from[l].i;
+    }
+    EACH_LANE a[l].i = s->expr->kind == IR_EXPR_VOTE_ANY ? any : all;
+    break;
+  }
+  }
+}
+
+/* -- Leaves --------------------------------------------------------------------------------------------------------------------------- */
+
+static void read_value(evaluation *v, const ir_expr *e, cell *out) {
+  const ir_value *value = e->value;
+  if (value->space == IR_SIZE) {
+    EACH_LANE out[l] = v->m->sizes[value->number];
+    return;
+  }
+  if (!v->a) {
+    memset(out, 0, sizeof(cell) * LANES);
+    finding(v->m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "'%s' is not a size of the launch", value->name);
+    return;
+  }
+  const cell *from = v->a->scalars + (size_t)value->number * LANES;
+  bool varying = v->m->code.varying[value->number];
+  if (v->m->checks && value->space == IR_SCALAR) {
+    uint32_t wanted = varying ? v->mask : 1;
+    if (wanted & ~v->a->scalar_initialised[value->number])
+      finding(v->m, v->a, EMULATOR_UNINITIALISED, nowhere, value->loc, "scalar '%s' is read before it was written", value->name);
+  }
+  if (varying)
+    memcpy(out, from, sizeof(cell) * (size_t)v->lanes);
+  else
+    EACH_LANE out[l] = from[0];
+}
+
+static void read_registers(evaluation *v, const ir_expr *e, cell *out) {
+  register_array *r = &v->a->registers[e->value->number];
+  uint32_t missing = 0;
+  int bad = -1;
+  EACH_LANE {
+    int64_t index = out[l].i;
+    if (!(v->mask >> l & 1)) {
+      out[l].i = 0;
+      continue;
+    }
+    if (index < 0 || index >= r->words) {
+      finding(v->m, v->a, EMULATOR_BOUNDS, nowhere, e->value->loc, "word %lld of '%s', which has %d", (long long)index, e->value->name, r->words);
+      out[l].i = 0;
+      continue;
+    }
+    if (!(r->initialised[index] >> l & 1)) missing |= 1u << l, bad = (int)index;
+    if (r->written_group[index] > v->a->dot_done && v->m->checks) {
+      finding(v->m, v->a, EMULATOR_IN_FLIGHT, nowhere, v->m->code.instructions[r->flight_instruction[index]].op->loc,
+              "word %lld of '%s' is read while a wgmma that writes it is in flight: wait for its group first", (long long)index, e->value->name);
+      r->written_group[index] = 0;
+    }
+    r->touched[index] = v->a->fences;
+    out[l] = register_cell(e->value->type, r->word[index * LANES + l]);
+  }
+  if (missing && v->m->checks)
+    finding(v->m, v->a, EMULATOR_UNINITIALISED, nowhere, e->value->loc, "word %d of '%s' is read before it was written (lane %d)", bad,
+            e->value->name, first_lane(missing));
+}
+
+/* args: the slot when there is one, then the indices; the result replaces the first. */
+static void read_element(evaluation *v, const ir_expr *e, cell (*arg)[LANES]) {
+  const ir_value *value = e->value;
+  if (value->space == IR_REGISTERS) {
+    read_registers(v, e, arg[0]);
+    return;
+  }
+  if (v->m->thread_form) {
+    finding(v->m, v->a, EMULATOR_UNSUPPORTED, nowhere, value->loc, "an element of '%s' in an expression of the thread form", value->name);
+    return;
+  }
+  int first = e->slot ? 1 : 0;
+  const tensor *t = value->space == IR_GLOBAL ? &v->m->tensors[value->number] : NULL;
+  store *st = t ? NULL : agent_store(v->a, value);
+  cell result[LANES] = {{0}};
+  EACH_LANE {
+    if (!(v->mask >> l & 1)) continue;
+    int64_t index[IR_MAX_RANK], position = 0;
+    bool inside = true;
+    for (int d = 0; d < e->arg_count; d++) {
+      index[d] = arg[first + d][l].i;
+      int64_t extent = t ? t->extent[d] : st->extent[d];
+      inside = inside && index[d] >= 0 && index[d] < extent;
+      if (!t) position = position * extent + index[d];
+    }
+    if (t) {
+      /* Outside its extents a tensor reads as zero. */
+      if (inside) position = tensor_position(t, index);
+      if (inside && tensor_holds(t, position)) {
+        result[l] = tensor_load(v->m, t, position);
+        v->m->report->counts.global_read_bytes += (uint64_t)(t->bits + 7) / 8;
+      } else if (inside) {
+        finding(v->m, v->a, EMULATOR_BOUNDS, nowhere, value->loc, "element %lld of '%s' lies beyond its %zu bytes", (long long)position,
+                value->name, t->byte_size);
+      }
+      continue;
+    }
+    int64_t slot = e->slot ? arg[0][l].i : 0;
+    if (!inside || slot < 0 || slot >= st->slots) {
+      finding(v->m, v->a, EMULATOR_BOUNDS, nowhere, value->loc, "an index of '%s' is outside its extents", value->name);
+      continue;
+    }
+    store_read(v->m, v->a, value, slot, position, 1, nowhere);
+    result[l] = st->cells[slot * st->count + position];
+  }
+  memcpy(arg[0], result, sizeof(cell) * (size_t)v->lanes);
+}
+
+static void leaf(evaluation *v, const ir_expr *e, cell *out) {
+  int64_t base = 0;
+  switch (e->kind) {
+  case IR_EXPR_INT:
+  case IR_EXPR_BOOL:
+    EACH_LANE out[l].i = e->int_value;
+    return;
+  case IR_EXPR_FLOAT:
+    EACH_LANE out[l].f = v->m->reference || ir_bits(e->type) > 32 ? e->float_value : (double)(float)e->float_value;
+    return;
+  case IR_EXPR_VALUE:
+    read_value(v, e, out);
+    return;
+  case IR_EXPR_TID:
+    EACH_LANE out[l].i = v->a->number * LANES + l;
+    return;
+  case IR_EXPR_LANE:
+    EACH_LANE out[l].i = l;
+    return;
+  case IR_EXPR_WARP:
+    base = v->a->number;
+    break;
+  case IR_EXPR_BLOCK:
+    base = v->a->block->index;
+    break;
+  case IR_EXPR_BLOCKS:
+    base = v->m->block_count;
+    break;
+  case IR_EXPR_CTA_RANK:
+    base = v->a->block->rank;
+    break;
+  default:
+    BUG("'%s' is no leaf", ir_expr_info_of(e->kind)->text);
+  }
+  EACH_LANE out[l].i = base;
+}
+
+/* `out` holds the slot when one is given. */
+static void address(const evaluation *v, const ir_expr *e, cell *out) {
+  const ir_value *value = e->args[0]->value;
+  int64_t stride = v->m->slot_bytes[value->number];
+  EACH_LANE out[l].i = (int64_t)(uint32_t)(SHARED_BASE + value->offset + (e->args[0]->slot ? out[l].i * stride : 0));
+}
+
+static void convert_lanes(const evaluation *v, const step *s, cell *a) {
+  const ir_expr *e = s->expr;
+  if (e->kind == IR_EXPR_BITCAST) {
+    EACH_LANE a[l] = bits_cell(v->m, e->type, cell_bits(e->args[0]->type, a[l]));
+    return;
+  }
+  EACH_LANE a[l] = convert_cell(v->m, e->args[0]->type, e->type, a[l]);
+}
+
+/* Operands of one operator are arg[0 ..]; the result replaces arg[0]. */
+static void operate(evaluation *v, const step *s, cell (*arg)[LANES]) {
+  const ir_expr *e = s->expr;
+  switch (e->kind) {
+  case IR_EXPR_ELEMENT:
+    read_element(v, e, arg);
+    return;
+  case IR_EXPR_ADDRESS:
+    address(v, e, arg[0]);
+    return;
+  case IR_EXPR_CAST:
+  case IR_EXPR_BITCAST:
+    convert_lanes(v, s, arg[0]);
+    return;
+  case IR_EXPR_FMA:
+    if (is_float(s->operand) && s->operand == DOMAIN_F32 && !v->m->reference)
+      EACH_LANE arg[0][l].f = (double)fmaf((float)arg[0][l].f, (float)arg[1][l].f, (float)arg[2][l].f);
+    else if (is_float(s->operand))
+      EACH_LANE arg[0][l].f = fma(arg[0][l].f, arg[1][l].f, arg[2][l].f);
+    else
+      EACH_LANE arg[0][l].i = wrapping((uint64_t)arg[0][l].i * (uint64_t)arg[1][l].i + (uint64_t)arg[2][l].i);
+    normalise(v, s->result, arg[0]);
+    return;
+  case IR_EXPR_PACK:
+  case IR_EXPR_UNPACK:
+  case IR_EXPR_LOP3:
+  case IR_EXPR_PRMT:
+  case IR_EXPR_ADD2:
+  case IR_EXPR_SUB2:
+  case IR_EXPR_MUL2:
+  case IR_EXPR_FMA2:
+  case IR_EXPR_CVT2:
+    typed_bits(v, s, arg);
+    return;
+  case IR_EXPR_SHUFFLE_XOR:
+  case IR_EXPR_SHUFFLE:
+  case IR_EXPR_SHUFFLE_UP:
+  case IR_EXPR_VOTE_ANY:
+  case IR_EXPR_VOTE_ALL:
+    exchange(v, s, arg[0], arg[1]);
+    return;
+  case IR_EXPR_EQ:
+  case IR_EXPR_NE:
+  case IR_EXPR_LT:
+  case IR_EXPR_LE:
+  case IR_EXPR_GT:
+  case IR_EXPR_GE:
+    compare(v, s, arg[0], arg[1]);
+    return;
+  default:
+    if (e->arg_count == 0)
+      leaf(v, e, arg[0]);
+    else if (e->arg_count == 1)
+      function(v, s, arg[0]);
+    else
+      arithmetic(v, s, arg[0], arg[1]);
+    return;
+  }
+}
+
+static int operand_count(const ir_expr *e) {
+  if (e->kind == IR_EXPR_ADDRESS) return e->args[0]->slot ? 1 : 0;
+  return e->arg_count + (e->slot ? 1 : 0);
+}
+
+/* Runs the program; its result is the bottom vector of the stack. */
+static const cell *run_program(machine *m, agent *a, const program *p) {
+  evaluation state = {m, a, a ? a->mask : 1, p->uniform ? 1 : LANES, m->stack}, *v = &state;
+  if (p->uniform) v->mask = 1;
+  enum { DEEPEST = 32 };
+  uint32_t masks[DEEPEST];
+  int nested = 0;
+  for (int i = 0; i < p->count; i++) {
+    const step *s = &p->steps[i];
+    if (s->code == STEP_OPERATOR) {
+      v->top -= operand_count(s->expr);
+      operate(v, s, v->top);
+      v->top++;
+      continue;
+    }
+    /* A select keeps its condition on the stack, below its arms. */
+    cell *condition = s->code == STEP_SELECT_TRUE ? v->top[-1] : s->code == STEP_SELECT_FALSE ? v->top[-2] : v->top[-3];
+    if (s->code == STEP_SELECT_END) {
+      EACH_LANE condition[l] = condition[l].i ? v->top[-2][l] : v->top[-1][l];
+      v->top -= 2;
+      v->mask = masks[--nested];
+      continue;
+    }
+    if (s->code == STEP_SELECT_TRUE) {
+      if (nested == DEEPEST) BUG("selects are nested more than %d deep", DEEPEST);
+      masks[nested++] = v->mask;
+    }
+    uint32_t holds = 0;
+    EACH_LANE holds |= (uint32_t)(condition[l].i != 0) << l;
+    v->mask = masks[nested - 1] & (s->code == STEP_SELECT_TRUE ? holds : ~holds);
+  }
+  return m->stack[0];
+}
+
+void evaluate(machine *m, agent *a, const program *p, cell *out) {
+  const cell *result = run_program(m, a, p);
+  if (p->uniform)
+    for (int l = 0; l < LANES; l++) out[l] = result[0];
+  else
+    memcpy(out, result, sizeof(cell) * LANES);
+}
+
+cell evaluate_uniform(machine *m, agent *a, const program *p) {
+  const cell *result = run_program(m, a, p);
+  if (p->uniform) return result[0];
+  int first = first_lane(a->mask);
+  for (int l = first + 1; l < LANES; l++)
+    if ((a->mask >> l & 1) && result[l].i != result[first].i) {
+      finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "lanes %d and %d disagree about an operand that must be the same in the warp (%lld and %lld)",
+              first, l, (long long)result[first].i, (long long)result[l].i);
+      break;
+    }
+  return result[first];
+}
+
+uint32_t evaluate_mask(machine *m, agent *a, const program *p) {
+  const cell *result = run_program(m, a, p);
+  if (p->uniform) return result[0].i ? a->mask : 0;
+  uint32_t holds = 0;
+  for (int l = 0; l < LANES; l++) holds |= (uint32_t)(result[l].i != 0) << l;
+  return holds & a->mask;
+}
+
+int64_t evaluate_size(machine *m, const ir_expr *expr) {
+  const program *p = compile_program(m, expr);
+  cell stack[16][LANES], (*saved)[LANES] = m->stack;
+  if (m->code.stack_depth > 16)
+    m->stack = arena_alloc(m->memory, sizeof(cell) * LANES * (size_t)(m->code.stack_depth + 2));
+  else
+    m->stack = stack;
+  int64_t result = run_program(m, NULL, p)[0].i;
+  m->stack = saved;
+  return result;
+}
