@@ -166,7 +166,7 @@ frontend_ast *frontend_parse(arena *memory, diag *d, const char *path, const cha
   }
   read_file(ast, path, text, length, 0);
   if (diag_error_count(d) == errors && !ast->kernels)
-    diag_error(d, DIAG_NO_KERNEL, (src_loc){.line = 1, .column = 1, .length = 1}, "%s has no kernel", path);
+    diag_error(d, DIAG_NO_KERNEL, (src_loc){.line = 1, .column = 1, .length = 1}, "this file has no kernel");
   ast->d = NULL;
   ast->loader = NULL;
   return diag_error_count(d) == errors ? ast : NULL;

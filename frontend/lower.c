@@ -419,8 +419,8 @@ static void check_bindings(lower *l) {
   for (int i = 0; i < l->binding_count; i++) {
     if (l->binding_used[i]) continue;
     const char *name = l->bindings[i].name, *best = nearest_bindable(l, name);
-    diag_error(l->d, DIAG_UNBOUND, (src_loc){0}, "-D %s: no kernel of %s has a param, const, tune or size '%s'%s%s%s", name,
-               l->ast->source_name, name, best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
+    diag_error(l->d, DIAG_UNBOUND, (src_loc){0}, "-D %s: no kernel has a param, const, tune or size of this name%s%s%s", name,
+               best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
   }
 }
 

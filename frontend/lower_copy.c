@@ -30,8 +30,8 @@ static bool eval_items(lower *l, const ast_expr *e, side *s) {
   ir_value *value = s->ref.value;
   int dim = 0;
   if (ast_item_count(e->items) != value->rank) {
-    diag_error(l->d, DIAG_RANK, e->loc, "'%s' has %d dimensions and %d subscripts", value->name, value->rank,
-               ast_item_count(e->items));
+    diag_error(l->d, DIAG_RANK, e->loc, "'%s' takes %d subscript%s, not %d", value->name, value->rank,
+               value->rank == 1 ? "" : "s", ast_item_count(e->items));
     return note_declared(l, value);
   }
   for (const ast_item *item = e->items; item; item = item->next, dim++) {

@@ -161,7 +161,7 @@ static const ir_expr *eval_position(lower *l, const ast_expr *e) {
 }
 
 static bool report_subscript_count(lower *l, const ast_expr *e, const ir_value *value) {
-  diag_error(l->d, DIAG_RANK, e->loc, "'%s' has %d dimensions and %d subscripts", value->name, value->rank,
+  diag_error(l->d, DIAG_RANK, e->loc, "'%s' takes %d subscript%s, not %d", value->name, value->rank, value->rank == 1 ? "" : "s",
              ast_item_count(e->items));
   return diag_note(l->d, value->loc, "'%s' is declared here as %s", value->name, value_text(l, value));
 }

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-enum { MAX_TILE_ELEMENTS = 1 << 20 };
-
 static const struct {
   const char *name;
   tile_call call;
@@ -171,6 +169,14 @@ static bool report_rank(lower *l, const ast_expr *e, const char *what, int rank)
   return diag_error(l->d, DIAG_RANK, e->loc, "%s takes two dimensions, this has %d", what, rank);
 }
 
+/* A name for the tile that an expression is put in: f16(s) becomes s_f16. */
+static const char *factor_name(lower *l, const operand *o) {
+  const operand *source = o;
+  while (source->kind == OPERAND_TILE && !source->value && source->arg_count == 1)
+    source = source->arg[0];
+  return source->value ? arena_printf(l->memory, "%s_%s", source->value->name, ir_type_of(o->type)->name) : "factor";
+}
+
 /* Fills in what the factor refers to; `decoded` is the type that a decode gives. */
 static bool eval_factor(lower *l, factor *f, ir_type decoded) {
   int rank = 0;
@@ -189,7 +195,7 @@ static bool eval_factor(lower *l, factor *f, ir_type decoded) {
     operand o = eval(l, f->e);
     if (o.kind == OPERAND_BAD) return false;
     if (o.kind != OPERAND_TILE) return diag_error(l->d, DIAG_DOT, f->e->loc, "dot takes tiles, not %s", operand_text(l, &o));
-    ir_value *tile = tile_of(l, o, o.type, "operand");
+    ir_value *tile = tile_of(l, o, o.type, factor_name(l, &o));
     if (!tile) return false;
     f->ref = ir_ref_whole(tile);
   }

@@ -65,19 +65,19 @@ const char *operand_text(lower *l, const operand *o) {
 }
 
 const char *value_text(lower *l, const ir_value *value) {
-  str text = STR_EMPTY;
+  str text = STR_EMPTY, extent = STR_EMPTY;
   str_append(&text, ir_type_of(value->type)->name);
   for (int i = 0; i < value->rank; i++) {
     str_append(&text, i ? ", " : "[");
-    int64_t constant = 0;
-    if (value->extent[i] && ir_is_constant(value->extent[i], &constant))
-      str_printf(&text, "%lld", (long long)constant);
-    else
-      str_append(&text, "?");
+    str_clear(&extent);
+    ir_print_expr(value->extent[i], &extent);
+    for (const char *p = str_text(&extent); *p; p++)
+      if (*p != '%' || p[1] == ' ') str_append_char(&text, *p); /* M, as the source has it, not %M */
   }
   if (value->rank) str_append_char(&text, ']');
   const char *kept = arena_strdup(l->memory, str_text(&text));
   str_free(&text);
+  str_free(&extent);
   return kept;
 }
 
