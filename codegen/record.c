@@ -145,7 +145,7 @@ static bool verify_packing(verifier *v, const record_tensor *t) {
   const record_packing *p = t->packing;
   if (!p) return true;
   if (t->rank != 2) return reject(v, "packed tensor '%s' has rank %d, not 2", t->name, (int)t->rank);
-  if (p->block_rows < 1 || p->block_columns < 1 || p->code_bits < 1 || p->code_bits > 8)
+  if (p->block_rows < 1 || p->block_columns < 1 || p->code_bits < 1 || p->code_bits > 32)
     return reject(v, "the packing of '%s' is out of range", t->name);
   if (p->column_count < 0 || p->column_count > 30 ||
       (int64_t)p->block_rows * p->block_columns != (int64_t)1 << p->column_count)

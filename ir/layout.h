@@ -253,7 +253,7 @@ uint64_t wgmma_operand_descriptor(const wgmma_operand *operand);
 typedef struct packed_layout {
   int rows;
   int k;
-  int code_bits;    /* 1, 2, 4, 8 */
+  int code_bits;    /* 1, 2, 4, 8; of scales that lie in blocks of rows also 16, 32 */
   int operand_bits; /* 16 or 8: width of the register lane that a code is decoded into */
   linmap map;       /* bijective; in and out: log2(rows * k) bits */
 } packed_layout;

@@ -285,9 +285,9 @@ bool packed_layout_parse(const char **cursor, packed_layout *layout, const char 
   if (!r.error && (rank != 2 || !is_power(result.rows) || !is_power(result.k) ||
                    (int64_t)result.rows * result.k != (int64_t)1 << count))
     fail(&r, "a packed block is rows x k, powers of two, with a bit for each of their bits");
-  if (!r.error && (!is_power(result.code_bits) || result.code_bits > 8 ||
-                   (result.operand_bits != 8 && result.operand_bits != 16) || result.code_bits > result.operand_bits))
-    fail(&r, "codes are 1, 2, 4 or 8 bits in 8 or 16");
+  if (!r.error && (!is_power(result.code_bits) || !is_power(result.operand_bits) || result.operand_bits < 8 ||
+                   result.operand_bits > 32 || result.code_bits > result.operand_bits))
+    fail(&r, "codes are 1, 2, 4, 8, 16 or 32 bits in 8, 16 or 32");
   result.map = linmap_zero(count, count);
   for (int i = 0; i < count && !r.error; i++) {
     if (coords[i][0] >= result.rows || coords[i][1] >= result.k) fail(&r, "a coordinate lies outside the block");

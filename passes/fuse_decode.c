@@ -5,18 +5,22 @@
  *
  * Rules
  * 1. A decoded tile whose only reader is one dot, later in the same block, goes straight into that dot's register operand (place = operand),
- *    when the tensor cores can do the dot: the codes are never written back decoded.
+ *    when the tensor cores can do the dot: the codes are never written back decoded. Then the tensors of codes, scales and zeros are stored
+ *    in blocks of 64 rows (packed = ...): a thread's 16 bytes of codes are those of its own registers, and a row block of a tile is one run.
  * 2. Only the row operand of wgmma comes from registers, and weights as rows waste nothing when there are few tokens; so a decoded b, stored
  *    [n, k], makes the dot compute its transpose (swap = 1). The accumulator keeps its shape; only its layout is transposed.
  * 3. Any other decode becomes an elementwise loop over its destination (place = registers): right everywhere, fast nowhere.
  *
- * Where the weights' packed order and the scale's place come from is assign-layouts' business. */
+ * So whoever calls the kernel packs its weights once; the launch record says how. A tensor that anyone else reads stays as it is, and then
+ * rule 3 applies. */
 #include "passes/pass.h"
 #include "passes/tensor_core.h"
 
+enum { BLOCK_WARPS = 4, BLOCK_ROWS = 16 * BLOCK_WARPS, VECTOR_BITS = 128 };
+
 typedef struct usage {
   const ir_value *value;
-  ir_op *reader;
+  ir_op *reader, *writer;
   int readers, writers;
 } usage;
 
@@ -26,6 +30,7 @@ static void usage_visit(void *data, ir_op *op, ir_value *value, bool written) {
     return;
   if (written) {
     u->writers++;
+    u->writer = op;
   } else {
     u->readers++;
     u->reader = op;
@@ -33,14 +38,91 @@ static void usage_visit(void *data, ir_op *op, ir_value *value, bool written) {
 }
 
 static usage usage_of(ir_kernel *kernel, const ir_value *value) {
-  usage u = {value, NULL, 0, 0};
+  usage u = {value, NULL, NULL, 0, 0};
   for (ir_op *op = kernel->body.first; op; op = op->next)
     ir_op_visit(op, true, usage_visit, &u);
   return u;
 }
 
+/* -- Packing (rule 1) -------------------------------------------------------------------------------------------------------------------- */
+
+/* A tensor of a fused decode, and the blocks it will be stored in. */
+typedef struct packing {
+  ir_value *tensor;
+  packed_layout layout;
+} packing;
+
+static bool is_multiple(const ir_expr *e, int64_t of) {
+  return ir_known_divisor(e) % of == 0;
+}
+
+/* The reason why the shared buffer cannot be filled with whole blocks of its tensor, which nobody else reads; NULL when it can. */
+static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, packing *p) {
+  if (buffer->space != IR_SHARED || buffer->rank != 2)
+    return "its operands are not all matrices in shared memory";
+  usage u = usage_of(kernel, buffer);
+  if (u.readers != 1 || u.writers != 1 || u.writer->kind != IR_OP_COPY || u.writer->expr_count || u.writer->write[0].count)
+    return "its operands are not all copied from a tensor for this decode alone";
+  const ir_ref *from = &u.writer->read[0];
+  p->tensor = from->value;
+  if (p->tensor->space != IR_GLOBAL || p->tensor->rank != 2 || p->tensor->type != buffer->type || p->tensor->stride[0] || p->tensor->stride[1])
+    return "its operands are not all copied from contiguous matrices of the same type";
+  usage whole = usage_of(kernel, p->tensor);
+  if (whole.readers != 1 || whole.writers || p->tensor->direction != IR_IN)
+    return "one of its tensors has other uses, so that it cannot be stored packed";
+  int rows = p->layout.rows, k = p->layout.k;
+  int64_t tile_k = ir_extent(buffer, 1);
+  if (ir_extent(buffer, 0) % rows || tile_k % k)
+    return "one of its operands is not whole blocks of 64 rows and 16 bytes of codes a thread";
+  for (int d = 0; d < from->count; d++)
+    if (!from->span[d] || !is_multiple(from->start[d], d ? k : rows))
+      return "one of its operands is not copied from whole blocks of its tensor";
+  if (tile_k > k && !is_multiple(p->tensor->extent[1], tile_k))
+    return "the columns of one of its tensors are not known to be a multiple of the tile's";
+  return NULL;
+}
+
+/* Scales and zeros: a block is 64 rows of one group, in order. */
+static bool pack_rows(ir_type type, packed_layout *out) {
+  bool known = type == IR_E8M0 || (ir_type_of(type)->class == IR_CLASS_FLOAT && (ir_bits(type) == 16 || type == IR_F32));
+  int row_bits = 0;
+  while (1 << row_bits < BLOCK_ROWS)
+    row_bits++;
+  *out = (packed_layout){.rows = BLOCK_ROWS, .k = 1, .code_bits = ir_bits(type), .operand_bits = ir_bits(type), .map = linmap_identity(row_bits)};
+  return known;
+}
+
+/* The blocks of codes, scales and zeros; the reason why one of them cannot be packed, or NULL. */
+static const char *packing_refusal(ir_kernel *kernel, const ir_op *decode, packing *packings) {
+  ir_type decoded = decode->write[0].value->type;
+  int64_t group = ir_attr_get(&decode->attrs, IR_ATTR_GROUP, 0), mode = ir_attr_get(&decode->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
+  bool has_zero = decode->read_count > 2 && decode->read[2].value;
+  if (ir_bits(decoded) != 16 && ir_bits(decoded) != 8)
+    return "its elements are neither 16 nor 8 bits";
+  if (has_zero != (mode == IR_ZERO_ORIGINAL || mode == IR_ZERO_RESCALE))
+    return "its zeros are codes themselves";
+  for (int i = 0; i < decode->read_count; i++) {
+    ir_value *buffer = decode->read[i].value;
+    packings[i].tensor = NULL;
+    if (!buffer)
+      continue;
+    int bits = ir_bits(buffer->type);
+    if (i == 0 && !packed_layout_block(BLOCK_WARPS, bits, ir_bits(decoded), &packings[i].layout))
+      return "its codes are not of 1, 2, 4 or 8 bits";
+    if (i > 0 && !pack_rows(buffer->type, &packings[i].layout))
+      return "its scales or zeros are neither 16- nor 32-bit floats nor e8m0";
+    const char *why = tensor_refusal(kernel, buffer, &packings[i]);
+    if (why)
+      return why;
+    /* a register pair, or the bytes of a register, must share a scale with its neighbours in the quad */
+    if (i > 0 && ir_extent(buffer, 1) > 1 && (group <= 0 || group % (VECTOR_BITS / ir_bits(decoded))))
+      return "its groups are too narrow";
+  }
+  return NULL;
+}
+
 /* The reason why the decode cannot be the register operand of its reader; NULL when it can. */
-static const char *operand_refusal(ir_kernel *kernel, pass_env *env, ir_op *decode, ir_op **dot) {
+static const char *operand_refusal(ir_kernel *kernel, pass_env *env, ir_op *decode, packing *packings) {
   ir_value *decoded = decode->write[0].value;
   usage u = usage_of(kernel, decoded);
   if (env->options->level < 1)
@@ -49,19 +131,19 @@ static const char *operand_refusal(ir_kernel *kernel, pass_env *env, ir_op *deco
     return "its destination is not a tile";
   if (u.writers != 1 || u.readers != 1 || u.reader->kind != IR_OP_DOT)
     return "it has other readers than one dot";
-  if (decode->read[0].value->space != IR_SHARED)
-    return "its codes are not in shared memory";
   bool later = false;
   for (ir_op *op = decode->next; op; op = op->next)
     later |= op == u.reader;
   if (!later)
     return "the dot stands in another block";
-  *dot = u.reader;
   bool is_b = u.reader->read[1].value == decoded;
   if (is_b && !ir_attr_get(&u.reader->attrs, IR_ATTR_TRANSPOSE_B, 0))
     return "as b of the dot it would have to be stored [n, k]";
   if (!is_b && ir_attr_get(&u.reader->attrs, IR_ATTR_TRANSPOSE_A, 0))
     return "as a of the dot it would have to be stored [m, k]";
+  const char *why = packing_refusal(kernel, decode, packings);
+  if (why)
+    return why;
   ir_attr_set(&u.reader->attrs, IR_ATTR_SWAP, is_b);
   const char *mma = mma_refusal(kernel, u.reader), *wgmma = wgmma_refusal(kernel, u.reader);
   if (!mma || !wgmma)
@@ -127,11 +209,14 @@ static void fuse_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
     fuse_block(kernel, env, &op->other);
     if (op->kind != IR_OP_DECODE)
       continue;
-    ir_op *dot = NULL;
-    const char *refusal = operand_refusal(kernel, env, op, &dot);
+    packing packings[IR_MAX_REFS];
+    const char *refusal = operand_refusal(kernel, env, op, packings);
     const char *name = op->write[0].value->name;
     if (!refusal) {
       ir_attr_set(&op->attrs, IR_ATTR_PLACE, IR_PLACE_OPERAND);
+      for (int i = 0; i < op->read_count; i++)
+        if (packings[i].tensor)
+          packings[i].tensor->packed = arena_copy(env->memory, &packings[i].layout, sizeof packings[i].layout);
       diag_remark(env->diagnostics, "fuse-decode", "fusion", true, op->loc, "%s is decoded into the registers of its dot", name);
     } else {
       diag_remark(env->diagnostics, "fuse-decode", "fusion", false, op->loc, "%s is decoded element by element: %s", name, refusal);

@@ -192,7 +192,7 @@ static bool fills_zero(const ir_op *copy) {
 
 typedef struct packing {
   const ir_value *buffer;
-  bool decoded; /* read by a fused decode only, as codes or scale */
+  bool decoded; /* read by a fused decode */
   bool other;
 } packing;
 
@@ -200,13 +200,13 @@ static void packing_visit(void *data, ir_op *op, ir_value *value, bool written) 
   packing *p = data;
   if (value != p->buffer || written)
     return;
-  if (op->kind == IR_OP_DECODE && ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND && op->read[0].value == value)
+  if (op->kind == IR_OP_DECODE && ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND)
     p->decoded = true;
   else
     p->other = true;
 }
 
-/* Whether the buffer only holds codes for fused decodes, so that it may be filled in packed order by bulk copies. */
+/* Whether the buffer only holds an operand of fused decodes, so that it is filled in packed order, whole blocks at a time. */
 static bool holds_fused_codes(survey *s, const ir_value *buffer) {
   packing p = {buffer, false, false};
   for (ir_op *op = s->kernel->body.first; op; op = op->next)
