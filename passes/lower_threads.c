@@ -86,7 +86,8 @@ static void usage_visit(void *data, ir_op *op, ir_value *value, bool written) {
 static void declare_tiles(lower *l, const ir_block *body) {
   usage u = {ARENA_ARRAY(l->env->scratch, bool, l->kernel->value_count)};
   for (ir_op *op = body->first; op; op = op->next)
-    ir_op_visit(op, true, usage_visit, &u);
+    if (op->kind != IR_OP_ROLE) /* a role declares its own */
+      ir_op_visit(op, true, usage_visit, &u);
   for (int i = 0; i < l->tile_count; i++) {
     ir_value *tile = l->kernel->values[i];
     if (tile->space != IR_TILE || !u.used[i])
