@@ -223,6 +223,7 @@ static bool declare_tensor(lower *l, const ast_declaration *d, ir_value **out) {
 /* The sizes in order of appearance, then the tensors. Returns how many tensors; -1 after a diagnostic. */
 static int declare_arguments(lower *l, const ast_kernel *k, argument *arguments) {
   int count = 0, errors = diag_error_count(l->d);
+  bool declared = true;
   for (const ast_declaration *d = k->arguments; d; d = d->next) {
     if (!is_present(l, d)) {
       scope_add(l, BINDING_ABSENT, d->name, d->loc);
@@ -236,15 +237,15 @@ static int declare_arguments(lower *l, const ast_kernel *k, argument *arguments)
       diag_error(l->d, DIAG_TOO_LARGE, d->loc, "a kernel has at most %d arguments", MAX_ARGUMENTS);
       return -1;
     }
-    arguments[count++].d = d;
+    arguments[count++] = (argument){.d = d};
     for (const ast_item *item = d->shape; item; item = item->next)
       find_sizes(l, k, item->value);
     for (const ast_item *item = d->strides; item; item = item->next)
       find_sizes(l, k, item->value);
   }
   for (int i = 0; i < count; i++)
-    declare_tensor(l, arguments[i].d, &arguments[i].value);
-  return diag_error_count(l->d) == errors ? count : -1;
+    declared = declare_tensor(l, arguments[i].d, &arguments[i].value) && declared;
+  return declared && diag_error_count(l->d) == errors ? count : -1;
 }
 
 static void lower_shape(lower *l, const argument *a) {

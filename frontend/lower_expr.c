@@ -89,8 +89,14 @@ static operand read_binding(lower *l, const ast_expr *e, const binding *b) {
   case BINDING_ALIAS: {
     scope *saved = l->scope;
     l->scope = b->where;
-    operand o = l->inline_depth++ < LOWER_MAX_INLINE ? eval(l, b->expr) : operand_bad(e->loc);
-    l->inline_depth--;
+    operand o = operand_bad(e->loc);
+    if (l->inline_depth < LOWER_MAX_INLINE) {
+      l->inline_depth++;
+      o = eval(l, b->expr);
+      l->inline_depth--;
+    } else {
+      diag_error(l->d, DIAG_TOO_DEEP, e->loc, "inline functions call each other more than %d deep", LOWER_MAX_INLINE);
+    }
     l->scope = saved;
     return o;
   }
