@@ -15,7 +15,8 @@
 #include <stdbool.h>
 
 typedef struct emit_options {
-  bool line_directives;    /* #line back to the module's source wherever the line changes; else a comment that names the line */
+  bool
+      line_directives; /* #line back to the module's source wherever the line changes; else a comment that names the line */
   const char *source_text; /* of the module's source, or NULL: then the comments quote the statement */
 } emit_options;
 

@@ -5,25 +5,132 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INDENT = 2, WARP_THREADS = 32, SUB_PARTITIONS = 4, ALLOCATION_UNIT = 8, REGISTERS_MAX = 255, BLOCK_THREADS_MAX = 1024 };
+enum {
+  INDENT = 2,
+  WARP_THREADS = 32,
+  SUB_PARTITIONS = 4,
+  ALLOCATION_UNIT = 8,
+  REGISTERS_MAX = 255,
+  BLOCK_THREADS_MAX = 1024
+};
 
 /* -- Names --------------------------------------------------------------------------------------------------------------- */
 
 /* Words of C++ and CUDA, and what the emitter itself calls things. Functions of the prelude and of expressions are asked for apart. */
 static const char *const reserved[] = {
-    "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "class", "compl", "concept",
-    "const", "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast",
-    "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable",
-    "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register",
-    "reinterpret_cast", "requires", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "struct", "switch",
-    "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual",
-    "void", "volatile", "wchar_t", "while", "xor", "xor_eq", "main", "atomicCAS", "threadIdx", "blockIdx", "gridDim", "blockDim", "warpSize",
-    "u32", "i64", "u64", "tid", "lane", "warp", "block", "blocks", "rank", "shared", "shared_memory", "IEEE", "NAN_ONLY", "FINITE",
+    "alignas",
+    "alignof",
+    "and",
+    "and_eq",
+    "asm",
+    "auto",
+    "bitand",
+    "bitor",
+    "bool",
+    "break",
+    "case",
+    "catch",
+    "char",
+    "class",
+    "compl",
+    "concept",
+    "const",
+    "const_cast",
+    "consteval",
+    "constexpr",
+    "constinit",
+    "continue",
+    "decltype",
+    "default",
+    "delete",
+    "do",
+    "double",
+    "dynamic_cast",
+    "else",
+    "enum",
+    "explicit",
+    "export",
+    "extern",
+    "false",
+    "float",
+    "for",
+    "friend",
+    "goto",
+    "if",
+    "inline",
+    "int",
+    "long",
+    "mutable",
+    "namespace",
+    "new",
+    "noexcept",
+    "not",
+    "not_eq",
+    "nullptr",
+    "operator",
+    "or",
+    "or_eq",
+    "private",
+    "protected",
+    "public",
+    "register",
+    "reinterpret_cast",
+    "requires",
+    "return",
+    "short",
+    "signed",
+    "sizeof",
+    "static",
+    "static_assert",
+    "static_cast",
+    "struct",
+    "switch",
+    "template",
+    "this",
+    "thread_local",
+    "throw",
+    "true",
+    "try",
+    "typedef",
+    "typeid",
+    "typename",
+    "union",
+    "unsigned",
+    "using",
+    "virtual",
+    "void",
+    "volatile",
+    "wchar_t",
+    "while",
+    "xor",
+    "xor_eq",
+    "main",
+    "atomicCAS",
+    "threadIdx",
+    "blockIdx",
+    "gridDim",
+    "blockDim",
+    "warpSize",
+    "u32",
+    "i64",
+    "u64",
+    "tid",
+    "lane",
+    "warp",
+    "block",
+    "blocks",
+    "rank",
+    "shared",
+    "shared_memory",
+    "IEEE",
+    "NAN_ONLY",
+    "FINITE",
 };
 
 /* How the names of intrinsics.c begin. */
-static const char *const families[] = {"ld_", "st_", "cp_async_", "tma_", "ldmatrix_", "stmatrix_", "red_global_", "atomic_global_",
-                                       "mma_", "wgmma_", "encode_", "decode_"};
+static const char *const families[] = {"ld_",       "st_",       "cp_async_",   "tma_",
+                                       "ldmatrix_", "stmatrix_", "red_global_", "atomic_global_",
+                                       "mma_",      "wgmma_",    "encode_",     "decode_"};
 
 static bool is_reserved(const char *name) {
   for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
@@ -131,10 +238,10 @@ static void write_parameters(emitter *e, str *out) {
   ir_value *const *list = emit_parameters(e->kernel, e->memory, &count);
   for (int i = 0; i < count; i++) {
     const ir_value *value = list[i];
-    const char *type = value->space == IR_MAP                                         ? "const __grid_constant__ tensor_map "
-                       : value->space == IR_SIZE                                      ? "int "
-                       : value->space == IR_GLOBAL && value->direction == IR_IN       ? "const unsigned char *"
-                                                                                      : "unsigned char *";
+    const char *type = value->space == IR_MAP                                   ? "const __grid_constant__ tensor_map "
+                       : value->space == IR_SIZE                                ? "int "
+                       : value->space == IR_GLOBAL && value->direction == IR_IN ? "const unsigned char *"
+                                                                                : "unsigned char *";
     if (value->space == IR_MAP) prelude_want(e->functions, "tensor_map");
     str_printf(out, "%s%s%s", i ? ", " : "", type, e->names[value->number]);
   }
@@ -187,9 +294,11 @@ static bool check_launch(emitter *e) {
   int64_t threads = ir_attr_get(&e->kernel->attrs, IR_ATTR_THREADS, 0);
   int64_t blocks = ir_attr_get(&e->kernel->attrs, IR_ATTR_MIN_BLOCKS, 1);
   if (e->kernel->form != IR_FORM_THREAD)
-    return emit_fail(e, e->kernel->loc, "'%s' is in the %s form: only the thread form becomes CUDA", e->kernel->name, ir_form_name(e->kernel->form));
+    return emit_fail(e, e->kernel->loc, "'%s' is in the %s form: only the thread form becomes CUDA", e->kernel->name,
+                     ir_form_name(e->kernel->form));
   if (threads < WARP_THREADS || threads > BLOCK_THREADS_MAX || threads % WARP_THREADS)
-    return emit_fail(e, e->kernel->loc, "'%s' has %lld threads a block: give a multiple of 32 up to 1024", e->kernel->name, (long long)threads);
+    return emit_fail(e, e->kernel->loc, "'%s' has %lld threads a block: give a multiple of 32 up to 1024",
+                     e->kernel->name, (long long)threads);
   e->threads = (int)threads;
   e->min_blocks = blocks < 1 ? 1 : blocks > 32 ? 32 : (int)blocks;
   return true;
@@ -242,8 +351,8 @@ bool emit_cuda(const ir_module *module, const emit_options *options, diag *d, st
                  .functions = &functions,
                  .next_line = -1};
     if (kernel->target != first->target)
-      good = emit_fail(&e, kernel->loc, "'%s' is for %s, '%s' for %s: a cubin has one target", kernel->name, ir_target_of(kernel->target)->name,
-                       first->name, target->name);
+      good = emit_fail(&e, kernel->loc, "'%s' is for %s, '%s' for %s: a cubin has one target", kernel->name,
+                       ir_target_of(kernel->target)->name, first->name, target->name);
     else
       good &= emit_kernel(&e, &kernels);
   }

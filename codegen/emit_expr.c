@@ -233,7 +233,8 @@ static piece converted(emitter *e, const ir_expr *x, ir_type to) {
     if (from == IR_PRED) return p;
     return (piece){arena_printf(e->memory, "%s != 0", tight(e, p, EMIT_RELATION)), EMIT_EQUALITY};
   }
-  if (!ir_is_float(to)) return ir_is_float(from) ? float_to_integer(e, p, from, to) : integer_to_integer(e, p, from, to);
+  if (!ir_is_float(to))
+    return ir_is_float(from) ? float_to_integer(e, p, from, to) : integer_to_integer(e, p, from, to);
   if (ir_bits(to) > 32) return strcmp(emit_scalar_type(from), "double") == 0 ? p : c_cast(e, "double", p);
   if (!is_single(from)) p = c_cast(e, "float", p);
   if (is_rounded(x, to) || to == IR_F32) return p;
@@ -271,7 +272,7 @@ static piece from_bits(emitter *e, piece p, ir_type type) {
 
 static emit_precedence bitcast(emitter *e, const ir_expr *x, str *out) {
   const ir_expr *a = x->args[0];
-  ir_type from = a->kind == IR_EXPR_VALUE ? a->value->type : a->type;
+  ir_type from = ir_compute_type(a->type);
   if (ir_bits(from) != ir_bits(x->lane_type)) {
     emit_fail(e, e->statement, "a bitcast from %s to %s changes the width", ir_type_of(from)->name,
               ir_type_of(x->lane_type)->name);
@@ -315,7 +316,8 @@ static emit_precedence plain_call(emitter *e, const ir_expr *x, str *out) {
   ir_type type = x->args[0]->type;
   const char *name = !ir_is_float(type) ? form->integer : is_single(type) ? form->single : form->real;
   if (!name) {
-    emit_fail(e, e->statement, "'%s' of %s has no CUDA function", ir_expr_info_of(x->kind)->text, ir_type_of(type)->name);
+    emit_fail(e, e->statement, "'%s' of %s has no CUDA function", ir_expr_info_of(x->kind)->text,
+              ir_type_of(type)->name);
     return EMIT_PRIMARY;
   }
   str_printf(out, "%s(", function(e, name));
@@ -344,7 +346,9 @@ static emit_precedence division(emitter *e, const ir_expr *x, str *out) {
   int log = ir_is_constant(b, &divisor) ? log2_of(divisor) : -1;
   if (log >= 0) {
     bool is_mod = x->kind == IR_EXPR_MOD;
-    ir_expr amount = {.kind = IR_EXPR_INT, .type = is_mod ? ir_compute_type(x->type) : IR_I32, .int_value = is_mod ? divisor - 1 : log};
+    ir_expr amount = {.kind = IR_EXPR_INT,
+                      .type = is_mod ? ir_compute_type(x->type) : IR_I32,
+                      .int_value = is_mod ? divisor - 1 : log};
     return infix(e, a, is_mod ? "&" : ">>", &amount, is_mod ? EMIT_BIT_AND : EMIT_SHIFT, IR_EXPR_KIND_COUNT, out);
   }
   if (!emit_is_nonnegative(e, a) || !emit_is_nonnegative(e, b)) return plain_call(e, x, out);
@@ -385,7 +389,8 @@ static bool has_collective(const ir_expr *x) {
 static emit_precedence and_or(emitter *e, const ir_expr *x, str *out) {
   bool is_and = x->kind == IR_EXPR_AND;
   if (x->type == IR_PRED && !has_collective(x->args[1]))
-    return infix(e, x->args[0], is_and ? "&&" : "||", x->args[1], is_and ? EMIT_LOGICAL_AND : EMIT_LOGICAL_OR, x->kind, out);
+    return infix(e, x->args[0], is_and ? "&&" : "||", x->args[1], is_and ? EMIT_LOGICAL_AND : EMIT_LOGICAL_OR, x->kind,
+                 out);
   return infix(e, x->args[0], is_and ? "&" : "|", x->args[1], forms[x->kind].precedence, x->kind, out);
 }
 
@@ -475,7 +480,9 @@ static emit_precedence unpack(emitter *e, const ir_expr *x, str *out) {
     str_printf(out, "%s<%d>(%s)", function(e, lane == IR_F16 ? "unpack_f16" : "unpack_bf16"), (int)index, word.text);
     return EMIT_PRIMARY;
   }
-  const char *field = arena_printf(e->memory, "%s<%d, %d>(%s)", function(e, is_signed(lane) ? "unpack_int" : "unpack_uint"), bits, (int)index, word.text);
+  const char *field =
+      arena_printf(e->memory, "%s<%d, %d>(%s)", function(e, is_signed(lane) ? "unpack_int" : "unpack_uint"), bits,
+                   (int)index, word.text);
   if (ir_is_float(lane)) {
     str_printf(out, "%s(%s)", coder(e, false, lane), field);
     return EMIT_PRIMARY;
@@ -502,7 +509,8 @@ static emit_precedence lop3(emitter *e, const ir_expr *x, str *out) {
 static emit_precedence lanes(emitter *e, const ir_expr *x, str *out) {
   const char *name = arena_printf(e->memory, "%s_%s", ir_expr_info_of(x->kind)->text, ir_type_of(x->lane_type)->name);
   if (!prelude_want(e->functions, name))
-    emit_fail(e, e->statement, "'%s' has no form for %s", ir_expr_info_of(x->kind)->text, ir_type_of(x->lane_type)->name);
+    emit_fail(e, e->statement, "'%s' has no form for %s", ir_expr_info_of(x->kind)->text,
+              ir_type_of(x->lane_type)->name);
   str_printf(out, "%s(", name);
   arguments(e, x, 0, x->arg_count, out);
   str_append_char(out, ')');

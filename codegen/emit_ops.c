@@ -94,7 +94,8 @@ static void write_for(emitter *e, const ir_op *op) {
   bool by_one = ir_is_constant(op->expr[2], &step) && step == 1;
   write_unroll(e, op);
   emit_line(e, "for (int %s = %s; %s < %s; %s) {", name, argument(e, op, 0), name, end,
-            by_one ? arena_printf(e->memory, "++%s", name) : arena_printf(e->memory, "%s += %s", name, argument(e, op, 2)));
+            by_one ? arena_printf(e->memory, "++%s", name)
+                   : arena_printf(e->memory, "%s += %s", name, argument(e, op, 2)));
   body(e, &op->body);
   emit_line(e, "}");
 }
@@ -127,7 +128,8 @@ static void set_registers(emitter *e, int64_t registers) {
 /* Roles that follow one another are one chain; the last needs no condition when it has all warps that are left. */
 static void write_role(emitter *e, const ir_op *op) {
   bool chained = op->previous && op->previous->kind == IR_OP_ROLE;
-  int64_t first = ir_attr_get(&op->attrs, IR_ATTR_WARP_FIRST, 0), count = ir_attr_get(&op->attrs, IR_ATTR_WARP_COUNT, 0);
+  int64_t first = ir_attr_get(&op->attrs, IR_ATTR_WARP_FIRST, 0),
+          count = ir_attr_get(&op->attrs, IR_ATTR_WARP_COUNT, 0);
   int64_t warps = e->threads / WARP_THREADS, covered = 0;
   for (const ir_op *role = op->previous; role && role->kind == IR_OP_ROLE; role = role->previous)
     covered += ir_attr_get(&role->attrs, IR_ATTR_WARP_COUNT, 0);
@@ -140,7 +142,8 @@ static void write_role(emitter *e, const ir_op *op) {
   else if (first + count == warps)
     emit_line(e, "%sif (%s >= %d) { // %s", lead, warp, (int)first, op->name ? op->name : "role");
   else
-    emit_line(e, "%sif (%s >= %d && %s < %d) { // %s", lead, warp, (int)first, warp, (int)(first + count), op->name ? op->name : "role");
+    emit_line(e, "%sif (%s >= %d && %s < %d) { // %s", lead, warp, (int)first, warp, (int)(first + count),
+              op->name ? op->name : "role");
   int64_t registers = ir_attr_get(&op->attrs, IR_ATTR_REGISTERS, 0);
   bool own = op->body.first && op->body.first->kind == IR_OP_SETMAXNREG;
   if (registers && !own && e->target->has_wgmma) {
@@ -194,7 +197,8 @@ static void write_set(emitter *e, const ir_op *op) {
     return;
   }
   ir_type word = ir_bits(ref->value->type) < 32 ? IR_U32 : ref->value->type;
-  emit_line(e, "%s[%s] = %s;", name, emit_expr_text(e, ref->start[0], EMIT_TERNARY), emit_converted(e, op->expr[0], word));
+  emit_line(e, "%s[%s] = %s;", name, emit_expr_text(e, ref->start[0], EMIT_TERNARY),
+            emit_converted(e, op->expr[0], word));
 }
 
 /* -- Synchronisation ----------------------------------------------------------------------------------------------------- */
@@ -219,9 +223,11 @@ static void write_mbar_arrive(emitter *e, const ir_op *op) {
 }
 
 static void write_bar(emitter *e, const ir_op *op, const char *name) {
-  int id = (int)ir_attr_get(&op->attrs, IR_ATTR_ID, 0), threads = (int)ir_attr_get(&op->attrs, IR_ATTR_THREADS, e->threads);
+  int id = (int)ir_attr_get(&op->attrs, IR_ATTR_ID, 0),
+      threads = (int)ir_attr_get(&op->attrs, IR_ATTR_THREADS, e->threads);
   if (id < 0 || id > 15 || threads % WARP_THREADS) {
-    emit_fail(e, op->loc, "%s takes a barrier 0 to 15 and a multiple of 32 threads, not %d and %d", ir_op_info_of(op->kind)->mnemonic, id, threads);
+    emit_fail(e, op->loc, "%s takes a barrier 0 to 15 and a multiple of 32 threads, not %d and %d",
+              ir_op_info_of(op->kind)->mnemonic, id, threads);
     return;
   }
   prelude_want(e->functions, name);
@@ -288,7 +294,8 @@ static void write_store(emitter *e, const ir_op *op, bool shared, const char *ad
   const ir_value *registers = op->read[0].value;
   if (!good_width(e, op, registers, width_of(op))) return;
   const char *name = intrinsic_store(e, shared, registers, width_of(op), cache_of(op));
-  write_guarded(e, op->expr[1], arena_printf(e->memory, "%s(%s, %s);", name, address, emit_register_pointer(e, &op->read[0])));
+  write_guarded(e, op->expr[1],
+                arena_printf(e->memory, "%s(%s, %s);", name, address, emit_register_pointer(e, &op->read[0])));
 }
 
 static void write_st_global(emitter *e, const ir_op *op) {
@@ -300,7 +307,8 @@ static void write_st_shared(emitter *e, const ir_op *op) { write_store(e, op, tr
 static bool fail_operation(emitter *e, const ir_op *op, ir_type type) {
   str operation = STR_EMPTY;
   ir_attr_choice_name(IR_ATTR_OPERATION, (int)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM), &operation);
-  emit_fail(e, op->loc, "%s has no '%s' of %s", ir_op_info_of(op->kind)->mnemonic, str_text(&operation), ir_type_of(type)->name);
+  emit_fail(e, op->loc, "%s has no '%s' of %s", ir_op_info_of(op->kind)->mnemonic, str_text(&operation),
+            ir_type_of(type)->name);
   str_free(&operation);
   return false;
 }
@@ -315,35 +323,40 @@ static void write_red_global(emitter *e, const ir_op *op) {
     return;
   }
   const ir_expr *index = op->read[0].count ? op->read[0].start[0] : NULL;
-  const char *word = arena_printf(e->memory, "%s[%s]", e->names[registers->number], index ? emit_expr_text(e, index, EMIT_TERNARY) : "0");
+  const char *word = arena_printf(e->memory, "%s[%s]", e->names[registers->number],
+                                  index ? emit_expr_text(e, index, EMIT_TERNARY) : "0");
   if (ir_bits(tensor->type) == 16 && ir_bits(registers->type) == 32) {
     const char *encode = tensor->type == IR_F16 ? "encode_f16" : "encode_bf16";
     prelude_want(e->functions, encode);
     word = arena_printf(e->memory, "%s(%s)", encode, word);
   }
-  write_guarded(e, op->expr[1], arena_printf(e->memory, "%s(%s, %s);", name, global_address(e, tensor, op->expr[0]), word));
+  write_guarded(e, op->expr[1],
+                arena_printf(e->memory, "%s(%s, %s);", name, global_address(e, tensor, op->expr[0]), word));
 }
 
 static void write_atomic_global(emitter *e, const ir_op *op) {
   const ir_value *old = op->write[0].value, *tensor = op->read[0].value;
-  const char *name = intrinsic_atomic(e, (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM), tensor->type);
+  const char *name =
+      intrinsic_atomic(e, (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM), tensor->type);
   if (!name) {
     fail_operation(e, op, tensor->type);
     return;
   }
-  emit_line(e, "%s%s%s = %s(%s, %s);", old->is_mutable ? "" : "const ", old->is_mutable ? "" : arena_printf(e->memory, "%s ", emit_scalar_type(old->type)),
-            e->names[old->number], name, global_address(e, tensor, op->expr[0]), argument(e, op, 1));
+  emit_line(e, "%s%s%s = %s(%s, %s);", old->is_mutable ? "" : "const ",
+            old->is_mutable ? "" : arena_printf(e->memory, "%s ", emit_scalar_type(old->type)), e->names[old->number],
+            name, global_address(e, tensor, op->expr[0]), argument(e, op, 1));
 }
 
 static void write_matrix(emitter *e, const ir_op *op, bool store) {
   const ir_ref *registers = store ? &op->read[0] : &op->write[0];
   int count = (int)ir_attr_get(&op->attrs, IR_ATTR_COUNT, 1);
   const char *name = count == 1 || count == 2 || count == 4
-                         ? intrinsic_matrix(e, store, count, ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE, 0) != 0, registers->value->type)
+                         ? intrinsic_matrix(e, store, count, ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE, 0) != 0,
+                                            registers->value->type)
                          : NULL;
   if (!name) {
-    emit_fail(e, op->loc, "%s moves 1, 2 or 4 matrices of 32-bit words, not %d of %s", ir_op_info_of(op->kind)->mnemonic, count,
-              ir_type_of(registers->value->type)->name);
+    emit_fail(e, op->loc, "%s moves 1, 2 or 4 matrices of 32-bit words, not %d of %s",
+              ir_op_info_of(op->kind)->mnemonic, count, ir_type_of(registers->value->type)->name);
     return;
   }
   const char *pointer = emit_register_pointer(e, registers), *address = argument(e, op, 0);
@@ -378,8 +391,8 @@ static const char *coordinates(emitter *e, const ir_op *op, int first) {
 
 static bool good_rank(emitter *e, const ir_op *op, const ir_value *map, int rank) {
   if (rank >= 1 && rank <= IR_MAX_RANK && rank == map->tensor->rank) return true;
-  return emit_fail(e, op->loc, "%s gives %d coordinates to '%s', a map of %d dimensions", ir_op_info_of(op->kind)->mnemonic, rank, map->name,
-                   map->tensor->rank);
+  return emit_fail(e, op->loc, "%s gives %d coordinates to '%s', a map of %d dimensions",
+                   ir_op_info_of(op->kind)->mnemonic, rank, map->name, map->tensor->rank);
 }
 
 static void write_tma_load(emitter *e, const ir_op *op) {
@@ -406,19 +419,21 @@ static void write_bulk_load(emitter *e, const ir_op *op) {
   const char *policy = cache == IR_CACHE_STREAM ? "evict_first" : "evict_last";
   prelude_want(e->functions, name);
   if (cache != IR_CACHE_NONE) prelude_want(e->functions, policy);
-  emit_line(e, "%s(%s, %s, %s, %s%s);", name, argument(e, op, 0), global_address(e, op->read[0].value, op->expr[1]), argument(e, op, 2),
-            operand(e, &op->read[1]), cache == IR_CACHE_NONE ? "" : arena_printf(e->memory, ", %s()", policy));
+  emit_line(e, "%s(%s, %s, %s, %s%s);", name, argument(e, op, 0), global_address(e, op->read[0].value, op->expr[1]),
+            argument(e, op, 2), operand(e, &op->read[1]),
+            cache == IR_CACHE_NONE ? "" : arena_printf(e->memory, ", %s()", policy));
 }
 
 /* -- Tensor cores -------------------------------------------------------------------------------------------------------- */
 
 static void write_mma(emitter *e, const ir_op *op) {
-  int m = (int)ir_attr_get(&op->attrs, IR_ATTR_M, 16), n = (int)ir_attr_get(&op->attrs, IR_ATTR_N, 8), k = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 16);
+  int m = (int)ir_attr_get(&op->attrs, IR_ATTR_M, 16), n = (int)ir_attr_get(&op->attrs, IR_ATTR_N, 8),
+      k = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 16);
   const ir_value *acc = op->write[0].value, *a = op->read[0].value, *b = op->read[1].value;
   const char *name = intrinsic_mma(e, m, n, k, acc->type, a->type, b->type);
   if (!name) {
-    emit_fail(e, op->loc, "%s has no mma m%dn%dk%d of %s and %s into %s", e->target->name, m, n, k, ir_type_of(a->type)->name,
-              ir_type_of(b->type)->name, ir_type_of(acc->type)->name);
+    emit_fail(e, op->loc, "%s has no mma m%dn%dk%d of %s and %s into %s", e->target->name, m, n, k,
+              ir_type_of(a->type)->name, ir_type_of(b->type)->name, ir_type_of(acc->type)->name);
     return;
   }
   emit_line(e, "%s(%s, %s, %s);", name, emit_register_pointer(e, &op->write[0]), emit_register_pointer(e, &op->read[0]),
@@ -426,7 +441,8 @@ static void write_mma(emitter *e, const ir_op *op) {
 }
 
 /* The matrix descriptor of a shared operand: its low word with the buffer's leading offset, and the constant high word. NULL: reported. */
-static const char *matrix_descriptor(emitter *e, const ir_op *op, const ir_value *buffer, bool transpose, const ir_expr *low) {
+static const char *matrix_descriptor(emitter *e, const ir_op *op, const ir_value *buffer, bool transpose,
+                                     const ir_expr *low) {
   const shared_layout *layout = buffer->shared;
   wgmma_operand facts;
   int k_dim = 0;
@@ -440,12 +456,13 @@ static const char *matrix_descriptor(emitter *e, const ir_op *op, const ir_value
   }
   uint64_t constant = wgmma_operand_descriptor(&facts);
   prelude_want(e->functions, "descriptor");
-  return arena_printf(e->memory, "descriptor(%s + 0x%xu, 0x%xu)", emit_expr_text(e, low, EMIT_SUM), (unsigned)(uint32_t)constant,
-                      (unsigned)(constant >> 32));
+  return arena_printf(e->memory, "descriptor(%s + 0x%xu, 0x%xu)", emit_expr_text(e, low, EMIT_SUM),
+                      (unsigned)(uint32_t)constant, (unsigned)(constant >> 32));
 }
 
 static void write_wgmma(emitter *e, const ir_op *op) {
-  const ir_value *acc = op->write[0].value, *registers = op->read[0].value, *a = op->read[1].value, *b = op->read[2].value;
+  const ir_value *acc = op->write[0].value, *registers = op->read[0].value, *a = op->read[1].value,
+                 *b = op->read[2].value;
   if ((!registers && !a) || !b) {
     emit_fail(e, op->loc, "wgmma needs operand a in registers or shared memory, and b in shared memory");
     return;
@@ -462,11 +479,12 @@ static void write_wgmma(emitter *e, const ir_op *op) {
   };
   const char *name = intrinsic_wgmma(e, &form);
   if (!name) {
-    emit_fail(e, op->loc, "there is no wgmma m64n%dk%d of %s and %s into %s", form.n, form.k, ir_type_of(form.a)->name, ir_type_of(form.b)->name,
-              ir_type_of(form.acc)->name);
+    emit_fail(e, op->loc, "there is no wgmma m64n%dk%d of %s and %s into %s", form.n, form.k, ir_type_of(form.a)->name,
+              ir_type_of(form.b)->name, ir_type_of(form.acc)->name);
     return;
   }
-  const char *first = registers ? emit_register_pointer(e, &op->read[0]) : matrix_descriptor(e, op, a, form.transpose_a, op->expr[0]);
+  const char *first =
+      registers ? emit_register_pointer(e, &op->read[0]) : matrix_descriptor(e, op, a, form.transpose_a, op->expr[0]);
   const char *second = matrix_descriptor(e, op, b, form.transpose_b, op->expr[1]);
   if (!first || !second) return;
   emit_line(e, "%s(%s, %s, %s, %s);", name, emit_register_pointer(e, &op->write[0]), first, second, argument(e, op, 2));
@@ -510,7 +528,8 @@ static bool target_has(const ir_target_info *target, needs capability) {
 static int64_t named_attribute(const ir_op *op, const char *name, size_t length, int64_t otherwise) {
   for (int i = 0; i < IR_ATTR_KIND_COUNT; i++) {
     const char *candidate = ir_attr_info_of((ir_attr)i)->name;
-    if (strlen(candidate) == length && memcmp(candidate, name, length) == 0) return ir_attr_get(&op->attrs, (ir_attr)i, otherwise);
+    if (strlen(candidate) == length && memcmp(candidate, name, length) == 0)
+      return ir_attr_get(&op->attrs, (ir_attr)i, otherwise);
   }
   BUG("emit.def names an unknown attribute %.*s", (int)length, name);
 }
@@ -525,7 +544,8 @@ static void write_field(emitter *e, const ir_op *op, const char *field, size_t l
     str_append(out, argument(e, op, field[1] - '0'));
   } else {
     size_t name = strcspn(field, "=}");
-    str_printf(out, "%lld", (long long)named_attribute(op, field, name, field[name] == '=' ? atoll(field + name + 1) : 0));
+    str_printf(out, "%lld",
+               (long long)named_attribute(op, field, name, field[name] == '=' ? atoll(field + name + 1) : 0));
   }
 }
 

@@ -42,9 +42,9 @@ enum { EMIT_ARCH_FP8_CVT = 89, EMIT_ARCH_HOPPER = 90 };
 /* The functions of one translation unit. */
 typedef struct prelude {
   arena *memory;
-  int arch;                  /* 80, 89, 90 */
-  bool *wanted;              /* by row of prelude_rows */
-  str made;                  /* text of the functions that intrinsics.c made, in the order of their first use */
+  int arch;     /* 80, 89, 90 */
+  bool *wanted; /* by row of prelude_rows */
+  str made;     /* text of the functions that intrinsics.c made, in the order of their first use */
   int made_count, made_capacity;
   const char **made_names;
 } prelude;
@@ -59,15 +59,15 @@ typedef struct emitter {
   prelude *functions;
   str *out; /* the body */
   int indent;
-  const char **names;   /* C name of each value, by number */
-  ir_range *ranges;     /* of integer scalars and indices, by number */
-  bool *buffers_used;   /* SHARED and BARRIER values whose base address the text needs, by number */
+  const char **names; /* C name of each value, by number */
+  ir_range *ranges;   /* of integer scalars and indices, by number */
+  bool *buffers_used; /* SHARED and BARRIER values whose base address the text needs, by number */
   bool locals_used[EMIT_LOCAL_COUNT];
   int taken_count, taken_capacity;
   const char **taken; /* every name used in this kernel */
   int threads, min_blocks;
-  src_loc statement;    /* of the last statement written */
-  int64_t next_line;    /* the line number that the compiler gives to the next line of text; -1: unknown */
+  src_loc statement; /* of the last statement written */
+  int64_t next_line; /* the line number that the compiler gives to the next line of text; -1: unknown */
   uint16_t next_file;
   bool failed;
 } emitter;
@@ -125,7 +125,8 @@ void prelude_write(const prelude *p, str *out);
 
 /* -- intrinsics.c: each returns the name of a function of the unit, made on its first use -- */
 
-const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache, bool read_only, bool conditional);
+const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache,
+                           bool read_only, bool conditional);
 const char *intrinsic_store(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache);
 const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool partial);
 const char *intrinsic_tma_load(emitter *e, int rank, bool multicast, ir_cache cache);

@@ -7,7 +7,7 @@ typedef struct filler {
   arena *memory;
   diag *d;
   const ir_kernel *kernel;
-  int *size_index;   /* by value number; -1: fixed, or no size */
+  int *size_index; /* by value number; -1: fixed, or no size */
   int *tensor_index;
   record *r;
 } filler;
@@ -76,7 +76,8 @@ static const size_expr *size_of(filler *f, const ir_expr *x) {
     return a ? size_binary(f->memory, SIZE_OP_EQ, a, size_const(f->memory, 0)) : NULL;
   }
   int64_t shift;
-  if ((x->kind == IR_EXPR_SHL || x->kind == IR_EXPR_SHR) && ir_is_constant(x->args[1], &shift) && shift >= 0 && shift < 31) {
+  if ((x->kind == IR_EXPR_SHL || x->kind == IR_EXPR_SHR) && ir_is_constant(x->args[1], &shift) && shift >= 0 &&
+      shift < 31) {
     const size_expr *a = size_of(f, x->args[0]);
     size_op op = x->kind == IR_EXPR_SHL ? SIZE_OP_MUL : SIZE_OP_FLOORDIV;
     return a ? size_binary(f->memory, op, a, size_const(f->memory, 1ll << shift)) : NULL;
@@ -222,7 +223,8 @@ static void add_constraint(filler *f, const size_expr *condition, const char *te
   int count = f->r->constraint_count;
   for (int i = 0; i < count; i++)
     if (size_equal(f->r->constraints[i].condition, condition)) return;
-  record_constraint *list = arena_grow(f->memory, f->r->constraints, sizeof *list * (size_t)count, sizeof *list * (size_t)(count + 1));
+  record_constraint *list =
+      arena_grow(f->memory, f->r->constraints, sizeof *list * (size_t)count, sizeof *list * (size_t)(count + 1));
   list[count] = (record_constraint){condition, text};
   f->r->constraints = list;
   f->r->constraint_count = count + 1;
@@ -259,8 +261,9 @@ static bool fill_map(filler *f, const ir_value *value, record_map *m) {
       if (divisor_of(f, m->strides[i - 1]) % MAP_STRIDE_BYTES) {
         const size_expr *unit = size_const(f->memory, MAP_STRIDE_BYTES);
         const size_expr *rest = size_binary(f->memory, SIZE_OP_MOD, m->strides[i - 1], unit);
-        add_constraint(f, size_binary(f->memory, SIZE_OP_EQ, rest, size_const(f->memory, 0)),
-                       arena_printf(f->memory, "the rows of %s are multiples of %d bytes apart", tensor->name, MAP_STRIDE_BYTES));
+        add_constraint(
+            f, size_binary(f->memory, SIZE_OP_EQ, rest, size_const(f->memory, 0)),
+            arena_printf(f->memory, "the rows of %s are multiples of %d bytes apart", tensor->name, MAP_STRIDE_BYTES));
       }
     }
     elements = size_binary(f->memory, SIZE_OP_MUL, elements, t->extents[d]);

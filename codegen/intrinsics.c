@@ -76,17 +76,19 @@ static int words_of(int width, word_kind word) { return width > word.bytes ? wid
 
 /* -- Loads and stores ---------------------------------------------------------------------------------------------------- */
 
-const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache, bool read_only,
-                           bool conditional) {
+const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache,
+                           bool read_only, bool conditional) {
   word_kind word = word_of(registers->type);
   const char *space = shared ? "shared" : "global";
   bool streamed = !shared && cache == IR_CACHE_STREAM, kept = !shared && cache == IR_CACHE_KEEP;
-  const char *name = arena_printf(e->memory, "ld_%s_%d%s%s%s%s", space, width, word.suffix, cache_suffix[shared ? IR_CACHE_NONE : cache],
+  const char *name = arena_printf(e->memory, "ld_%s_%d%s%s%s%s", space, width, word.suffix,
+                                  cache_suffix[shared ? IR_CACHE_NONE : cache],
                                   streamed && !read_only ? "_coherent" : "", conditional ? "_if" : "");
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
   int count = words_of(width, word);
-  str_printf(out, "\n// PTX ISA: %s\n" DEVICE "void %s(%s *r, %s%s)\n{\n", streamed && read_only ? "ld.global.nc" : "ld", name, word.type,
+  str_printf(out, "\n// PTX ISA: %s\n" DEVICE "void %s(%s *r, %s%s)\n{\n",
+             streamed && read_only ? "ld.global.nc" : "ld", name, word.type,
              shared ? "u32 p" : "const unsigned char *p", conditional ? ", bool condition" : "");
   if (conditional) {
     str_append(out, "  ");
@@ -140,8 +142,11 @@ const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool parti
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
   const char *policy = cache == IR_CACHE_STREAM ? "evict_first" : "evict_last";
-  str_printf(out, "\n// PTX ISA: cp.async%s\n" DEVICE "void %s(u32 destination, const unsigned char *source%s)\n{\n  asm volatile(\"cp.async.%s.shared.global",
-             partial ? "; what lies beyond `bytes` is zeros" : "", name, partial ? ", int bytes" : "", width == 16 ? "cg" : "ca");
+  str_printf(out,
+             "\n// PTX ISA: cp.async%s\n" DEVICE
+             "void %s(u32 destination, const unsigned char *source%s)\n{\n  asm volatile(\"cp.async.%s.shared.global",
+             partial ? "; what lies beyond `bytes` is zeros" : "", name, partial ? ", int bytes" : "",
+             width == 16 ? "cg" : "ca");
   if (cache != IR_CACHE_NONE) str_append(out, ".L2::cache_hint");
   if (width == 16 && cache == IR_CACHE_NONE) str_append(out, ".L2::128B");
   str_printf(out, " [%%0], [%%1], %d%s", width, partial ? ", %2" : "");
@@ -168,17 +173,22 @@ static void coordinate_operands(int rank, str *out) {
 }
 
 const char *intrinsic_tma_load(emitter *e, int rank, bool multicast, ir_cache cache) {
-  const char *name = arena_printf(e->memory, "tma_load_%dd%s%s", rank, multicast ? "_multicast" : "", cache_suffix[cache]);
+  const char *name =
+      arena_printf(e->memory, "tma_load_%dd%s%s", rank, multicast ? "_multicast" : "", cache_suffix[cache]);
   prelude_want(e->functions, "tensor_map");
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
   bool hint = cache != IR_CACHE_NONE;
   const char *policy = cache == IR_CACHE_STREAM ? "evict_first" : "evict_last";
-  str_printf(out, "\n// PTX ISA: cp.async.bulk.tensor\n" DEVICE "void %s(u32 destination, const tensor_map *map, u32 bar%s", name,
-             multicast ? ", u32 mask" : "");
+  str_printf(out,
+             "\n// PTX ISA: cp.async.bulk.tensor\n" DEVICE "void %s(u32 destination, const tensor_map *map, u32 bar%s",
+             name, multicast ? ", u32 mask" : "");
   coordinate_parameters(rank, out);
-  str_printf(out, ")\n{\n  asm volatile(\"cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%s [%%0], [%%1, {", rank,
-             multicast ? ".multicast::cluster" : "", hint ? ".L2::cache_hint" : "");
+  str_printf(
+      out,
+      ")\n{\n  asm volatile(\"cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%s "
+      "[%%0], [%%1, {",
+      rank, multicast ? ".multicast::cluster" : "", hint ? ".L2::cache_hint" : "");
   numbered(3, rank, out);
   str_append(out, "}], [%2]");
   int next = 3 + rank;
@@ -200,9 +210,11 @@ const char *intrinsic_tma_store(emitter *e, int rank, bool add) {
   prelude_want(e->functions, "tensor_map");
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
-  str_printf(out, "\n// PTX ISA: %s\n" DEVICE "void %s(const tensor_map *map, u32 source", add ? "cp.reduce.async.bulk.tensor" : "cp.async.bulk.tensor", name);
+  str_printf(out, "\n// PTX ISA: %s\n" DEVICE "void %s(const tensor_map *map, u32 source",
+             add ? "cp.reduce.async.bulk.tensor" : "cp.async.bulk.tensor", name);
   coordinate_parameters(rank, out);
-  str_printf(out, ")\n{\n  asm volatile(\"cp.%sasync.bulk.tensor.%dd.global.shared::cta%s.tile.bulk_group [%%0, {", add ? "reduce." : "", rank, add ? ".add" : "");
+  str_printf(out, ")\n{\n  asm volatile(\"cp.%sasync.bulk.tensor.%dd.global.shared::cta%s.tile.bulk_group [%%0, {",
+             add ? "reduce." : "", rank, add ? ".add" : "");
   numbered(2, rank, out);
   str_append(out, "}], [%1];\"\n    :: \"l\"(map), \"r\"(source)");
   coordinate_operands(rank, out);
@@ -264,17 +276,20 @@ static const char *atomic_type(ir_operation operation, ir_type type) {
 }
 
 static const char *const operation_name[] = {
-    [IR_SUM] = "add", [IR_MAX] = "max", [IR_MIN] = "min", [IR_MUL] = "mul", [IR_AND] = "and", [IR_OR] = "or", [IR_XOR] = "xor",
+    [IR_SUM] = "add", [IR_MAX] = "max", [IR_MIN] = "min", [IR_MUL] = "mul",
+    [IR_AND] = "and", [IR_OR] = "or",   [IR_XOR] = "xor",
 };
 
 /* max and min of floats order as those of their bits: signed when the new one is positive, reversed and unsigned when it is negative. */
 static void reduce_extreme(emitter *e, const char *name, ir_operation operation) {
   bool is_max = operation == IR_MAX;
   str_printf(&e->functions->made,
-             "\n// PTX ISA: red; floats order as their bits do, as signed numbers when x is positive, the other way round as unsigned ones when it is negative\n"
-             DEVICE "void %s(unsigned char *p, float x)\n{\n"
-             "  if (__float_as_int(x) >= 0) asm volatile(\"red.relaxed.gpu.global.%s.s32 [%%0], %%1;\" :: \"l\"(p), \"r\"(__float_as_int(x)) : \"memory\");\n"
-             "  else asm volatile(\"red.relaxed.gpu.global.%s.u32 [%%0], %%1;\" :: \"l\"(p), \"r\"(__float_as_int(x)) : \"memory\");\n}\n",
+             "\n// PTX ISA: red; floats order as their bits do, as signed numbers when x is positive, the other way "
+             "round as unsigned ones when it is negative\n" DEVICE "void %s(unsigned char *p, float x)\n{\n"
+             "  if (__float_as_int(x) >= 0) asm volatile(\"red.relaxed.gpu.global.%s.s32 [%%0], %%1;\" :: \"l\"(p), "
+             "\"r\"(__float_as_int(x)) : \"memory\");\n"
+             "  else asm volatile(\"red.relaxed.gpu.global.%s.u32 [%%0], %%1;\" :: \"l\"(p), \"r\"(__float_as_int(x)) "
+             ": \"memory\");\n}\n",
              name, is_max ? "max" : "min", is_max ? "min" : "max");
 }
 
@@ -283,7 +298,8 @@ static void reduce_bf16_by_swap(emitter *e, const char *name) {
   prelude_want(e->functions, "unpack_bf16");
   prelude_want(e->functions, "encode_bf16");
   str_printf(&e->functions->made,
-             "\n// PTX ISA: atom.cas, on the word that holds the element\n" DEVICE "void %s(unsigned char *p, u32 x)\n{\n"
+             "\n// PTX ISA: atom.cas, on the word that holds the element\n" DEVICE
+             "void %s(unsigned char *p, u32 x)\n{\n"
              "  u32 *word = (u32 *)((u64)p & ~3ull);\n"
              "  const u32 shift = ((u64)p & 2) * 8;\n"
              "  u32 old = *(volatile u32 *)word, seen;\n"
@@ -311,8 +327,12 @@ const char *intrinsic_reduce(emitter *e, ir_operation operation, ir_type type) {
   }
   word_kind word = word_of(type);
   bool is_half = ir_bits(type) == 16;
-  str_printf(&e->functions->made, "\n// PTX ISA: red\n" DEVICE "void %s(unsigned char *p, %s x)\n{ asm volatile(\"red.relaxed.gpu.global.%s.%s [%%0], %%1;\" :: \"l\"(p), \"%c\"(%sx) : \"memory\"); }\n",
-             name, word.type, operation_name[operation], ptx, is_half ? 'h' : word.constraint, is_half ? "(unsigned short)" : "");
+  str_printf(&e->functions->made,
+             "\n// PTX ISA: red\n" DEVICE
+             "void %s(unsigned char *p, %s x)\n{ asm volatile(\"red.relaxed.gpu.global.%s.%s [%%0], %%1;\" :: "
+             "\"l\"(p), \"%c\"(%sx) : \"memory\"); }\n",
+             name, word.type, operation_name[operation], ptx, is_half ? 'h' : word.constraint,
+             is_half ? "(unsigned short)" : "");
   return name;
 }
 
@@ -324,7 +344,8 @@ const char *intrinsic_atomic(emitter *e, ir_operation operation, ir_type type) {
   word_kind word = word_of(type);
   str_printf(&e->functions->made,
              "\n// PTX ISA: atom\n" DEVICE "%s %s(%sunsigned char *p, %s x)\n"
-             "{ %s old; asm volatile(\"atom.acq_rel.gpu.global.%s.%s %%0, [%%1], %%2;\" : \"=r\"(old) : \"l\"(p), \"r\"(x) : \"memory\"); return old; }\n",
+             "{ %s old; asm volatile(\"atom.acq_rel.gpu.global.%s.%s %%0, [%%1], %%2;\" : \"=r\"(old) : \"l\"(p), "
+             "\"r\"(x) : \"memory\"); return old; }\n",
              word.type, name, "", word.type, word.type, operation_name[operation], ptx);
   return name;
 }
@@ -380,8 +401,9 @@ static bool accumulator_agrees(ir_type acc, ir_type operand) {
 }
 
 static const char *mma_operand(ir_type type, const char *array, int index, arena *memory) {
-  return word_of(type).constraint == 'f' ? arena_printf(memory, "\"r\"(__float_as_uint(%s[%d]))", array, index)
-                                         : arena_printf(memory, "\"%c\"(%s[%d])", word_of(type).constraint, array, index);
+  return word_of(type).constraint == 'f'
+             ? arena_printf(memory, "\"r\"(__float_as_uint(%s[%d]))", array, index)
+             : arena_printf(memory, "\"%c\"(%s[%d])", word_of(type).constraint, array, index);
 }
 
 const char *intrinsic_mma(emitter *e, int m, int n, int k, ir_type acc, ir_type a, ir_type b) {
@@ -397,8 +419,11 @@ const char *intrinsic_mma(emitter *e, int m, int n, int k, ir_type acc, ir_type 
   int d_count = is_double ? 2 : acc == IR_F16 ? 2 : 4;
   word_kind word = word_of(acc);
   str *out = &e->functions->made;
-  str_printf(out, "\n// PTX ISA: mma\n" DEVICE "void %s(%s *d, const %s *a, const %s *b)\n{\n  asm volatile(\"mma.sync.aligned.m%dn%dk%d.row.col.%s.%s.%s.%s {",
-             name, word.type, word_of(a).type, word_of(b).type, m, n, k, d, pa, pb, d);
+  str_printf(
+      out,
+      "\n// PTX ISA: mma\n" DEVICE
+      "void %s(%s *d, const %s *a, const %s *b)\n{\n  asm volatile(\"mma.sync.aligned.m%dn%dk%d.row.col.%s.%s.%s.%s {",
+      name, word.type, word_of(a).type, word_of(b).type, m, n, k, d, pa, pb, d);
   numbered(0, d_count, out);
   str_append(out, "}, {");
   numbered(d_count, a_count, out);
@@ -430,19 +455,23 @@ const char *intrinsic_wgmma(emitter *e, const wgmma_form *form) {
   if (bits < 8 || bits > 32 || form->k * bits != 256 || !wgmma_columns(form)) return NULL;
   if (bits != 16 && (form->transpose_a || form->transpose_b)) return NULL;
   if (form->a_in_registers && form->transpose_a) return NULL;
-  const char *name = arena_printf(e->memory, "wgmma_m64n%dk%d_%s_%s_%s%s%s%s", form->n, form->k, d, pa, pb, form->a_in_registers ? "_rs" : "",
-                                  form->transpose_a ? "_ta" : "", form->transpose_b ? "_tb" : "");
+  const char *name =
+      arena_printf(e->memory, "wgmma_m64n%dk%d_%s_%s_%s%s%s%s", form->n, form->k, d, pa, pb,
+                   form->a_in_registers ? "_rs" : "", form->transpose_a ? "_ta" : "", form->transpose_b ? "_tb" : "");
   if (!make(e, name)) return name;
   word_kind word = word_of(form->acc), a_word = word_of(form->a);
   int count = form->acc == IR_F16 ? form->n / 4 : form->n / 2, a_count = form->a_in_registers ? 4 : 1;
   str *out = &e->functions->made;
-  str_printf(out, "\n// PTX ISA: wgmma.mma_async; d = a * b, plus the old d when `accumulate`\n" DEVICE "void %s(%s *d, ", name, word.type);
+  str_printf(out,
+             "\n// PTX ISA: wgmma.mma_async; d = a * b, plus the old d when `accumulate`\n" DEVICE "void %s(%s *d, ",
+             name, word.type);
   if (form->a_in_registers)
     str_printf(out, "const %s *a", a_word.type);
   else
     str_append(out, "u64 a");
-  str_printf(out, ", u64 b, bool accumulate)\n{\n  asm volatile(\"{\\n.reg .pred p;\\nsetp.ne.b32 p, %%%d, 0;\\n\"\n"
-                  "    \"wgmma.mma_async.sync.aligned.m64n%dk%d.%s.%s.%s \"\n    \"{",
+  str_printf(out,
+             ", u64 b, bool accumulate)\n{\n  asm volatile(\"{\\n.reg .pred p;\\nsetp.ne.b32 p, %%%d, 0;\\n\"\n"
+             "    \"wgmma.mma_async.sync.aligned.m64n%dk%d.%s.%s.%s \"\n    \"{",
              count + a_count + 1, form->n, form->k, d, pa, pb);
   for (int i = 0; i < count; i++)
     str_printf(out, "%s%s%%%d", i ? ", " : "", i && i % 16 == 0 ? "\"\n    \"" : "", i);
@@ -496,8 +525,10 @@ const char *intrinsic_table(emitter *e, bool encode, ir_type type) {
     return name;
   }
   /* The values ascend with the code: the nearest code is the number of midpoints passed. A midpoint itself goes to the even code. */
-  str_printf(out, "\n// the nearest of the table, ties to the even code\n" DEVICE "u32 %s(float x)\n{\n  if (x != x) return %lluu;\n  u32 code = 0;\n", name,
-             (unsigned long long)ir_encode(type, (double)NAN));
+  str_printf(out,
+             "\n// the nearest of the table, ties to the even code\n" DEVICE
+             "u32 %s(float x)\n{\n  if (x != x) return %lluu;\n  u32 code = 0;\n",
+             name, (unsigned long long)ir_encode(type, (double)NAN));
   for (int code = 1; code < 1 << ir_bits(type); code++) {
     double middle = (ir_decode(type, (uint64_t)code - 1) + ir_decode(type, (uint64_t)code)) / 2;
     float bound = below(middle);

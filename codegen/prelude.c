@@ -16,7 +16,7 @@ static const char MARK[] = "//@ ";
 typedef struct row {
   const char *name;
   size_t name_length;
-  int from, below; /* architectures */
+  int from, below;   /* architectures */
   const char *calls; /* up to the end of the line */
   size_t calls_length;
   const char *text;
