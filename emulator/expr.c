@@ -158,7 +158,7 @@ static void arithmetic(evaluation *v, const step *s, cell *a, const cell *b) {
 
 static void function(const evaluation *v, const step *s, cell *a) {
   bool native = s->operand == DOMAIN_F32 && !v->m->reference;
-#define FLOATS(expression) EACH_LANE { double x = a[l].f; a[l].f = (expression); } break
+#define FLOATS(expression) { EACH_LANE { double x = a[l].f; a[l].f = (expression); } break; } /* a block: it follows an if */
   switch (s->expr->kind) {
   case IR_EXPR_EXP2:
     /* .approx.ftz: results below the smallest normal number are zero. */
