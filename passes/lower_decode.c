@@ -1,0 +1,405 @@
+/* Decodes into the register operand of a dot: packed codes in shared memory become fragments.
+ *
+ *   %codes[0] <- ld.shared %Ws, address(%Ws) + ..., true {width = 16}
+ *   %Wd[0] <- mul2.f16(sub2.f16(lop3(%codes[0], 983055u, 1677747200u, 106u), 1678271496u), %scale)
+ *
+ * A block of codes is 64 rows; 16 of them are one vector of 16 bytes for each lane (packed_layout_block), so the 16-row
+ * group number r of a tile is found at block r / 4, then at 512 * (r % 4). A word of it holds R = operand bits / code
+ * bits registers: register i has its parts at bit i * code bits of each operand-wide lane, so one mask yields all parts
+ * at once. Scales and zeros are blocks of 64 rows of one group.
+ *
+ * Arithmetic of 16-bit operands, on both halves of a word at once; M is the mantissa's bits:
+ * 1. An integer code at bit o of the mantissa under the exponent of 2^(M - o) is that number plus the code: one LOP3.
+ *    Flipping its sign bit adds 2^(bits - 1) to a two's complement code. What was added, and the constant offset, are
+ *    then subtracted exactly. The scale must not be folded into that subtraction: the product of the large number would
+ *    be rounded.
+ * 2. Narrow floats are moved into the exponent and mantissa of the wide one; a multiplication by a power of two mends
+ *    the exponent's bias.
+ * 3. Zeros of the operand's type are subtracted from the exact value, scales multiply last: one rounding each, none
+ *    when the zeros are integers.
+ * Everything else is computed in f32 from the exact value, or from single codes, and rounded once. */
+#include "ir/numeric.h"
+#include "passes/lower.h"
+
+enum { BLOCK_ROWS = 64, GROUP_ROWS = 16, VECTOR_BYTES = 16, VECTOR_WORDS = 4, BLOCK_BYTES = 2048, MAX_ROW_GROUPS = 64 };
+enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA }; /* (a & b) ^ c, (a & b) | c */
+
+/* An operand in packed order. */
+typedef struct packed_operand {
+  ir_value *buffer; /* NULL: none */
+  const ir_expr *slot;
+  int columns; /* blocks side by side in the tile */
+  int block_bytes;
+  int unit_rows, unit_bytes; /* rows that lie together, and the bytes from one such unit to the next */
+  const ir_expr *lane;       /* what the lane adds; NULL: nothing */
+  const ir_expr *own;        /* address of the thread's first row */
+  const ir_expr *value[2][TILE_MAX_REGISTERS]; /* scales and zeros: of row g and g + 8 of a group, by column */
+} packed_operand;
+
+typedef struct decoding {
+  lower *l;
+  const ir_op *op;
+  const tile_layout *layout;
+  ir_type code_type, type;
+  int code_bits, operand_bits;
+  int parts;     /* elements of a register */
+  int registers; /* that share a word of codes: R */
+  int64_t offset;
+  ir_zero_mode mode;
+  packed_operand codes, scale, zero;
+  int group; /* codes that share a scale; 0: all */
+  int group_words, row_groups;
+  int row[MAX_ROW_GROUPS]; /* of the thread's first 16-row group */
+  bool pairs;              /* scale and zero may be used as words of two */
+} decoding;
+
+static const ir_expr *word_constant(decoding *d, uint32_t value) { return ir_typed_int(d->l->memory, IR_U32, value); }
+
+static const ir_expr *both_halves(decoding *d, uint32_t value) { return word_constant(d, value << 16 | value); }
+
+static const ir_expr *pair_of(decoding *d, double value) { return both_halves(d, (uint32_t)ir_encode(d->type, value)); }
+
+/* -- The fragment ----------------------------------------------------------------------------------------------------
+ */
+
+/* Whether the destination has the registers of a row operand: in words, 4 for each step of 8 * parts along k, rows g
+ * and g + 8 in turn, then the next 16-row group. Fills in where those groups begin. */
+static bool find_fragment(decoding *d) {
+  const tile_layout *layout = d->layout;
+  int at[LAYOUT_MAX_RANK], first[LAYOUT_MAX_RANK];
+  d->group_words = layout->extent[1] / (2 * d->parts);
+  int group_registers = d->group_words * d->parts;
+  if (layout->rank != 2 || group_registers < 1 || layout->reg_count % group_registers) return false;
+  d->row_groups = layout->reg_count / group_registers;
+  if (d->row_groups > MAX_ROW_GROUPS) return false;
+  for (int group = 0; group < d->row_groups; group++) {
+    tile_layout_coord(layout, group * group_registers, 0, 0, at);
+    d->row[group] = at[0];
+    for (int warp = 0; warp < layout->warp_count; warp++) {
+      tile_layout_coord(layout, 0, 0, warp, first);
+      tile_layout_coord(layout, group * group_registers, 0, warp, at);
+      if (at[0] != first[0] + d->row[group] || first[0] % GROUP_ROWS || at[0] % GROUP_ROWS) return false;
+    }
+  }
+  for (int reg = 0; reg < layout->reg_count; reg++)
+    for (int lane = 0; lane < TILE_LANES; lane = lane ? lane * 2 : 1) {
+      int word = reg % group_registers / d->parts, part = reg % d->parts;
+      tile_layout_coord(layout, reg, lane, 0, at);
+      if (at[0] != d->row[reg / group_registers] + lane / 4 + (word & 1) * 8) return false;
+      if (at[1] != (word >> 1) * 4 * d->parts + lane % 4 * d->parts + part) return false;
+    }
+  return true;
+}
+
+/* -- Operands --------------------------------------------------------------------------------------------------------
+ */
+
+static packed_operand operand_of(decoding *d, int index, bool is_codes) {
+  packed_operand p = {.buffer = NULL};
+  const ir_op *op = d->op;
+  if (index >= op->read_count || !op->read[index].value) return p;
+  p.buffer = op->read[index].value;
+  p.slot = op->read[index].slot;
+  int bits = ir_bits(p.buffer->type);
+  p.columns = (int)ir_extent(p.buffer, 1);
+  p.block_bytes = BLOCK_ROWS * bits / 8;
+  p.unit_rows = 1;
+  p.unit_bytes = bits / 8;
+  if (is_codes) {
+    p.columns = p.columns * bits / (BLOCK_BYTES / BLOCK_ROWS * 8);
+    p.block_bytes = BLOCK_BYTES;
+    p.unit_rows = GROUP_ROWS;
+    p.unit_bytes = TILE_LANES * VECTOR_BYTES;
+    p.lane = thread_mul(d->l, d->l->lane, thread_int(d->l, VECTOR_BYTES));
+  }
+  return p;
+}
+
+/* Byte offset of a row in the operand's buffer. */
+static int row_offset(const packed_operand *p, int row) {
+  return row / BLOCK_ROWS * p->columns * p->block_bytes + row % BLOCK_ROWS / p->unit_rows * p->unit_bytes;
+}
+
+static const ir_expr *address_of_row(decoding *d, const packed_operand *p, const ir_expr *row) {
+  lower *l = d->l;
+  const ir_expr *block = ir_binary(l->memory, IR_EXPR_DIV, row, thread_int(l, BLOCK_ROWS));
+  const ir_expr *within = ir_binary(l->memory, IR_EXPR_MOD, row, thread_int(l, BLOCK_ROWS));
+  within = ir_binary(l->memory, IR_EXPR_DIV, within, thread_int(l, p->unit_rows));
+  const ir_expr *offset = thread_add(l, thread_mul(l, block, thread_int(l, p->columns * p->block_bytes)),
+                                     thread_mul(l, within, thread_int(l, p->unit_bytes)));
+  if (p->lane) offset = thread_add(l, offset, p->lane);
+  offset = thread_role_let(l, "packed_row", offset);
+  return thread_let(l, "packed_at", thread_add(l, ir_address(l->memory, p->buffer, p->slot), thread_u32(l, offset)));
+}
+
+/* Whether the row `distance` below every thread's first one lies row_offset(distance) further. */
+static bool is_apart(const decoding *d, int distance) {
+  for (int warp = 0; warp < d->layout->warp_count; warp++) {
+    int first[LAYOUT_MAX_RANK];
+    tile_layout_coord(d->layout, 0, 0, warp, first);
+    if (first[0] % BLOCK_ROWS + 7 + distance % BLOCK_ROWS >= BLOCK_ROWS) return false;
+  }
+  return true;
+}
+
+/* Shared address of the row `distance` below the thread's first one. */
+static const ir_expr *row_address(decoding *d, packed_operand *p, int distance) {
+  lower *l = d->l;
+  const ir_expr *first = thread_own_coord(l, d->layout, 0);
+  if (!is_apart(d, distance)) return address_of_row(d, p, thread_add(l, first, thread_int(l, distance)));
+  if (!p->own) p->own = address_of_row(d, p, first);
+  return thread_add(l, p->own, word_constant(d, (uint32_t)row_offset(p, distance)));
+}
+
+static void load(decoding *d, const packed_operand *p, ir_value *into, const ir_expr *address, int bytes) {
+  lower *l = d->l;
+  ir_op *op = thread_op(l, IR_OP_LD_SHARED);
+  ir_ref to = ir_ref_whole(into), from = ir_ref_whole(p->buffer);
+  to.count = 1;
+  to.start[0] = thread_int(l, 0);
+  from.slot = p->slot;
+  ir_op_add_write(op, to);
+  ir_op_add_read(op, from);
+  ir_op_add_expr(l->memory, op, address);
+  ir_op_add_expr(l->memory, op, ir_bool(l->memory, true));
+  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
+}
+
+static const ir_expr *unpack(decoding *d, ir_type type, const ir_expr *word, int element) {
+  const ir_expr *args[2] = {word, thread_int(d->l, element)};
+  return ir_typed(d->l->memory, IR_EXPR_UNPACK, type, ir_compute_type(type), 2, args);
+}
+
+/* The scale or zero of a row and column: a word of two of them when d->pairs, else f32. Loaded on first use. */
+static const ir_expr *factor(decoding *d, packed_operand *p, const char *name, int group, int half, int column) {
+  if (!p->buffer) return NULL;
+  const ir_expr **known = &p->value[half][column];
+  if (*known) return *known;
+  lower *l = d->l;
+  ir_type type = p->buffer->type;
+  ir_value *raw = thread_array(l, name, ir_bits(type) < 32 ? IR_U32 : type, 1);
+  const ir_expr *address = row_address(d, p, d->row[group] + half * 8);
+  load(d, p, raw, thread_add(l, address, word_constant(d, (uint32_t)(column * p->block_bytes))), ir_bits(type) / 8);
+  const ir_expr *word = thread_word(l, raw, thread_int(l, 0)), *value = word;
+  if (d->pairs && type == d->type) {
+    value = ir_ternary(l->memory, IR_EXPR_PRMT, word, word, word_constant(d, 0x1010));
+  } else if (ir_bits(type) < 32) {
+    value = unpack(d, type, word, 0);
+    if (d->pairs) value = thread_pack(l, d->type, (const ir_expr *[]){value, value}, 2);
+  }
+  return *known = thread_let(l, name, value);
+}
+
+/* Whether a scale or zero has exactly one word of two operands. */
+static bool is_pair_type(const decoding *d, const packed_operand *p) {
+  return !p->buffer || p->buffer->type == d->type || (p->buffer->type == IR_E8M0 && d->type == IR_BF16);
+}
+
+/* -- Exact values of codes -------------------------------------------------------------------------------------------
+ */
+
+static const ir_expr *lut(decoding *d, const ir_expr *a, const ir_expr *b, const ir_expr *c, uint32_t table) {
+  const ir_expr *args[4] = {a, b, c, word_constant(d, table)};
+  return ir_typed(d->l->memory, IR_EXPR_LOP3, IR_TYPE_NONE, IR_U32, 4, args);
+}
+
+static const ir_expr *pairwise(decoding *d, ir_expr_kind kind, const ir_expr *a, const ir_expr *b) {
+  const ir_expr *args[2] = {a, b};
+  return ir_typed(d->l->memory, kind, d->type, IR_U32, 2, args);
+}
+
+/* Left for a positive distance, else right. */
+static const ir_expr *shift(decoding *d, const ir_expr *word, int distance) {
+  if (!distance) return word;
+  ir_expr_kind kind = distance > 0 ? IR_EXPR_SHL : IR_EXPR_SHR;
+  return ir_binary(d->l->memory, kind, word, thread_int(d->l, distance > 0 ? distance : -distance));
+}
+
+static const ir_expr *masked(decoding *d, const ir_expr *word, const ir_expr *mask) {
+  return ir_binary(d->l->memory, IR_EXPR_AND, word, mask);
+}
+
+/* Whether codes minus the offset, and all that rule 1 adds and subtracts, are integers that the operand's type has. */
+static bool is_exact_integer(const decoding *d) {
+  if (!ir_is_integer(d->code_type)) return false;
+  int64_t reach = (int64_t)1 << d->code_bits, sign = ir_type_of(d->code_type)->class == IR_CLASS_SINT ? reach / 2 : 0;
+  int64_t least = -sign - d->offset, most = reach - 1 - sign - d->offset;
+  if (ir_is_integer(d->type)) return least >= -128 && most <= 255;
+  int mantissa = ir_type_of(d->type)->mantissa_bits;
+  int64_t bound = (int64_t)2 << mantissa; /* integers up to here are exact */
+  if (least < -bound || most > bound) return false;
+  return d->code_bits > mantissa || bound / 2 + sign + d->offset <= bound;
+}
+
+/* Rule 1, for codes as wide as the mantissa and more: the low seven bits and the highest one apart. */
+static const ir_expr *wide_integer_pair(decoding *d, const ir_expr *word, int index) {
+  bool is_signed = ir_type_of(d->code_type)->class == IR_CLASS_SINT;
+  const ir_expr *codes = shift(d, word, -index * 8);
+  uint32_t one = (uint32_t)ir_encode(d->type, 128);
+  const ir_expr *low = lut(d, codes, both_halves(d, 0x7F), both_halves(d, one), LUT_AND_XOR);
+  const ir_expr *high = lut(d, codes, both_halves(d, 0x80), both_halves(d, is_signed ? one : one ^ 0x80), LUT_AND_XOR);
+  const ir_expr *value = pairwise(d, IR_EXPR_SUB2, low, high);
+  int64_t rest = (is_signed ? 0 : 128) - d->offset;
+  return rest ? pairwise(d, IR_EXPR_ADD2, value, pair_of(d, (double)rest)) : value;
+}
+
+static const ir_expr *integer_pair(decoding *d, const ir_expr *word, int index) {
+  int mantissa = ir_type_of(d->type)->mantissa_bits, bits = d->code_bits;
+  if (bits > mantissa) return wide_integer_pair(d, word, index);
+  int reached = mantissa / bits; /* registers whose codes lie in the mantissa without a shift */
+  int down = index / reached * reached * bits, bit = index * bits - down;
+  uint32_t sign = ir_type_of(d->code_type)->class == IR_CLASS_SINT ? (uint32_t)1 << (bits - 1) : 0;
+  double one = (double)((int64_t)1 << (mantissa - bit));
+  uint32_t magic = (uint32_t)ir_encode(d->type, one) ^ sign << bit, mask = (((uint32_t)1 << bits) - 1) << bit;
+  const ir_expr *raised = lut(d, shift(d, word, -down), both_halves(d, mask), both_halves(d, magic), LUT_AND_XOR);
+  return pairwise(d, IR_EXPR_SUB2, raised, pair_of(d, one + (double)sign + (double)d->offset));
+}
+
+/* Rule 2; NULL where there is no short way. */
+static const ir_expr *float_pair(decoding *d, const ir_expr *word, int index) {
+  bool half = d->type == IR_F16;
+  if (d->code_type == IR_F8E5M2 && half) /* the upper byte of an f16 */
+    return masked(d, shift(d, word, index ? 0 : 8), both_halves(d, 0xFF00));
+  if (d->code_type == IR_F8E4M3 && half && d->l->kernel->target != IR_SM_80) {
+    const ir_expr *bytes =
+        ir_ternary(d->l->memory, IR_EXPR_PRMT, word, word_constant(d, 0), word_constant(d, index ? 0x4431 : 0x4420));
+    return ir_typed(d->l->memory, IR_EXPR_CVT2, IR_F8E4M3, IR_U32, 1, &bytes);
+  }
+  if (d->code_type == IR_F4E2M1) {
+    int top = ir_type_of(d->type)->mantissa_bits - 1, at = index * d->code_bits;
+    const ir_expr *magnitude = masked(d, shift(d, word, top - at), both_halves(d, (uint32_t)7 << top));
+    const ir_expr *moved = lut(d, shift(d, word, 12 - at), both_halves(d, 0x8000), magnitude, LUT_AND_OR);
+    int bias = (1 << (ir_type_of(d->type)->exponent_bits - 1)) - 1;
+    uint32_t power = (uint32_t)(bias + bias - 1) << ir_type_of(d->type)->mantissa_bits;
+    return pairwise(d, IR_EXPR_MUL2, moved, both_halves(d, power));
+  }
+  return NULL;
+}
+
+/* Four bytes at once; the subtraction borrows nothing because each byte has 128 added. NULL where a code may not fit.
+ */
+static const ir_expr *integer_bytes(decoding *d, const ir_expr *word, int index) {
+  bool is_signed = ir_type_of(d->code_type)->class == IR_CLASS_SINT;
+  if (d->code_type == d->type && !d->offset) return word;
+  uint32_t every = 0x01010101, reach = (uint32_t)1 << d->code_bits, sign = is_signed ? reach / 2 : 0;
+  int64_t taken = d->offset + sign, least = -taken, most = (int64_t)reach - 1 - taken;
+  if (d->code_bits == 8 || taken < 0 || least < (d->type == IR_I8 ? -128 : 0) || (d->type == IR_I8 && most > 127))
+    return NULL;
+  const ir_expr *codes = shift(d, word, -index * d->code_bits), *mask = word_constant(d, (reach - 1) * every);
+  if (!taken) return masked(d, codes, mask);
+  const ir_expr *raised = lut(d, codes, mask, word_constant(d, (0x80 ^ sign) * every), LUT_AND_XOR);
+  const ir_expr *apart = ir_binary(d->l->memory, IR_EXPR_SUB, raised, word_constant(d, (uint32_t)taken * every));
+  return ir_binary(d->l->memory, IR_EXPR_XOR, apart, word_constant(d, 0x80 * every));
+}
+
+/* The register of exact values, before scale and zero; NULL when single codes must do. */
+static const ir_expr *exact_register(decoding *d, const ir_expr *word, int index) {
+  if (d->operand_bits == 8) {
+    if (d->scale.buffer || d->zero.buffer) return NULL;
+    if (is_exact_integer(d) && ir_is_integer(d->type)) return integer_bytes(d, word, index);
+    return d->code_type == d->type && !d->offset ? word : NULL;
+  }
+  if (is_exact_integer(d)) return integer_pair(d, word, index);
+  return d->offset ? NULL : float_pair(d, word, index);
+}
+
+/* -- Scale and zero --------------------------------------------------------------------------------------------------
+ */
+
+static const ir_expr *finish_pair(decoding *d, const ir_expr *value, const ir_expr *scale, const ir_expr *zero) {
+  if (zero && d->mode == IR_ZERO_RESCALE && scale) {
+    const ir_expr *minus = ir_binary(d->l->memory, IR_EXPR_XOR, zero, both_halves(d, 0x8000));
+    return ir_typed(d->l->memory, IR_EXPR_FMA2, d->type, IR_U32, 3, (const ir_expr *[]){value, scale, minus});
+  }
+  if (zero) value = pairwise(d, IR_EXPR_SUB2, value, zero);
+  return scale ? pairwise(d, IR_EXPR_MUL2, value, scale) : value;
+}
+
+static const ir_expr *finish_element(decoding *d, const ir_expr *value, const ir_expr *scale, const ir_expr *zero) {
+  arena *memory = d->l->memory;
+  if (value->type != IR_F32) value = ir_cast(memory, IR_F32, value);
+  if (zero && scale && d->mode == IR_ZERO_RESCALE)
+    return ir_ternary(memory, IR_EXPR_FMA, value, scale, ir_unary(memory, IR_EXPR_NEG, zero));
+  if (zero) value = ir_binary(memory, IR_EXPR_SUB, value, zero);
+  return scale ? ir_binary(memory, IR_EXPR_MUL, value, scale) : value;
+}
+
+/* One register of the destination: number `index` of those in a word of codes. */
+static const ir_expr *decode_register(decoding *d, const ir_expr *word, int index, const ir_expr *scale,
+                                      const ir_expr *zero) {
+  lower *l = d->l;
+  const ir_expr *exact = exact_register(d, word, index), *element[4];
+  if (exact && d->pairs) return finish_pair(d, exact, scale, zero);
+  if (exact) exact = thread_let(l, "exact", exact);
+  for (int part = 0; part < d->parts; part++) {
+    if (exact) {
+      element[part] = unpack(d, d->type, exact, part);
+    } else {
+      element[part] = unpack(d, d->code_type, word, index + part * d->registers);
+      if (element[part]->type != IR_F32) element[part] = ir_cast(l->memory, IR_F32, element[part]);
+      if (d->offset)
+        element[part] = ir_binary(l->memory, IR_EXPR_SUB, element[part], ir_float(l->memory, (double)d->offset));
+    }
+    element[part] = finish_element(d, element[part], scale, zero);
+  }
+  return thread_pack(l, d->type, element, d->parts);
+}
+
+/* The registers of a 16-row group. */
+static void decode_group(decoding *d, ir_value *to, int group) {
+  lower *l = d->l;
+  int vector_registers = VECTOR_WORDS * d->registers;
+  ir_value *vector = NULL;
+  for (int column = 0; column < (int)ir_extent(d->op->write[0].value, 1); column += d->group)
+    for (int half = 0; half < 2; half++)
+      d->scale.value[half][column / d->group] = d->zero.value[half][column / d->group] = NULL;
+  for (int r = 0; r < d->group_words; r++) {
+    if (r % vector_registers == 0) {
+      vector = thread_array(l, "codes", IR_U32, VECTOR_WORDS);
+      const ir_expr *address = row_address(d, &d->codes, d->row[group]);
+      int block = r / vector_registers;
+      load(d, &d->codes, vector, thread_add(l, address, word_constant(d, (uint32_t)(block * BLOCK_BYTES))),
+           VECTOR_BYTES);
+    }
+    int half = r & 1, column = (r >> 1) * 4 * d->parts;
+    int scale_column = d->scale.columns > 1 ? column / d->group : 0;
+    int zero_column = d->zero.columns > 1 ? column / d->group : 0;
+    const ir_expr *scale = factor(d, &d->scale, "scale", group, half, scale_column);
+    const ir_expr *zero = factor(d, &d->zero, "zero", group, half, zero_column);
+    const ir_expr *word = thread_word(l, vector, thread_int(l, r % vector_registers / d->registers));
+    thread_set_word(l, to, thread_int(l, group * d->group_words + r),
+                    decode_register(d, word, r % d->registers, scale, zero));
+  }
+}
+
+void thread_decode(lower *l, const ir_op *op) {
+  const ir_value *to = op->write[0].value, *codes = op->read[0].value;
+  decoding *d = ARENA_NEW(l->env->scratch, decoding);
+  d->l = l;
+  d->op = op;
+  d->layout = to->tile;
+  d->code_type = codes->type;
+  d->type = to->type;
+  d->code_bits = ir_bits(codes->type);
+  d->operand_bits = ir_bits(to->type);
+  d->parts = 32 / d->operand_bits;
+  d->registers = d->operand_bits / d->code_bits;
+  d->offset = ir_attr_get(&op->attrs, IR_ATTR_OFFSET, 0);
+  d->mode = (ir_zero_mode)ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
+  int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0), width = ir_extent(to, 1);
+  d->group = group > 0 && group < width ? (int)group : (int)width;
+  if (!find_fragment(d)) {
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc,
+               "%s is decoded in place, but no dot takes it as register rows", to->name);
+    l->failed = true;
+    return;
+  }
+  d->codes = operand_of(d, 0, true);
+  d->scale = operand_of(d, 1, false);
+  d->zero = operand_of(d, 2, false);
+  d->pairs =
+      (ir_is_float(d->type) && d->operand_bits == 16 && is_pair_type(d, &d->scale) && is_pair_type(d, &d->zero)) ||
+      (d->operand_bits == 8 && !d->scale.buffer && !d->zero.buffer);
+  for (int i = 0; i < d->row_groups; i++)
+    decode_group(d, thread_registers(l, to), i);
+}
