@@ -8,7 +8,7 @@
 
 /* -- mbarriers ------------------------------------------------------------------------------------------------------------------------ */
 
-void barrier_init(machine *m, block *b, const ir_value *value, int64_t arrivals, const agent *by) {
+void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int64_t arrivals, const agent *by) {
   barrier_array *array = &b->barriers[value->number];
   if (arrivals < 1) {
     finding(m, by, EMULATOR_BARRIER, by ? nowhere : value->loc, value->loc, "barrier '%s' is initialised for %lld arrivals", value->name,
@@ -16,6 +16,7 @@ void barrier_init(machine *m, block *b, const ir_value *value, int64_t arrivals,
     arrivals = 1;
   }
   for (int s = 0; s < array->count; s++) {
+    if (slot >= 0 && s != slot) continue;
     mbarrier *bar = &array->slots[s];
     bar->initialised = true;
     bar->arrivals = bar->pending = arrivals;
@@ -122,7 +123,8 @@ static int64_t active_lanes(const machine *m, const agent *a) { return m->thread
 static outcome execute_mbarrier(machine *m, agent *a, const instruction *in) {
   const operand *o = &in->read[0];
   if (in->op->kind == IR_OP_MBAR_INIT) {
-    barrier_init(m, a->block, o->value, evaluate_uniform(m, a, in->expr[0]).i, a);
+    int64_t slot = o->slot ? evaluate_uniform(m, a, o->slot).i : -1;
+    barrier_init(m, a->block, o->value, slot, evaluate_uniform(m, a, in->expr[0]).i, a);
     clock_advance(a);
     return OUTCOME_NEXT;
   }

@@ -121,9 +121,9 @@ typedef struct store {
   int flight_instruction;
 } store;
 
-/* A register array of one warp: words of 32 lanes. */
+/* A register array of one warp: words of 32 lanes. Words are 32 bits wide, those of 64-bit types 64. */
 typedef struct register_array {
-  uint32_t *word;         /* [words][LANES] */
+  uint64_t *word;         /* [words][LANES] */
   uint32_t *initialised;  /* [words], a bit a lane */
   uint32_t *written_group; /* [words]: wgmma group that writes it, 0: none */
   uint32_t *read_group;   /* [words]: wgmma group that reads it */
@@ -294,8 +294,8 @@ void tensor_store(const machine *m, tensor *t, int64_t position, cell value);
 /* Position of the element with these coordinates; -1 outside the extents. */
 int64_t tensor_position(const tensor *t, const int64_t *index);
 int register_words(const ir_value *value);
-cell register_cell(ir_type type, uint32_t word);
-uint32_t register_word(ir_type type, cell value);
+cell register_cell(ir_type type, uint64_t word);
+uint64_t register_word(ir_type type, cell value);
 /* Elements of tiles and buffers, with their checks. `lane_mask` names the lanes of index[dimension][lane]. */
 void store_read(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count, src_loc loc);
 void store_write(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count, src_loc loc);
@@ -329,7 +329,7 @@ void clock_advance(agent *a);
 /* -- barrier.c ------------------------------------------------------------------------------------------------------------------------ */
 
 mbarrier *barrier_of(machine *m, agent *a, const operand *o, int rank); /* rank -1: own block; NULL after a finding */
-void barrier_init(machine *m, block *b, const ir_value *value, int64_t arrivals, const agent *by);
+void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int64_t arrivals, const agent *by); /* slot -1: all */
 /* Counts the bytes of an asynchronous copy that `a` issued, some turns later. */
 void barrier_complete_later(machine *m, agent *a, mbarrier *barrier, int64_t bytes, const ir_value *value);
 bool cluster_deliver(machine *m, cluster *c, bool force); /* completions that are due; true when there were some */
@@ -341,7 +341,22 @@ void describe_wait(machine *m, agent *a, str *out);
 /* The result of `operation` (ir_operation) on two elements of the type, rounded to it. */
 cell combine_cells(const machine *m, ir_type type, int64_t operation, cell old, cell x);
 /* Writes a word of a register array, with its checks; false after a finding about the index. */
-bool register_write_word(machine *m, agent *a, const ir_value *value, int64_t index, int lane, uint32_t word);
+bool register_write_word(machine *m, agent *a, const ir_value *value, int64_t index, int lane, uint64_t word);
+
+/* -- thread_ops.c --------------------------------------------------------------------------------------------------------------------- */
+
+/* Words [first, first + count) of a register operand, ready to be read: [count][LANES]. NULL after a finding. */
+const uint64_t *register_read_words(machine *m, agent *a, const operand *o, int count);
+int64_t register_first(machine *m, agent *a, const operand *o);
+/* Offset in the block's shared memory of `bytes` bytes at a shared address, checked to lie in the operand's buffer (its slot) and to be
+ * aligned; -1 after a finding. */
+int64_t shared_offset(machine *m, agent *a, const operand *o, int64_t address, int64_t bytes, int64_t alignment);
+/* Records an access of shared bytes of a block. */
+void shared_touch(machine *m, access *x, block *b, int64_t offset, int64_t bytes);
+/* True when `bytes` bytes at the offset lie inside the tensor and are aligned; else a finding. */
+bool global_fits(machine *m, agent *a, const tensor *t, int64_t offset, int64_t bytes, int64_t alignment);
+/* A finding when not every lane of the warp is active. */
+void require_warp(machine *m, agent *a, const ir_op *op);
 
 /* -- tile_copy.c ---------------------------------------------------------------------------------------------------------------------- */
 

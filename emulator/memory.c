@@ -195,24 +195,34 @@ void store_write(machine *m, agent *a, const ir_value *value, int64_t slot, int6
 
 /* -- Registers of a thread ------------------------------------------------------------------------------------------------------------ */
 
-int register_words(const ir_value *value) { return (int)((ir_element_count(value) * ir_bits(value->type) + 31) / 32); }
+int register_words(const ir_value *value) {
+  int bits = ir_bits(value->type);
+  int64_t elements = ir_element_count(value);
+  return (int)(bits >= 32 ? elements : (elements * bits + 31) / 32);
+}
 
 /* Words of types under 32 bits are packed and have no value of their own. */
-cell register_cell(ir_type type, uint32_t word) {
+cell register_cell(ir_type type, uint64_t word) {
+  int bits = ir_bits(type);
   cell result = {.i = (int64_t)word};
-  if (ir_bits(type) < 32) return result;
-  if (is_real(type)) {
+  if (bits < 32) return result;
+  if (!is_real(type)) {
+    result.i = ir_wrap(type, (int64_t)word);
+  } else if (bits == 64) {
+    result.f = bits_double(word);
+  } else {
+    uint32_t narrow = (uint32_t)word;
     float value;
-    memcpy(&value, &word, sizeof value);
+    memcpy(&value, &narrow, sizeof value);
     result.f = (double)value;
-  } else if (type == IR_I32) {
-    result.i = (int32_t)word;
   }
   return result;
 }
 
-uint32_t register_word(ir_type type, cell value) {
-  if (ir_bits(type) < 32 || !is_real(type)) return (uint32_t)value.i;
+uint64_t register_word(ir_type type, cell value) {
+  int bits = ir_bits(type);
+  if (bits == 64) return is_real(type) ? double_bits(value.f) : (uint64_t)value.i;
+  if (bits < 32 || !is_real(type)) return (uint32_t)value.i;
   float narrow = (float)value.f;
   uint32_t word;
   memcpy(&word, &narrow, sizeof word);

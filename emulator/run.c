@@ -162,7 +162,7 @@ static void allocate_store(cluster *c, block *b, const ir_value *value) {
 static void allocate_registers(cluster *c, agent *a, const ir_value *value) {
   register_array *r = &a->registers[value->number];
   r->words = register_words(value);
-  r->word = ARENA_ARRAY(c->memory, uint32_t, r->words * LANES);
+  r->word = ARENA_ARRAY(c->memory, uint64_t, r->words * LANES);
   r->initialised = ARENA_ARRAY(c->memory, uint32_t, r->words);
   r->written_group = ARENA_ARRAY(c->memory, uint32_t, r->words);
   r->read_group = ARENA_ARRAY(c->memory, uint32_t, r->words);
@@ -217,7 +217,7 @@ static void allocate_barriers(machine *m, cluster *c, block *b, int *clock_index
       bar->released_async_clock = ARENA_ARRAY(c->memory, uint32_t, c->clock_count);
       bar->clock_index = (*clock_index)++;
     }
-    if (!initialises(m, value)) barrier_init(m, b, value, value->arrivals, NULL);
+    if (!initialises(m, value)) barrier_init(m, b, value, -1, value->arrivals, NULL);
   }
 }
 

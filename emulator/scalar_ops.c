@@ -24,7 +24,7 @@ static void write_scalar(machine *m, agent *a, const ir_value *value, const cell
   a->scalar_initialised[value->number] |= a->mask;
 }
 
-bool register_write_word(machine *m, agent *a, const ir_value *value, int64_t index, int lane, uint32_t word) {
+bool register_write_word(machine *m, agent *a, const ir_value *value, int64_t index, int lane, uint64_t word) {
   register_array *r = &a->registers[value->number];
   if (index < 0 || index >= r->words) {
     finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "word %lld of '%s', which has %d", (long long)index, value->name, r->words);
