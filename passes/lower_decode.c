@@ -50,7 +50,7 @@ typedef struct decoding {
   int group; /* codes that share a scale; 0: all */
   int group_words, row_groups;
   int row[MAX_ROW_GROUPS]; /* of the thread's first 16-row group */
-  bool pairs;              /* scale and zero may be used as words of two */
+  bool pairs;              /* whole registers are decoded at once, scale and zero being words of two */
 } decoding;
 
 static const ir_expr *word_constant(decoding *d, uint32_t value) { return ir_typed_int(d->l->memory, IR_U32, value); }
@@ -397,9 +397,8 @@ void thread_decode(lower *l, const ir_op *op) {
   d->codes = operand_of(d, 0, true);
   d->scale = operand_of(d, 1, false);
   d->zero = operand_of(d, 2, false);
-  d->pairs =
-      (ir_is_float(d->type) && d->operand_bits == 16 && is_pair_type(d, &d->scale) && is_pair_type(d, &d->zero)) ||
-      (d->operand_bits == 8 && !d->scale.buffer && !d->zero.buffer);
+  bool factors_fit = is_pair_type(d, &d->scale) && is_pair_type(d, &d->zero);
+  d->pairs = factors_fit && exact_register(d, word_constant(d, 0), 0);
   for (int i = 0; i < d->row_groups; i++)
     decode_group(d, thread_registers(l, to), i);
 }

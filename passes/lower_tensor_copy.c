@@ -50,6 +50,13 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
     pieces = box[spanned[0]] / piece_rows;
     box[spanned[0]] = piece_rows;
   }
+  int blocks = load ? (int)ir_attr_get(&op->attrs, IR_ATTR_MULTICAST, 1) : 1, share = 0;
+  const ir_expr *rank_rows = NULL;
+  if (blocks > 1) { /* this block's share of the rows, for every block of the cluster */
+    share = box[spanned[0]] / blocks;
+    box[spanned[0]] = share;
+    rank_rows = thread_let(l, "share", thread_mul(l, ir_leaf(l->memory, IR_EXPR_CTA_RANK, IR_I32), thread_int(l, share)));
+  }
   ir_value *map = find_map(l, tensor->value, box, layout->swizzle);
   int piece_bytes = pieces > 1 ? layout->rows / pieces * layout->panel_bytes : 0;
 
@@ -58,6 +65,8 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
     for (int piece = 0; piece < pieces; piece++) {
       int offset = panel * layout->rows * layout->panel_bytes + piece * piece_bytes;
       const ir_expr *address = thread_add(l, ir_address(l->memory, buffer->value, buffer->slot), ir_typed_int(l->memory, IR_U32, offset));
+      if (rank_rows)
+        address = thread_add(l, address, thread_u32(l, thread_mul(l, rank_rows, thread_int(l, layout->panel_bytes))));
       ir_op *copy = thread_op(l, load ? IR_OP_TMA_LOAD : IR_OP_TMA_STORE);
       ir_ref shared = ir_ref_whole(buffer->value);
       shared.slot = buffer->slot;
@@ -66,7 +75,7 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
         ir_op_add_read(copy, ir_ref_whole(map));
         ir_op_add_read(copy, op->read[1]);
         ir_op_add_expr(l->memory, copy, address);
-        ir_op_add_expr(l->memory, copy, ir_typed_int(l->memory, IR_U32, 0));
+        ir_op_add_expr(l->memory, copy, ir_typed_int(l->memory, IR_U32, blocks > 1 ? (1 << blocks) - 1 : 0));
       } else {
         ir_op_add_write(copy, ir_ref_whole(map));
         ir_op_add_read(copy, shared);
@@ -80,6 +89,8 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
           at = thread_add(l, at, thread_int(l, panel * panel_elements));
         if (d == spanned[0] && pieces > 1)
           at = thread_add(l, at, thread_int(l, piece * piece_rows));
+        if (d == spanned[0] && rank_rows)
+          at = thread_add(l, at, rank_rows);
         ir_op_add_expr(l->memory, copy, at);
       }
     }

@@ -25,8 +25,12 @@ static void thread_arrive(lower *l, const ir_op *op) {
     copy_op(l, op);
     return;
   }
-  thread_op(l, IR_OP_WARP_SYNC);
-  ir_block *saved = thread_guard(l, ir_binary(l->memory, IR_EXPR_EQ, l->lane, thread_int(l, 0)));
+  int64_t rank = 0; /* arrivals on the barriers of several blocks come from as many lanes */
+  if (op->expr_count)
+    ir_is_constant(op->expr[0], &rank);
+  if (rank == 0)
+    thread_op(l, IR_OP_WARP_SYNC);
+  ir_block *saved = thread_guard(l, ir_binary(l->memory, IR_EXPR_EQ, l->lane, thread_int(l, rank)));
   copy_op(l, op);
   thread_leave(l, saved);
 }
@@ -256,14 +260,19 @@ static void create_registers(lower *l) {
   }
 }
 
-/* A barrier that a whole role arrives on is completed by its warps. */
+/* A barrier that a whole role arrives on is completed by its warps, those of every block that arrives. */
 static void count_arrivals(const ir_block *block, int warps) {
   for (const ir_op *op = block->first; op; op = op->next) {
     int inside = warps;
     if (op->kind == IR_OP_ROLE)
       inside = drives_engines_only(&op->body) ? 1 : (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_COUNT, 1);
-    if (op->kind == IR_OP_MBAR_ARRIVE)
+    if (op->kind == IR_OP_MBAR_ARRIVE && !op->expr_count)
       op->read[0].value->arrivals = warps;
+    else if (op->kind == IR_OP_MBAR_ARRIVE) {
+      int64_t rank = 0;
+      ir_is_constant(op->expr[0], &rank);
+      op->read[0].value->arrivals = warps * (int)(rank + 1); /* ranks ascend */
+    }
     count_arrivals(&op->body, inside);
     count_arrivals(&op->other, inside);
   }

@@ -15,6 +15,10 @@
  * ceil(SMs / 8) * BN elements a wave). Without the `persistent` attribute the same variables are computed from block()
  * once, without a loop.
  *
+ * In a cluster (attribute `cluster` of the kernel) the blocks take neighbouring tiles along one grid dimension: the one whose tiles have the most
+ * bytes in common. A tensor-map load that all of them would do alike, at the same time, is marked `multicast`: each block then loads its share
+ * and sends it to all. A tile beyond the grid, where the extent is no multiple of the cluster, loads zeros and stores nothing.
+ *
  * Every kernel passes here, since later forms know block() only. Requires the scheduled form. */
 #include "passes/pass.h"
 
@@ -79,13 +83,96 @@ static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_e
   }
 }
 
+/* -- Clusters ------------------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct variance {
+  const bool *varies; /* by value number */
+  bool found;
+} variance;
+
+static void variance_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  variance *v = data;
+  (void)op;
+  if (!written && v->varies[value->number])
+    v->found = true;
+}
+
+static bool op_varies(ir_op *op, const bool *varies) {
+  variance v = {varies, false};
+  ir_op_visit(op, false, variance_visit, &v);
+  return v.found;
+}
+
+/* Everything computed from a value that varies, varies: scalars, and all that stands in a loop or branch whose control does. */
+static void spread_variance(ir_block *block, bool *varies, bool inside) {
+  for (ir_op *op = block->first; op; op = op->next) {
+    bool here = inside || op_varies(op, varies);
+    for (int i = 0; i < op->write_count; i++)
+      if (here && (op->write[i].value->space == IR_SCALAR || op->write[i].value->space == IR_INDEX))
+        varies[op->write[i].value->number] = true;
+    spread_variance(&op->body, varies, here);
+    spread_variance(&op->other, varies, here);
+  }
+}
+
+/* Bytes of tensor-map loads that do not depend on what varies; marks them when `mark` is their number of blocks. */
+static int64_t shared_loads(ir_block *block, const bool *varies, int mark) {
+  int64_t bytes = 0;
+  for (ir_op *op = block->first; op; op = op->next) {
+    if ((op->kind == IR_OP_FOR || op->kind == IR_OP_IF) && op_varies(op, varies))
+      continue;
+    bytes += shared_loads(&op->body, varies, mark) + shared_loads(&op->other, varies, mark);
+    if (op->kind != IR_OP_COPY || ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) != IR_ENGINE_TMA || op->write[0].value->space != IR_SHARED || op_varies(op, varies))
+      continue;
+    const ir_value *buffer = op->write[0].value;
+    int64_t rows = ir_extent(buffer, 0), blocks = mark ? mark : 2;
+    if (buffer->rank != 2 || rows % (8 * blocks))
+      continue;
+    bytes += ir_element_count(buffer) * ir_bits(buffer->type) / 8;
+    if (mark)
+      ir_attr_set(&op->attrs, IR_ATTR_MULTICAST, mark);
+  }
+  return bytes;
+}
+
+/* The grid dimension along which neighbouring tiles have the most bytes in common, -1 when they have none. */
+static int cluster_dimension(ir_kernel *kernel, pass_env *env, int cluster) {
+  int best = -1;
+  int64_t most = 0;
+  for (int d = 0; d < kernel->grid_count; d++) {
+    bool *varies = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+    varies[kernel->grid[d].index->number] = true;
+    spread_variance(&kernel->body, varies, false);
+    int64_t bytes = shared_loads(&kernel->body, varies, 0);
+    if (bytes > most) {
+      most = bytes;
+      best = d;
+    }
+  }
+  if (best >= 0) {
+    bool *varies = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+    varies[kernel->grid[best].index->number] = true;
+    spread_variance(&kernel->body, varies, false);
+    shared_loads(&kernel->body, varies, cluster);
+  }
+  return best;
+}
+
 bool make_persistent(ir_kernel *kernel, pass_env *env) {
   arena *memory = env->memory;
   if (kernel->grid_count == 0) {
     if (!kernel->block_count) kernel->block_count = ir_int(memory, 1);
     return true;
   }
-  const ir_expr *count = ir_int(memory, 1);
+  int cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1), along = cluster > 1 ? cluster_dimension(kernel, env, cluster) : -1;
+  if (cluster > 1 && along < 0) {
+    diag_remark(env->diagnostics, "make-persistent", "cluster", false, kernel->loc, "neighbouring tiles of %s load nothing in common, so there is no cluster", kernel->name);
+    ir_attr_clear(&kernel->attrs, IR_ATTR_CLUSTER);
+    cluster = 1;
+  }
+  if (along >= 0) /* from here on the grid counts clusters */
+    kernel->grid[along].extent = ir_binary(memory, IR_EXPR_CEILDIV, kernel->grid[along].extent, ir_int(memory, cluster));
+  const ir_expr *count = ir_int(memory, cluster);
   for (int d = 0; d < kernel->grid_count; d++)
     count = ir_binary(memory, IR_EXPR_MUL, count, kernel->grid[d].extent);
   kernel->block_count = count;
@@ -106,7 +193,7 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
   for (int d = 1; d < kernel->grid_count; d++)
     total = ir_binary(memory, IR_EXPR_MUL, total, extent[d]);
 
-  const ir_expr *block = ir_leaf(memory, IR_EXPR_BLOCK, IR_I32);
+  const ir_expr *block = ir_binary(memory, IR_EXPR_DIV, ir_leaf(memory, IR_EXPR_BLOCK, IR_I32), ir_int(memory, cluster));
   ir_block inner = {NULL, NULL};
   ir_op *loop = NULL;
   const ir_expr *tile = block;
@@ -116,7 +203,7 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
     ir_op_add_write(loop, ir_ref_whole(variable));
     ir_op_add_expr(memory, loop, block);
     ir_op_add_expr(memory, loop, total);
-    ir_op_add_expr(memory, loop, ir_leaf(memory, IR_EXPR_BLOCKS, IR_I32));
+    ir_op_add_expr(memory, loop, ir_binary(memory, IR_EXPR_DIV, ir_leaf(memory, IR_EXPR_BLOCKS, IR_I32), ir_int(memory, cluster)));
     ir_attr_set(&loop->attrs, IR_ATTR_PERSISTENT, 1);
     tile = ir_read(memory, variable);
   }
@@ -124,7 +211,18 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
     tile = named(memory, kernel, &inner, "tile_reversed",
                  ir_binary(memory, IR_EXPR_SUB, ir_binary(memory, IR_EXPR_SUB, total, ir_int(memory, 1)), tile),
                  kernel->loc);
-  unrank(memory, kernel, &inner, tile, extent);
+  if (along >= 0) { /* the block's own tile of the cluster's */
+    ir_value *own = kernel->grid[along].index;
+    ir_value *first = ir_value_create(memory, kernel, IR_SCALAR, IR_I32, arena_printf(memory, "%s_cluster", own->name), own->loc);
+    kernel->grid[along].index = first;
+    unrank(memory, kernel, &inner, tile, extent);
+    append_let(memory, &inner, own,
+               ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_MUL, ir_read(memory, first), ir_int(memory, cluster)),
+                         ir_leaf(memory, IR_EXPR_CTA_RANK, IR_I32)),
+               own->loc);
+  } else {
+    unrank(memory, kernel, &inner, tile, extent);
+  }
   while (body.first) {
     ir_op *op = body.first;
     ir_block_remove(&body, op);

@@ -311,6 +311,8 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
   if (producers) {
     ir_attr_set(&kernel->attrs, IR_ATTR_PRODUCERS, producers);
     ir_attr_set(&kernel->attrs, IR_ATTR_PERSISTENT, pin(kernel, env, IR_ATTR_PERSISTENT, s.dot_count > 0));
+    if (pin(kernel, env, IR_ATTR_CLUSTER, 1) > 1)
+      ir_attr_set(&kernel->attrs, IR_ATTR_CLUSTER, pin(kernel, env, IR_ATTR_CLUSTER, 1));
   }
   if (s.dot_count && kernel->grid_count >= 2 && env->options->level >= 1)
     ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, pin(kernel, env, IR_ATTR_RASTER, 8));

@@ -23,6 +23,9 @@
  * 5. A fresh barrier has completed the phase of parity 1: the producer starts by waiting for the parity that lets it
  * through.
  *
+ * 6. A copy that is multicast to a cluster fills the slot of every block: the empty barrier then waits for the consumers of all of them, so a
+ *    consumer arrives on the barrier of each block.
+ *
  * In this form an arrival is a role's arrival: `arrivals` counts roles, and lowering multiplies by warps. Waits for
  * asynchronous dots are place-waits' business, fences and block barriers place-barriers'. Without producers in the
  * schedule nothing happens. */
@@ -30,13 +33,20 @@
 
 enum { MAX_GROUPS = 32, MAX_COPIES = 8 };
 
-typedef struct group {
-  ir_op *copy[MAX_COPIES]; /* in the input block */
-  int copy_count;
+/* Buffers that are filled and freed together, slot by slot. */
+typedef struct ring {
   int stages;
-  ir_op *first_use, *last_use; /* ops of the input block */
+  int blocks; /* of the cluster that the copies are sent to */
   ir_value *full, *empty;
   ir_value *put, *put_phase, *get, *get_phase;
+} ring;
+
+/* One place where a ring is filled. */
+typedef struct group {
+  ring *ring;
+  ir_op *copy[MAX_COPIES]; /* in the input block */
+  int copy_count;
+  ir_op *first_use, *last_use; /* ops of the input block */
 } group;
 
 typedef struct context {
@@ -45,8 +55,10 @@ typedef struct context {
   arena *memory;
   int group_count;
   group *groups[MAX_GROUPS];
+  int ring_count;
+  ring *rings[MAX_GROUPS];
   int value_count;
-  const group **group_of; /* by value number: the group that feeds a buffer */
+  ring **ring_of; /* by value number: the ring of a buffer */
 } context;
 
 static bool is_ring_copy(const ir_op *op) {
@@ -102,31 +114,56 @@ static void copy_purity_visit(void *data, ir_op *op, ir_value *value, bool writt
     p->pure = false;
 }
 
-/* Finds the readers of `op`'s buffer among the later ops of its block. False when the copy cannot move (rule 1). */
-static bool find_uses(context *c, ir_op *op, ir_op **first, ir_op **last) {
+/* The readers of `op`'s buffer among the later ops of its block, up to the next op that fills it; returns how many there are. */
+static int find_uses(ir_op *op, ir_op **first, ir_op **last) {
   ir_value *buffer = op->write[0].value;
-  count_context all = count_block(&c->kernel->body, buffer);
-  if (all.writers != 1)
-    return diag_remark(c->env->diagnostics, "specialise-warps", "warps", false, op->loc,
-                       "%s has %d writers, so its copy stays with the consumer", buffer->name, all.writers),
-           false;
   int found = 0;
   *first = *last = NULL;
   for (ir_op *later = op->next; later; later = later->next) {
     count_context here = {buffer, 0, 0};
     ir_op_visit(later, true, count_visit, &here);
-    if (!here.readers) continue;
+    if (here.writers)
+      break;
+    if (!here.readers)
+      continue;
     found += here.readers;
     *first = *first ? *first : later;
     *last = later;
   }
-  if (found != all.readers || !found)
-    return diag_remark(c->env->diagnostics, "specialise-warps", "warps", false, op->loc,
-                       "%s is read outside the block that fills it, so its copy stays with the consumer", buffer->name),
-           false;
-  purity p = {true};
-  ir_op_visit(op, false, copy_purity_visit, &p);
-  return p.pure;
+  return found;
+}
+
+/* Readers that follow a fill of the buffer in its block, over all fills; *movable is false when one of them is no ring copy or not the producer's. */
+static int readers_after_fills(ir_block *block, const ir_value *buffer, int *fills, bool *movable) {
+  int found = 0;
+  for (ir_op *op = block->first; op; op = op->next) {
+    if (is_ring_copy(op) && op->write[0].value == buffer) {
+      ir_op *first, *last;
+      purity p = {true};
+      ir_op_visit(op, false, copy_purity_visit, &p);
+      *movable &= p.pure;
+      *fills += 1;
+      found += find_uses(op, &first, &last);
+    }
+    found += readers_after_fills(&op->body, buffer, fills, movable) + readers_after_fills(&op->other, buffer, fills, movable);
+  }
+  return found;
+}
+
+/* Rule 1. */
+static bool can_move(context *c, ir_op *op) {
+  ir_value *buffer = op->write[0].value;
+  count_context all = count_block(&c->kernel->body, buffer);
+  int fills = 0;
+  bool movable = true;
+  int found = readers_after_fills(&c->kernel->body, buffer, &fills, &movable);
+  const char *why = !movable ? "its place depends on what the consumer computes"
+                    : fills != all.writers ? "it has other writers"
+                    : !found || found != all.readers ? "it is read outside the block that fills it"
+                                                     : NULL;
+  diag_remark(c->env->diagnostics, "specialise-warps", "warps", !why, op->loc, why ? "the copy to %s stays with the consumer: %s" : "the producer copies to %s%s",
+              buffer->name, why ? why : "");
+  return !why;
 }
 
 static bool comes_before(const ir_op *a, const ir_op *b) {
@@ -150,6 +187,28 @@ static ir_value *new_barrier(context *c, const char *base, const char *suffix, i
   return value;
 }
 
+static ring *new_ring(context *c, const char *base) {
+  ring *r = ARENA_NEW(c->memory, ring);
+  r->blocks = 1;
+  r->full = new_barrier(c, base, "full", 1);
+  r->empty = new_barrier(c, base, "empty", 1);
+  r->put = new_scalar(c, base, "put");
+  r->put_phase = new_scalar(c, base, "put_phase");
+  r->get = new_scalar(c, base, "get");
+  r->get_phase = new_scalar(c, base, "get_phase");
+  c->rings[c->ring_count++] = r;
+  return r;
+}
+
+/* Whether the copy, first read by `first`, belongs to the open group (rule 3). */
+static bool joins(const group *open, const ring *own, const ir_op *first) {
+  if (!open || open->copy_count == MAX_COPIES)
+    return false;
+  if (own)
+    return own == open->ring;
+  return !comes_before(open->last_use, first) || open->last_use == first;
+}
+
 /* Groups the movable copies of one block (rules 1 and 3). */
 static bool plan_block(context *c, ir_block *block, int stages) {
   group *open = NULL;
@@ -157,37 +216,64 @@ static bool plan_block(context *c, ir_block *block, int stages) {
     if (op->kind == IR_OP_FOR || op->kind == IR_OP_IF) {
       open = NULL;
       int inner = op->kind == IR_OP_FOR ? (int)ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : stages;
-      if (is_duplicable(op) && !(plan_block(c, &op->body, inner) && plan_block(c, &op->other, inner))) return false;
+      if (is_duplicable(op) && !(plan_block(c, &op->body, inner) && plan_block(c, &op->other, inner)))
+        return false;
       continue;
     }
+    if (!is_ring_copy(op) || !can_move(c, op))
+      continue;
     ir_op *first, *last;
-    if (!is_ring_copy(op) || !find_uses(c, op, &first, &last)) continue;
-    if (open && open->copy_count < MAX_COPIES && !comes_before(open->last_use, first) && open->last_use != first) {
-      /* joins */
-    } else if (open && open->copy_count < MAX_COPIES && open->last_use == first) {
-      /* one op uses both: joins too */
-    } else {
+    if (!find_uses(op, &first, &last))
+      continue;
+    ring **own = &c->ring_of[op->write[0].value->number];
+    if (!joins(open, *own, first)) {
       if (c->group_count == MAX_GROUPS)
         return diag_error(c->env->diagnostics, DIAG_INTERNAL, op->loc, "more than %d groups of copies", MAX_GROUPS);
       open = ARENA_NEW(c->memory, group);
-      open->stages = stages;
-      const char *base = op->write[0].value->name;
-      open->full = new_barrier(c, base, "full", stages);
-      open->empty = new_barrier(c, base, "empty", stages);
-      open->put = new_scalar(c, base, "put");
-      open->put_phase = new_scalar(c, base, "put_phase");
-      open->get = new_scalar(c, base, "get");
-      open->get_phase = new_scalar(c, base, "get_phase");
+      open->ring = *own ? *own : new_ring(c, op->write[0].value->name);
       open->first_use = first;
       open->last_use = last;
       c->groups[c->group_count++] = open;
     }
     open->copy[open->copy_count++] = op;
-    if (comes_before(first, open->first_use)) open->first_use = first;
-    if (comes_before(open->last_use, last)) open->last_use = last;
-    op->write[0].value->slots = stages;
-    c->group_of[op->write[0].value->number] = open;
+    *own = open->ring;
+    int blocks = (int)ir_attr_get(&op->attrs, IR_ATTR_MULTICAST, 1);
+    open->ring->blocks = blocks > open->ring->blocks ? blocks : open->ring->blocks;
+    open->ring->stages = stages > open->ring->stages ? stages : open->ring->stages;
+    if (comes_before(first, open->first_use))
+      open->first_use = first;
+    if (comes_before(open->last_use, last))
+      open->last_use = last;
   }
+  return true;
+}
+
+/* Every fill of a ring must fill the same buffers, since one phase of its barrier counts their bytes. */
+static bool rings_are_even(context *c) {
+  for (int i = 0; i < c->group_count; i++)
+    for (int j = 0; j < i; j++) {
+      const group *a = c->groups[i], *b = c->groups[j];
+      if (a->ring != b->ring)
+        continue;
+      bool same = a->copy_count == b->copy_count;
+      for (int k = 0; same && k < a->copy_count; k++)
+        same = a->copy[k]->write[0].value == b->copy[k]->write[0].value;
+      if (!same)
+        return false;
+    }
+  return true;
+}
+
+static bool plan_kernel(context *c) {
+  if (!plan_block(c, &c->kernel->body, 1))
+    return false;
+  if (!rings_are_even(c))
+    return diag_error(c->env->diagnostics, DIAG_INTERNAL, c->kernel->loc, "two places fill different buffers of one ring");
+  for (int i = 0; i < c->kernel->value_count && i < c->value_count; i++)
+    if (c->ring_of[i])
+      c->kernel->values[i]->slots = c->ring_of[i]->stages;
+  for (int i = 0; i < c->ring_count; i++)
+    c->rings[i]->full->slots = c->rings[i]->empty->slots = c->rings[i]->stages;
   return true;
 }
 
@@ -213,7 +299,7 @@ static void append_set(context *c, ir_block *block, ir_value *value, const ir_ex
 }
 
 /* The ring position moves on: next slot, and the other parity after the last. */
-static void append_advance(context *c, ir_block *block, const group *g, ir_value *position, ir_value *phase,
+static void append_advance(context *c, ir_block *block, const ring *g, ir_value *position, ir_value *phase,
                            src_loc loc) {
   const ir_expr *one = ir_int(c->memory, 1);
   if (g->stages == 1) {
@@ -248,20 +334,20 @@ static const ir_expr *slot_expr(void *data, const ir_expr *e) {
     args[i] = slot_expr(data, e->args[i]);
     changed |= args[i] != e->args[i];
   }
-  bool ring = e->kind == IR_EXPR_ELEMENT && e->value->number < c->value_count && c->group_of[e->value->number] &&
+  bool in_ring = e->kind == IR_EXPR_ELEMENT && e->value->number < c->value_count && c->ring_of[e->value->number] &&
               e->value->slots > 1;
-  if (!changed && !ring) return e;
+  if (!changed && !in_ring) return e;
   ir_expr *copy = arena_copy(c->memory, e, sizeof *e);
   copy->args = args;
-  if (ring) copy->slot = ir_read(c->memory, c->group_of[e->value->number]->get);
+  if (in_ring) copy->slot = ir_read(c->memory, c->ring_of[e->value->number]->get);
   return copy;
 }
 
 static void name_slots(context *c, ir_op *op) {
   for (int i = 0; i < op->read_count; i++) {
     ir_value *value = op->read[i].value;
-    if (value && value->number < c->value_count && c->group_of[value->number] && value->slots > 1)
-      op->read[i].slot = ir_read(c->memory, c->group_of[value->number]->get);
+    if (value && value->number < c->value_count && c->ring_of[value->number] && value->slots > 1)
+      op->read[i].slot = ir_read(c->memory, c->ring_of[value->number]->get);
   }
   slot_context s = {c};
   ir_op_each_expr(op, slot_expr, &s);
@@ -290,23 +376,37 @@ static bool has_group_inside(context *c, const ir_op *op) {
   return false;
 }
 
+/* Copies that stay with the consumer move by its own threads: nobody signals a barrier for them. */
+static void keep_with_consumer(context *c, ir_block *block) {
+  for (ir_op *op = block->first; op; op = op->next) {
+    int index;
+    if (is_ring_copy(op) && !group_with_copy(c, op, &index)) {
+      ir_attr_set(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
+      ir_attr_clear(&op->attrs, IR_ATTR_MULTICAST);
+    }
+    keep_with_consumer(c, &op->body);
+    keep_with_consumer(c, &op->other);
+  }
+}
+
 static void append_producer_copy(context *c, ir_block *out, const group *g, int index) {
   ir_op *source = g->copy[index];
+  const ring *r = g->ring;
   if (index == 0) {
     int64_t bytes = 0;
     for (int i = 0; i < g->copy_count; i++)
       bytes += copy_bytes(g->copy[i]);
-    append_barrier_op(c, out, IR_OP_MBAR_WAIT, g->empty, g->put,
-                      ir_binary(c->memory, IR_EXPR_XOR, ir_read(c->memory, g->put_phase), ir_int(c->memory, 1)),
+    append_barrier_op(c, out, IR_OP_MBAR_WAIT, r->empty, r->put,
+                      ir_binary(c->memory, IR_EXPR_XOR, ir_read(c->memory, r->put_phase), ir_int(c->memory, 1)),
                       source->loc);
-    append_barrier_op(c, out, IR_OP_MBAR_EXPECT, g->full, g->put, ir_int(c->memory, bytes), source->loc);
+    append_barrier_op(c, out, IR_OP_MBAR_EXPECT, r->full, r->put, ir_int(c->memory, bytes), source->loc);
   }
   ir_op *copy = ir_op_clone(c->memory, source, NULL);
-  copy->write[0] = slot_of(c->memory, source->write[0].value, g->put);
+  copy->write[0] = slot_of(c->memory, source->write[0].value, r->put);
   copy->read_count = 1;
-  ir_op_add_read(copy, slot_of(c->memory, g->full, g->put));
+  ir_op_add_read(copy, slot_of(c->memory, r->full, r->put));
   ir_block_append(out, copy);
-  if (index == g->copy_count - 1) append_advance(c, out, g, g->put, g->put_phase, source->loc);
+  if (index == g->copy_count - 1) append_advance(c, out, r, r->put, r->put_phase, source->loc);
 }
 
 /* Builds both roles from one block. Ops are moved to the consumer, cloned for the producer. */
@@ -323,8 +423,8 @@ static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *
     bool nested = has_group_inside(c, op);
     for (int i = 0; i < c->group_count; i++)
       if (c->groups[i]->first_use == op)
-        append_barrier_op(c, consumer, IR_OP_MBAR_WAIT, c->groups[i]->full, c->groups[i]->get,
-                          ir_read(c->memory, c->groups[i]->get_phase), op->loc);
+        append_barrier_op(c, consumer, IR_OP_MBAR_WAIT, c->groups[i]->ring->full, c->groups[i]->ring->get,
+                          ir_read(c->memory, c->groups[i]->ring->get_phase), op->loc);
     if (op->kind == IR_OP_LET && is_duplicable(op)) ir_block_append(producer, ir_op_clone(c->memory, op, NULL));
     ir_op *moved = arena_copy(c->memory, op, sizeof *op);
     moved->next = moved->previous = NULL;
@@ -341,8 +441,10 @@ static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *
     ir_block_append(consumer, moved);
     for (int i = 0; i < c->group_count; i++)
       if (c->groups[i]->last_use == op) {
-        append_barrier_op(c, consumer, IR_OP_MBAR_ARRIVE, c->groups[i]->empty, c->groups[i]->get, NULL, op->loc);
-        append_advance(c, consumer, c->groups[i], c->groups[i]->get, c->groups[i]->get_phase, op->loc);
+        const ring *r = c->groups[i]->ring;
+        for (int b = 0; b < r->blocks; b++) /* whoever sends into this block's slot must know that it is free */
+          append_barrier_op(c, consumer, IR_OP_MBAR_ARRIVE, r->empty, r->get, r->blocks > 1 ? ir_int(c->memory, b) : NULL, op->loc);
+        append_advance(c, consumer, r, r->get, r->get_phase, op->loc);
       }
   }
 }
@@ -394,8 +496,9 @@ bool specialise_warps(ir_kernel *kernel, pass_env *env) {
   if (!producers) return true;
   context state = {.kernel = kernel, .env = env, .memory = env->memory, .value_count = kernel->value_count};
   context *c = &state;
-  c->group_of = ARENA_ARRAY(env->scratch, const group *, kernel->value_count);
-  if (!plan_block(c, &kernel->body, 1)) return false;
+  c->ring_of = ARENA_ARRAY(env->scratch, ring *, kernel->value_count);
+  if (!plan_kernel(c)) return false;
+  keep_with_consumer(c, &kernel->body);
   int consumers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4);
   if (!c->group_count) {
     ir_attr_clear(&kernel->attrs, IR_ATTR_PRODUCERS);
@@ -414,8 +517,8 @@ bool specialise_warps(ir_kernel *kernel, pass_env *env) {
 
   ir_block put = {NULL, NULL}, get = {NULL, NULL};
   kernel->body = (ir_block){NULL, NULL};
-  for (int i = 0; i < c->group_count; i++) {
-    group *g = c->groups[i];
+  for (int i = 0; i < c->ring_count; i++) {
+    ring *g = c->rings[i];
     if (g->stages > 1) {
       declare_zero(c, &put, g->put);
       declare_zero(c, &get, g->get);
@@ -423,16 +526,22 @@ bool specialise_warps(ir_kernel *kernel, pass_env *env) {
     declare_zero(c, &put, g->put_phase);
     declare_zero(c, &get, g->get_phase);
     append_barrier_op(c, &kernel->body, IR_OP_MBAR_INIT, g->full, NULL, ir_int(c->memory, 1), (src_loc){0});
-    append_barrier_op(c, &kernel->body, IR_OP_MBAR_INIT, g->empty, NULL, ir_int(c->memory, 1), (src_loc){0});
+    g->empty->arrivals = g->blocks;
+    append_barrier_op(c, &kernel->body, IR_OP_MBAR_INIT, g->empty, NULL, ir_int(c->memory, g->blocks), (src_loc){0});
   }
   prepend(&producer->body, &put);
   prepend(&consumer->body, &get);
   ir_block_append(&kernel->body, ir_op_create(c->memory, IR_OP_FENCE_MBAR_INIT, (src_loc){0}));
-  ir_op *meet = ir_op_create(c->memory, IR_OP_BAR_SYNC, (src_loc){0});
-  ir_attr_set(&meet->attrs, IR_ATTR_ID, 0);
-  ir_attr_set(&meet->attrs, IR_ATTR_THREADS, threads);
+  bool clustered = ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1) > 1;
+  ir_op *meet = ir_op_create(c->memory, clustered ? IR_OP_CLUSTER_SYNC : IR_OP_BAR_SYNC, (src_loc){0});
+  if (!clustered) {
+    ir_attr_set(&meet->attrs, IR_ATTR_ID, 0);
+    ir_attr_set(&meet->attrs, IR_ATTR_THREADS, threads);
+  }
   ir_block_append(&kernel->body, meet);
   ir_block_append(&kernel->body, producer);
   ir_block_append(&kernel->body, consumer);
+  if (clustered) /* nobody leaves while others may still send into it or arrive on its barriers */
+    ir_block_append(&kernel->body, ir_op_create(c->memory, IR_OP_CLUSTER_SYNC, (src_loc){0}));
   return true;
 }
