@@ -181,7 +181,8 @@ static void build_if(compiler *c, const ir_op *op, int at) {
     int end = append(c, CODE_END_IF, op, c->depth - 1);
     c->out->instructions[otherwise].target = end;
   } else {
-    c->out->instructions[at].target = append(c, CODE_END_IF, op, c->depth - 1);
+    int end = append(c, CODE_END_IF, op, c->depth - 1); /* may move the instructions */
+    c->out->instructions[at].target = end;
   }
 }
 
