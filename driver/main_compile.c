@@ -176,6 +176,13 @@ static void print_resources(const compiled_kernel *k) {
 
 /* Warnings of the backend are worth a look: serialised wgmma, spills. */
 static void report_backend(job *j, const compiled_kernel *k) {
+  for (int i = 0; i < k->backend.kernel_count; i++) {
+    const nvrtc_kernel_report *r = &k->backend.kernels[i];
+    if (r->spill_store_bytes + r->spill_load_bytes == 0) continue;
+    diag_warning(j->s.diagnostics, DIAG_PTXAS, k->kernel->loc,
+                 "'%s' spills registers: %" PRId64 " bytes stored, %" PRId64 " loaded back", k->kernel->name,
+                 r->spill_store_bytes, r->spill_load_bytes);
+  }
   for (int i = 0; i < k->backend.warning_count; i++) {
     diag_warning(j->s.diagnostics, DIAG_PTXAS, k->kernel->loc, "'%s': %s", k->kernel->name, k->backend.warnings[i]);
   }
