@@ -104,8 +104,9 @@ typedef struct tensor {
   const ir_value *value;
   uint8_t *bytes;
   size_t byte_size;
-  double *wide;
+  double *wide; /* REFERENCE: also takes what is written; reals are read from it */
   int bits;
+  int64_t packed_columns; /* before the thread form: blocks of a packed tensor along k; 0: stored as the extents and strides say */
   int64_t extent[IR_MAX_RANK], stride[IR_MAX_RANK]; /* in elements */
 } tensor;
 
@@ -290,9 +291,11 @@ cell bits_cell(const machine *m, ir_type type, uint64_t bits);
 /* An element of a tensor, by position in storage. The position must lie inside (tensor_holds). */
 bool tensor_holds(const tensor *t, int64_t position);
 cell tensor_load(const machine *m, const tensor *t, int64_t position);
-void tensor_store(const machine *m, tensor *t, int64_t position, cell value);
+void tensor_store(tensor *t, int64_t position, cell value);
 /* Position of the element with these coordinates; -1 outside the extents. */
 int64_t tensor_position(const tensor *t, const int64_t *index);
+/* Whether neighbours along a dimension are `stride` positions apart. */
+static inline bool tensor_is_strided(const tensor *t) { return t->packed_columns == 0; }
 int register_words(const ir_value *value);
 cell register_cell(ir_type type, uint64_t word);
 uint64_t register_word(ir_type type, cell value);

@@ -112,7 +112,7 @@ bool tensor_holds(const tensor *t, int64_t position) {
 }
 
 cell tensor_load(const machine *m, const tensor *t, int64_t position) {
-  if (t->wide) {
+  if (t->wide && is_real(t->value->type)) {
     cell result = {.f = t->wide[position]};
     return result;
   }
@@ -132,9 +132,8 @@ cell tensor_load(const machine *m, const tensor *t, int64_t position) {
   return bits_cell(m, t->value->type, bits);
 }
 
-void tensor_store(const machine *m, tensor *t, int64_t position, cell value) {
-  (void)m;
-  if (t->wide) t->wide[position] = value.f;
+void tensor_store(tensor *t, int64_t position, cell value) {
+  if (t->wide) t->wide[position] = is_real(t->value->type) ? value.f : (double)value.i;
   ir_put_bits(t->bytes, (size_t)position, t->bits, cell_bits(t->value->type, value));
 }
 
@@ -144,7 +143,13 @@ int64_t tensor_position(const tensor *t, const int64_t *index) {
     if (index[d] < 0 || index[d] >= t->extent[d]) return -1;
     position += index[d] * t->stride[d];
   }
-  return position;
+  if (tensor_is_strided(t)) return position;
+  /* Blocks follow one another along k, then along rows; dimensions before the last two are one after another. */
+  const packed_layout *packed = t->value->packed;
+  int rank = t->value->rank;
+  int64_t row = rank > 1 ? index[rank - 2] : 0, k = index[rank - 1];
+  int64_t block_number = row / packed->rows * t->packed_columns + k / packed->k;
+  return block_number * packed->rows * packed->k + packed_layout_position(packed, (int)(row % packed->rows), (int)(k % packed->k));
 }
 
 /* -- Tiles and buffers before the thread form ----------------------------------------------------------------------------------------- */

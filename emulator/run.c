@@ -48,8 +48,10 @@ static void bind_tensor(machine *m, const ir_value *value, const emulator_tensor
   if (!value->packed && last >= 0 && !tensor_holds(t, last))
     finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "tensor '%s' needs %lld elements of %d bits, but has %zu bytes", value->name,
             (long long)last + 1, t->bits, t->byte_size);
-  if (!m->reference || !given->wide || !is_real(value->type) || m->stopped) return;
-  for (int64_t i = 0; tensor_holds(t, i); i++) given->wide[i] = tensor_load(m, t, i).f;
+  if (value->packed && !m->thread_form && value->rank == 2)
+    t->packed_columns = (t->extent[1] + value->packed->k - 1) / value->packed->k;
+  if (!m->reference || !given->wide || m->stopped) return;
+  for (int64_t i = 0; tensor_holds(t, i); i++) given->wide[i] = ir_decode(value->type, ir_get_bits(t->bytes, (size_t)i, t->bits));
   t->wide = given->wide;
 }
 

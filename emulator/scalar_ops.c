@@ -99,7 +99,7 @@ static void write_tensor(machine *m, agent *a, const instruction *in, cell (*ind
     cell result = x[l];
     if (in->op->kind == IR_OP_ATOMIC)
       result = combine_cells(m, value->type, ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_SUM), tensor_load(m, t, position), x[l]);
-    tensor_store(m, t, position, result);
+    tensor_store(t, position, result);
     m->report->counts.global_write_bytes += (uint64_t)(t->bits + 7) / 8;
   }
 }

@@ -106,6 +106,16 @@ static void walk_next(walk *w) {
   }
 }
 
+/* Position of element i of the row. */
+static int64_t walk_position(const walk *w, int64_t i) {
+  const region *r = w->r;
+  if (!r->tensor || tensor_is_strided(r->tensor)) return w->base + i * w->stride;
+  int64_t at[IR_MAX_RANK];
+  for (int d = 0; d < r->value->rank; d++) at[d] = r->start[d];
+  for (int k = 0; k < r->dim_count; k++) at[r->dim[k]] += k + 1 < r->dim_count ? w->index[k] : i;
+  return tensor_position(r->tensor, at);
+}
+
 /* Findings for rows that leave a store or the bytes of a tensor; false when the row must be skipped. */
 static bool row_fits(machine *m, const walk *w, const access *x) {
   const region *r = w->r;
@@ -114,7 +124,7 @@ static bool row_fits(machine *m, const walk *w, const access *x) {
     return false;
   }
   if (r->tensor && w->hi > w->lo) {
-    int64_t first = w->base + w->lo * w->stride, last = w->base + (w->hi - 1) * w->stride;
+    int64_t first = walk_position(w, w->lo), last = walk_position(w, w->hi - 1);
     if (!tensor_holds(r->tensor, first) || !tensor_holds(r->tensor, last)) {
       finding(m, x->agent, EMULATOR_BOUNDS, nowhere, r->value->loc, "element %lld of '%s' lies beyond its %zu bytes", (long long)last,
               r->value->name, r->tensor->byte_size);
@@ -150,7 +160,7 @@ const cell *region_read(machine *m, const region *r, access *x, cell outside) {
         to[i] = outside;
         continue;
       }
-      int64_t position = w.base + i * w.stride;
+      int64_t position = walk_position(&w, i);
       to[i] = r->store ? r->store->cells[position] : tensor_load(m, r->tensor, position);
     }
     if (r->tensor && w.hi > w.lo) m->report->counts.global_read_bytes += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
@@ -167,14 +177,14 @@ void region_write(machine *m, const region *r, access *x, ir_type from, const ce
     if (!row_fits(m, &w, x)) return;
     touch_row(m, &w, x);
     for (int64_t i = w.lo; i < w.hi; i++) {
-      int64_t position = w.base + i * w.stride;
+      int64_t position = walk_position(&w, i);
       cell value = convert_cell(m, from, to, from_cells[i]);
       if (r->store) {
         r->store->cells[position] = value;
         continue;
       }
       if (add) value = combine_cells(m, to, IR_SUM, tensor_load(m, r->tensor, position), value);
-      tensor_store(m, r->tensor, position, value);
+      tensor_store(r->tensor, position, value);
     }
     if (r->tensor && w.hi > w.lo) m->report->counts.global_write_bytes += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
   }
