@@ -20,6 +20,7 @@ enum { MAX_PENDING = 8 };
 
 typedef struct state {
   pass_env *env;
+  ir_value **freed_by; /* by value number: the barrier that says a buffer's slot is free, NULL when no producer waits for it */
   ir_op *dot[MAX_PENDING]; /* the dots in flight, oldest first; each is its own group */
   int count;
 } state;
@@ -29,9 +30,15 @@ static bool is_asynchronous(const ir_op *op) {
          ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_NONE) == IR_INSTRUCTION_WGMMA;
 }
 
-static bool conflicts(ir_op *op, ir_op *dot) {
+static bool conflicts(const state *s, ir_op *op, ir_op *dot) {
   ir_value *accumulator = dot->write[0].value;
-  if (op->kind == IR_OP_MBAR_ARRIVE || op->kind == IR_OP_BAR_SYNC || op->kind == IR_OP_CLUSTER_SYNC ||
+  if (op->kind == IR_OP_MBAR_ARRIVE) {
+    bool frees = false;
+    for (int i = 0; i < dot->read_count; i++)
+      frees |= dot->read[i].value && s->freed_by[dot->read[i].value->number] == op->read[0].value;
+    return frees;
+  }
+  if (op->kind == IR_OP_BAR_SYNC || op->kind == IR_OP_CLUSTER_SYNC ||
       op->kind == IR_OP_ROLE)
     return true;
   if (is_asynchronous(op) && op->write[0].value == accumulator && op->read[0].value != accumulator &&
@@ -75,7 +82,7 @@ static void place_in_block(state *s, ir_block *block) {
     next = op->next;
     int finished = 0;
     for (int i = 0; i < s->count; i++)
-      if (conflicts(op, s->dot[i])) finished = i + 1;
+      if (conflicts(s, op, s->dot[i])) finished = i + 1;
     if ((op->body.first || op->other.first) && has_dot_inside(op)) finished = s->count;
     if (s->count == MAX_PENDING && is_asynchronous(op)) finished = s->count;
     retire(s, block, op, finished);
@@ -94,6 +101,19 @@ static void place_in_block(state *s, ir_block *block) {
   }
 }
 
+/* A producer fills a buffer after it has waited for the barrier that frees it: the last mbar.wait before the copy in its block. */
+static void find_freed(state *s, const ir_block *block) {
+  ir_value *waited = NULL;
+  for (const ir_op *op = block->first; op; op = op->next) {
+    if (op->kind == IR_OP_MBAR_WAIT)
+      waited = op->read[0].value;
+    if (op->kind == IR_OP_COPY && op->read_count > 1 && op->read[1].value)
+      s->freed_by[op->write[0].value->number] = waited;
+    find_freed(s, &op->body);
+    find_freed(s, &op->other);
+  }
+}
+
 static bool mark(void *data, ir_block *block, ir_op *op) {
   (void)data;
   (void)block;
@@ -103,7 +123,8 @@ static bool mark(void *data, ir_block *block, ir_op *op) {
 }
 
 bool place_waits(ir_kernel *kernel, pass_env *env) {
-  state s = {.env = env};
+  state s = {.env = env, .freed_by = ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count)};
+  find_freed(&s, &kernel->body);
   place_in_block(&s, &kernel->body);
   retire(&s, &kernel->body, NULL, s.count);
   ir_walk(&kernel->body, mark, NULL);

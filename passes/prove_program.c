@@ -79,9 +79,6 @@ static void add_accesses(context *c, const ir_op *op) {
       add_expr_accesses(c, ref->start[d]);
     add_access(c, touch_of_write(op), ref->value, ref->slot);
   }
-  if (op->kind != IR_OP_PARALLEL) return;
-  for (const ir_op *child = op->body.first; child; child = child->next)
-    add_accesses(c, child);
 }
 
 /* PARALLEL may hold an IF, whose ops it owns like its own. */

@@ -8,7 +8,7 @@
  *               ...
  *             end
  *           end
- *           %t <- fill 0.0                 # %t is never read
+ *           %t <- fill 0.0                 (%t is never read)
  *
  *  1. Expressions are folded; comparisons also by the ranges of loop and grid indices.
  *  2. A let of a constant or of another name is put in where it is read.

@@ -20,10 +20,11 @@
  * own schedule.
  * 4. Slots: `stages` of the nearest loop around the copy; 1 where there is none. Positions and phases are scalars that
  * carry across every loop around them and are never reset, so a persistent loop needs nothing special.
- * 5. A fresh barrier has completed the phase of parity 1: the producer starts by waiting for the parity that lets it
+ * 5. A slot is released behind its last reader; when that is an asynchronous dot, where its result is needed anyway.
+ * 6. A fresh barrier has completed the phase of parity 1: the producer starts by waiting for the parity that lets it
  * through.
  *
- * 6. A copy that is multicast to a cluster fills the slot of every block: the empty barrier then waits for the consumers of all of them, so a
+ * 7. A copy that is multicast to a cluster fills the slot of every block: the empty barrier then waits for the consumers of all of them, so a
  *    consumer arrives on the barrier of each block.
  *
  * In this form an arrival is a role's arrival: `arrivals` counts roles, and lowering multiplies by warps. Waits for
@@ -46,7 +47,9 @@ typedef struct group {
   ring *ring;
   ir_op *copy[MAX_COPIES]; /* in the input block */
   int copy_count;
-  ir_op *first_use, *last_use; /* ops of the input block */
+  const ir_block *block;
+  ir_op *first_use, *last_use; /* ops of the block */
+  ir_op *release_before;       /* where the consumer gives the slot back; NULL: at the end of the block */
 } group;
 
 typedef struct context {
@@ -231,6 +234,7 @@ static bool plan_block(context *c, ir_block *block, int stages) {
         return diag_error(c->env->diagnostics, DIAG_INTERNAL, op->loc, "more than %d groups of copies", MAX_GROUPS);
       open = ARENA_NEW(c->memory, group);
       open->ring = *own ? *own : new_ring(c, op->write[0].value->name);
+      open->block = block;
       open->first_use = first;
       open->last_use = last;
       c->groups[c->group_count++] = open;
@@ -264,6 +268,23 @@ static bool rings_are_even(context *c) {
   return true;
 }
 
+/* The slot is given back behind its last reader; behind a dot that runs asynchronously, only where the program needs its result (or rewrites its
+ * register operand) anyway, so that the release does not wait for it too early. */
+static void plan_release(group *g) {
+  ir_op *dot = g->last_use;
+  bool asynchronous = dot->kind == IR_OP_DOT && ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA;
+  ir_op *op = dot->next;
+  for (; op && asynchronous; op = op->next) {
+    bool needed = ir_op_reads(op, dot->write[0].value) || ir_op_writes(op, dot->write[0].value);
+    for (int i = 0; i < dot->read_count; i++)
+      needed |= dot->read[i].value->space == IR_TILE && ir_op_writes(op, dot->read[i].value);
+    for (int i = 0; i < g->copy_count; i++)
+      needed |= ir_op_writes(op, g->copy[i]->write[0].value); /* filled again */
+    if (needed) break;
+  }
+  g->release_before = op;
+}
+
 static bool plan_kernel(context *c) {
   if (!plan_block(c, &c->kernel->body, 1))
     return false;
@@ -274,6 +295,7 @@ static bool plan_kernel(context *c) {
       c->kernel->values[i]->slots = c->ring_of[i]->stages;
   for (int i = 0; i < c->ring_count; i++)
     c->rings[i]->full->slots = c->rings[i]->empty->slots = c->rings[i]->stages;
+  for (int i = 0; i < c->group_count; i++) plan_release(c->groups[i]);
   return true;
 }
 
@@ -409,11 +431,22 @@ static void append_producer_copy(context *c, ir_block *out, const group *g, int 
   if (index == g->copy_count - 1) append_advance(c, out, r, r->put, r->put_phase, source->loc);
 }
 
+/* The consumer gives the slot back, to every block that sends into it, and goes on to the next. */
+static void append_release(context *c, ir_block *block, const group *g) {
+  const ring *r = g->ring;
+  for (int b = 0; b < r->blocks; b++)
+    append_barrier_op(c, block, IR_OP_MBAR_ARRIVE, r->empty, r->get, r->blocks > 1 ? ir_int(c->memory, b) : NULL,
+                      g->last_use->loc);
+  append_advance(c, block, r, r->get, r->get_phase, g->last_use->loc);
+}
+
 /* Builds both roles from one block. Ops are moved to the consumer, cloned for the producer. */
 static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *consumer) {
   ir_op *next;
   for (ir_op *op = in->first; op; op = next) {
     next = op->next;
+    for (int i = 0; i < c->group_count; i++)
+      if (c->groups[i]->release_before == op) append_release(c, consumer, c->groups[i]);
     int index;
     const group *g = group_with_copy(c, op, &index);
     if (g) {
@@ -439,14 +472,9 @@ static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *
       name_slots(c, moved);
     }
     ir_block_append(consumer, moved);
-    for (int i = 0; i < c->group_count; i++)
-      if (c->groups[i]->last_use == op) {
-        const ring *r = c->groups[i]->ring;
-        for (int b = 0; b < r->blocks; b++) /* whoever sends into this block's slot must know that it is free */
-          append_barrier_op(c, consumer, IR_OP_MBAR_ARRIVE, r->empty, r->get, r->blocks > 1 ? ir_int(c->memory, b) : NULL, op->loc);
-        append_advance(c, consumer, r, r->get, r->get_phase, op->loc);
-      }
   }
+  for (int i = 0; i < c->group_count; i++)
+    if (c->groups[i]->block == in && !c->groups[i]->release_before) append_release(c, consumer, c->groups[i]);
 }
 
 static void declare_zero(context *c, ir_block *block, ir_value *value) {
