@@ -23,7 +23,8 @@ enum { TILE = IR_FORMS_TILE, PIPE = IR_FORMS_PIPE, THREAD = IR_FORMS_THREAD, ANY
 
 static const ir_op_info ops[IR_OP_KIND_COUNT] = {
 #define OP(id, mnemonic, writes, reads, exprs, bodies, forms, effects, meaning)                                        \
-  [IR_OP_##id] = {mnemonic, writes, reads, exprs[0] - '0', exprs[1] == '+', bodies, forms, IR_EFFECT_##effects, meaning},
+  [IR_OP_##                                                                                                            \
+      id] = {mnemonic, writes, reads, exprs[0] - '0', exprs[1] == '+', bodies, forms, IR_EFFECT_##effects, meaning},
 #include "ir/ops.def"
 #undef OP
 };
@@ -40,9 +41,9 @@ static const ir_target_info targets[IR_TARGET_COUNT] = {
 #define TARGET(id, name, sms, shared_bytes, registers, max_warps, l2_bytes, clock_ghz, hbm_gbps, l2_bytes_clk,         \
                shared_bytes_clk, mma16_macs_clk, mma8_macs_clk, exp_clk, has_cpasync, has_tma, has_wgmma, has_cluster, \
                has_native_fp8_mma)                                                                                     \
-  [IR_##id] = {name,           sms,           shared_bytes, registers,    max_warps,         l2_bytes,                 \
-               clock_ghz,      hbm_gbps,      l2_bytes_clk, shared_bytes_clk, mma16_macs_clk, mma8_macs_clk,            \
-               exp_clk,        has_cpasync,   has_tma,      has_wgmma,    has_cluster,       has_native_fp8_mma},
+  [IR_##id] = {name,      sms,         shared_bytes, registers,        max_warps,      l2_bytes,                       \
+               clock_ghz, hbm_gbps,    l2_bytes_clk, shared_bytes_clk, mma16_macs_clk, mma8_macs_clk,                  \
+               exp_clk,   has_cpasync, has_tma,      has_wgmma,        has_cluster,    has_native_fp8_mma},
 #include "ir/targets.def"
 #undef TARGET
 };
@@ -138,9 +139,9 @@ void ir_attr_clear(ir_attrs *attrs, ir_attr attr) {
 
 const char *ir_space_name(ir_space space) {
   static const char *const names[] = {
-      [IR_GLOBAL] = "global", [IR_SHARED] = "shared", [IR_TILE] = "tile",       [IR_REGISTERS] = "registers",
-      [IR_SCALAR] = "scalar", [IR_INDEX] = "index",   [IR_SIZE] = "size",       [IR_BARRIER] = "barrier",
-      [IR_MAP] = "map",
+      [IR_GLOBAL] = "global",       [IR_SHARED] = "shared",   [IR_TILE] = "tile",
+      [IR_REGISTERS] = "registers", [IR_SCALAR] = "scalar",   [IR_INDEX] = "index",
+      [IR_SIZE] = "size",           [IR_BARRIER] = "barrier", [IR_MAP] = "map",
   };
   ASSERT((size_t)space < sizeof names / sizeof *names);
   return names[space];
@@ -179,8 +180,8 @@ void ir_list_ops(str *out) {
   str_append(out, "ops\n");
   for (int i = 0; i < IR_OP_KIND_COUNT; i++) {
     const ir_op_info *info = &ops[i];
-    str_printf(out, "  %s\n    writes \"%s\" reads \"%s\" expressions %d%s bodies %d forms", info->mnemonic, info->writes,
-               info->reads, info->expr_count, info->more_exprs ? "+" : "", info->bodies);
+    str_printf(out, "  %s\n    writes \"%s\" reads \"%s\" expressions %d%s bodies %d forms", info->mnemonic,
+               info->writes, info->reads, info->expr_count, info->more_exprs ? "+" : "", info->bodies);
     list_forms(info->forms, out);
     str_printf(out, "\n    %s\n", info->meaning);
   }
