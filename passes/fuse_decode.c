@@ -195,7 +195,7 @@ static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *dec
   element.start[0] = index[0];
   element.start[1] = index[1];
   ir_op_add_write(set, element);
-  ir_op_add_expr(memory, set, ir_is_integer(decoded->type) ? ir_cast(memory, ir_compute_type(decoded->type), value) : value);
+  ir_op_add_expr(memory, set, ir_is_integer(decoded->type) ? ir_cast(memory, decoded->type, value) : value);
   ir_block_append(&loop->body, set);
   ir_block_insert_before(block, decode, loop);
   ir_block_remove(block, decode);

@@ -341,6 +341,7 @@ static const ir_expr *decode_register(decoding *d, const ir_expr *word, int inde
         element[part] = ir_binary(l->memory, IR_EXPR_SUB, element[part], ir_float(l->memory, (double)d->offset));
     }
     element[part] = finish_element(d, element[part], scale, zero);
+    if (ir_is_integer(d->type)) element[part] = ir_cast(l->memory, d->type, element[part]); /* saturates */
   }
   return thread_pack(l, d->type, element, d->parts);
 }
