@@ -232,6 +232,9 @@ static bool execute(machine *m, agent *a) {
     a->pc++;
     return true;
   case CODE_END:
+    if (m->checks && a->bulk_used > a->bulk_done)
+      finding(m, a, EMULATOR_RACE, m->code.instructions[a->bulk_instruction].op->loc, nowhere,
+              "the block ends while this store may still read its shared memory: it needs bulk.commit and bulk.wait");
     a->state = AGENT_DONE;
     return true;
   }

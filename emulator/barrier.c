@@ -6,6 +6,12 @@
 
 #include <string.h>
 
+/* The lanes of the warp have met. */
+static void meet(agent *a) {
+  a->synced = a->clock[a->clock_index];
+  a->unsynced = 0;
+}
+
 /* -- mbarriers ------------------------------------------------------------------------------------------------------------------------ */
 
 void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int64_t arrivals, const agent *by) {
@@ -64,8 +70,12 @@ static void complete_phase(machine *m, cluster *c, mbarrier *bar, const ir_value
   memset(bar->async_clock, 0, size);
 }
 
+/* Releases what the agent has done and observed. Some lanes alone speak for the others only up to where the warp last met. */
 static void gather(agent *a, uint32_t *clock, uint32_t *async_clock) {
+  uint32_t *own = &a->clock[a->clock_index], all = *own;
+  if (a->unsynced & ~a->mask) *own = a->synced;
   clock_join(clock, a->clock, a->block->cluster->clock_count);
+  *own = all;
   clock_join(async_clock, a->async_clock, a->block->cluster->clock_count);
 }
 
@@ -180,6 +190,7 @@ static outcome execute_bar(machine *m, agent *a, const instruction *in) {
   if (m->thread_form && a->mask != ~0u)
     finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'%s' is executed by some lanes of a warp only", ir_op_info_of(op->kind)->mnemonic);
   hardware_barrier *bar = &a->block->hardware[id];
+  meet(a);
   if (bar->threads && bar->threads != threads)
     finding(m, a, EMULATOR_BARRIER, nowhere, nowhere, "hardware barrier %lld is used for %d threads while a round for %d is open", (long long)id,
             threads, bar->threads);
@@ -213,6 +224,7 @@ static outcome execute_cluster_sync(machine *m, agent *a) {
   if (!a->waiting) {
     if (m->thread_form && a->mask != ~0u)
       finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'cluster.sync' is executed by some lanes of a warp only");
+    meet(a);
     gather(a, c->sync_clock, c->sync_async_clock);
     clock_advance(a);
     a->waiting = true;
@@ -317,9 +329,14 @@ outcome execute_sync(machine *m, agent *a, const instruction *in) {
     fence_mbar_init(m, a);
     break;
   case IR_OP_WARP_SYNC:
+    if (m->thread_form && a->mask != ~0u)
+      finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'warp.sync' is executed by some lanes of a warp only");
+    meet(a);
+    clock_advance(a);
+    break;
   case IR_OP_GRID_WAIT:
   case IR_OP_GRID_LAUNCH:
-    break; /* lanes of a warp run in step; one kernel runs alone */
+    break; /* one kernel runs alone */
   case IR_OP_SETMAXNREG:
     set_registers(m, a, op);
     break;

@@ -219,7 +219,7 @@ static void allocate_barriers(machine *m, cluster *c, block *b, int *clock_index
       bar->released_async_clock = ARENA_ARRAY(c->memory, uint32_t, c->clock_count);
       bar->clock_index = (*clock_index)++;
     }
-    if (!initialises(m, value)) barrier_init(m, b, value, -1, value->arrivals, NULL);
+    if (!m->thread_form && !initialises(m, value)) barrier_init(m, b, value, -1, value->arrivals, NULL);
   }
 }
 

@@ -145,7 +145,8 @@ static void tma_store(machine *m, agent *a, const instruction *in) {
   access x = access_generic(a, in->op, false, from->value);
   x.async = true;
   x.clock_index = a->clock_index + CLOCK_BULK;
-  x.clock = a->bulk_open;
+  x.clock = a->bulk_used = a->bulk_open;
+  a->bulk_instruction = a->pc;
   for (int64_t row = 0; row < b.rows; row++, next_row(&b))
     for (int64_t chunk = 0; chunk < b.row_bytes / CHUNK; chunk++) {
       int64_t offset = chunk_offset(&b, address, row, chunk);
