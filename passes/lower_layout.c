@@ -31,39 +31,64 @@ const ir_expr *thread_pack(lower *l, ir_type type, const ir_expr *const *values,
   return ir_typed(l->memory, IR_EXPR_PACK, type, IR_U32, thread_per_word(type), cast);
 }
 
-const ir_expr *thread_table(lower *l, const int *table, int count, const ir_expr *index) {
-  int bits = 0;
-  while (count % (2 << bits) == 0)
-    bits++;
-  int outer = count >> bits; /* odd: the digit above the bits */
-  int column[16];
-  for (int i = 0; i < bits; i++)
-    column[i] = table[1 << i] - table[0];
-  int step = outer > 1 ? table[1 << bits] - table[0] : 0;
+/* A digit of an index: (index / stride) % count, of which each step adds `column`. */
+typedef struct table_digit {
+  int stride, count, column;
+} table_digit;
+
+enum { MAX_TABLE_DIGITS = 16 };
+
+/* The digits of a table, innermost first, each as long as it goes; 0 when it is no sum of them. */
+static int table_digits(const int *table, int count, table_digit *digits) {
+  int found = 0;
+  for (int stride = 1; stride < count;) {
+    int left = count / stride, column = table[stride] - table[0], length = 2;
+    while (length < left && table[length * stride] == table[0] + length * column)
+      length++;
+    while (left % length)
+      length--;
+    if (length == 1 || found == MAX_TABLE_DIGITS)
+      return 0;
+    digits[found++] = (table_digit){stride, length, column};
+    stride *= length;
+  }
   for (int r = 0; r < count; r++) {
-    int value = table[0] + (r >> bits) * step;
-    for (int i = 0; i < bits; i++)
-      value += (r >> i & 1) * column[i];
+    int value = table[0];
+    for (int i = 0; i < found; i++)
+      value += r / digits[i].stride % digits[i].count * digits[i].column;
     if (value != table[r])
-      return NULL;
+      return 0;
   }
+  return found;
+}
+
+/* a / n or a % n, as a shift or mask where that will do. */
+static const ir_expr *quotient(lower *l, const ir_expr *a, int n) {
+  if (n == 1)
+    return a;
+  bool power = !(n & (n - 1));
+  return ir_binary(l->memory, power ? IR_EXPR_SHR : IR_EXPR_DIV, a, thread_int(l, power ? __builtin_ctz((unsigned)n) : n));
+}
+
+static const ir_expr *remainder_of(lower *l, const ir_expr *a, int n) {
+  bool power = !(n & (n - 1));
+  return ir_binary(l->memory, power ? IR_EXPR_AND : IR_EXPR_MOD, a, thread_int(l, power ? n - 1 : n));
+}
+
+const ir_expr *thread_table(lower *l, const int *table, int count, const ir_expr *index) {
+  table_digit digits[MAX_TABLE_DIGITS];
+  int found = table_digits(table, count, digits);
+  if (!found && count > 1)
+    return NULL;
   const ir_expr *sum = thread_int(l, table[0]);
-  for (int i = 0; i < bits;) {
-    int width = 1;
-    while (i + width < bits && column[i + width] == column[i] << width)
-      width++;
-    bool whole = i + width == bits && (outer == 1 || step == column[i] << width);
-    const ir_expr *digit = i ? ir_binary(l->memory, IR_EXPR_SHR, index, thread_int(l, i)) : index;
-    if (!whole)
-      digit = ir_binary(l->memory, IR_EXPR_AND, digit, thread_int(l, (1 << width) - 1));
-    if (column[i])
-      sum = thread_add(l, sum, thread_mul(l, digit, thread_int(l, column[i])));
-    if (whole && column[i])
-      return sum;
-    i += width;
+  for (int i = 0; i < found; i++) {
+    if (!digits[i].column)
+      continue;
+    const ir_expr *digit = quotient(l, index, digits[i].stride);
+    if (digits[i].stride * digits[i].count < count)
+      digit = remainder_of(l, digit, digits[i].count);
+    sum = thread_add(l, sum, thread_mul(l, digit, thread_int(l, digits[i].column)));
   }
-  if (outer > 1 && step)
-    sum = thread_add(l, sum, thread_mul(l, bits ? ir_binary(l->memory, IR_EXPR_SHR, index, thread_int(l, bits)) : index, thread_int(l, step)));
   return sum;
 }
 
