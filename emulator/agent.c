@@ -1,7 +1,7 @@
 /* Control flow of one agent, and the turns that agents take.
  *
- * A turn runs an agent until it blocks or has used its quantum. When a whole round moves nobody, asynchronous copies complete early; when
- * there are none either, every waiter is reported as part of a deadlock. */
+ * A turn runs an agent until it blocks or has used its quantum. When a whole round moves nobody, asynchronous copies
+ * complete early; when there are none either, every waiter is reported as part of a deadlock. */
 #include "emulator/machine.h"
 
 #include <string.h>
@@ -28,7 +28,8 @@ static bool continue_for(machine *m, agent *a, const instruction *in, uint32_t a
   if (!m->code.varying[value->number])
     active = variable[0].i < f->limit[0].i ? among : 0;
   else
-    for (int l = 0; l < LANES; l++) active |= (uint32_t)(variable[l].i < f->limit[l].i) << l & among;
+    for (int l = 0; l < LANES; l++)
+      active |= (uint32_t)(variable[l].i < f->limit[l].i) << l & among;
   a->mask = active ? active : f->mask;
   return active != 0;
 }
@@ -36,7 +37,8 @@ static bool continue_for(machine *m, agent *a, const instruction *in, uint32_t a
 static void step_for(agent *a, const instruction *in) {
   frame *f = &a->frames[in->frame];
   cell *variable = scalar_of(a, in->op->write[0].value);
-  for (int l = 0; l < LANES; l++) variable[l].i += f->step[l].i;
+  for (int l = 0; l < LANES; l++)
+    variable[l].i += f->step[l].i;
 }
 
 /* The next 32 coordinates, in row-major order. */
@@ -262,7 +264,8 @@ static bool take_turn(machine *m, agent *a) {
   }
   m->steps += (uint64_t)done;
   if (m->steps > m->step_limit)
-    finding(m, a, EMULATOR_LIMIT, nowhere, nowhere, "the kernel has executed %llu instructions without an end", (unsigned long long)m->steps);
+    finding(m, a, EMULATOR_LIMIT, nowhere, nowhere, "the kernel has executed %llu instructions without an end",
+            (unsigned long long)m->steps);
   if (m->steps > m->step_limit) m->stopped = true;
   return done > 0;
 }

@@ -1,7 +1,7 @@
 /* Synchronisation: mbarriers, hardware barriers, the cluster's barrier, groups of asynchronous ops, fences.
  *
- * Every release joins the agent's clocks into the barrier and every completed wait joins the barrier's into the agent; that is the order
- * that shadow.c checks accesses against. */
+ * Every release joins the agent's clocks into the barrier and every completed wait joins the barrier's into the agent;
+ * that is the order that shadow.c checks accesses against. */
 #include "emulator/machine.h"
 
 #include <string.h>
@@ -12,13 +12,13 @@ static void meet(agent *a) {
   a->unsynced = 0;
 }
 
-/* -- mbarriers ------------------------------------------------------------------------------------------------------------------------ */
+/* -- mbarriers ----------------------------------------------------------------------------------------------------- */
 
 void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int64_t arrivals, const agent *by) {
   barrier_array *array = &b->barriers[value->number];
   if (arrivals < 1) {
-    finding(m, by, EMULATOR_BARRIER, by ? nowhere : value->loc, value->loc, "barrier '%s' is initialised for %lld arrivals", value->name,
-            (long long)arrivals);
+    finding(m, by, EMULATOR_BARRIER, by ? nowhere : value->loc, value->loc,
+            "barrier '%s' is initialised for %lld arrivals", value->name, (long long)arrivals);
     arrivals = 1;
   }
   for (int s = 0; s < array->count; s++) {
@@ -39,18 +39,19 @@ mbarrier *barrier_of(machine *m, agent *a, const operand *o, int rank) {
   barrier_array *array = &b->barriers[o->value->number];
   int64_t slot = o->slot ? evaluate_uniform(m, a, o->slot).i : 0;
   if (slot < 0 || slot >= array->count) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, o->value->loc, "slot %lld of barrier '%s', which has %d", (long long)slot, o->value->name,
-            array->count);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, o->value->loc, "slot %lld of barrier '%s', which has %d", (long long)slot,
+            o->value->name, array->count);
     return NULL;
   }
   mbarrier *bar = &array->slots[slot];
   if (!bar->initialised) {
-    finding(m, a, EMULATOR_BARRIER, nowhere, o->value->loc, "barrier '%s' is used before it is initialised", o->value->name);
+    finding(m, a, EMULATOR_BARRIER, nowhere, o->value->loc, "barrier '%s' is used before it is initialised",
+            o->value->name);
     return NULL;
   }
   if (m->checks && a->clock[bar->init_agent] < bar->init_clock)
-    finding(m, a, EMULATOR_RACE, nowhere, o->value->loc, "barrier '%s' is used with nothing that orders it after its initialisation",
-            o->value->name);
+    finding(m, a, EMULATOR_RACE, nowhere, o->value->loc,
+            "barrier '%s' is used with nothing that orders it after its initialisation", o->value->name);
   return bar;
 }
 
@@ -58,8 +59,9 @@ static void complete_phase(machine *m, cluster *c, mbarrier *bar, const ir_value
   if (bar->pending != 0 || bar->bytes != 0) return;
   if (bar->in_flight != 0)
     finding(m, a, EMULATOR_BARRIER, a ? nowhere : value->loc, value->loc,
-            "a phase of barrier '%s' completes while copies of %lld bytes that it counts are in flight: it expects too few bytes", value->name,
-            (long long)bar->in_flight);
+            "a phase of barrier '%s' completes while copies of %lld bytes that it counts are in flight: it expects too "
+            "few bytes",
+            value->name, (long long)bar->in_flight);
   size_t size = sizeof(uint32_t) * (size_t)c->clock_count;
   bar->phase++;
   bar->pending = bar->arrivals;
@@ -70,7 +72,8 @@ static void complete_phase(machine *m, cluster *c, mbarrier *bar, const ir_value
   memset(bar->async_clock, 0, size);
 }
 
-/* Releases what the agent has done and observed. Some lanes alone speak for the others only up to where the warp last met. */
+/* Releases what the agent has done and observed. Some lanes alone speak for the others only up to where the warp last
+ * met. */
 static void gather(agent *a, uint32_t *clock, uint32_t *async_clock) {
   uint32_t *own = &a->clock[a->clock_index], all = *own;
   if (a->unsynced & ~a->mask) *own = a->synced;
@@ -89,7 +92,8 @@ static void arrive(machine *m, agent *a, mbarrier *bar, const ir_value *value, i
   bar->bytes += bytes;
   bar->pending -= count;
   if (bar->pending < 0) {
-    finding(m, a, EMULATOR_BARRIER, nowhere, value->loc, "barrier '%s' is arrived at %lld times more than the %lld of its phase", value->name,
+    finding(m, a, EMULATOR_BARRIER, nowhere, value->loc,
+            "barrier '%s' is arrived at %lld times more than the %lld of its phase", value->name,
             (long long)-bar->pending, (long long)bar->arrivals);
     bar->pending = 0;
   }
@@ -102,7 +106,8 @@ void barrier_complete_later(machine *m, agent *a, mbarrier *bar, int64_t bytes, 
   enum { LONGEST_DELAY = 32 };
   cluster *c = a->block->cluster;
   if (m->checks && !bar->fenced)
-    finding(m, a, EMULATOR_PROXY, nowhere, value->loc, "barrier '%s' is used by an asynchronous copy without a fence.mbar_init after its initialisation",
+    finding(m, a, EMULATOR_PROXY, nowhere, value->loc,
+            "barrier '%s' is used by an asynchronous copy without a fence.mbar_init after its initialisation",
             value->name);
   bar->in_flight += bytes;
   gather(a, bar->clock, bar->async_clock);
@@ -128,7 +133,9 @@ bool cluster_deliver(machine *m, cluster *c, bool force) {
   return kept < count;
 }
 
-static int64_t active_lanes(const machine *m, const agent *a) { return m->thread_form ? __builtin_popcount(a->mask) : 1; }
+static int64_t active_lanes(const machine *m, const agent *a) {
+  return m->thread_form ? __builtin_popcount(a->mask) : 1;
+}
 
 static outcome execute_mbarrier(machine *m, agent *a, const instruction *in) {
   const operand *o = &in->read[0];
@@ -142,7 +149,8 @@ static outcome execute_mbarrier(machine *m, agent *a, const instruction *in) {
   if (in->op->kind == IR_OP_MBAR_ARRIVE && in->op->expr_count > 0) {
     rank = (int)evaluate_uniform(m, a, in->expr[0]).i;
     if (rank < 0 || rank >= a->block->cluster->block_count) {
-      finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "block %d of a cluster of %d", rank, a->block->cluster->block_count);
+      finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "block %d of a cluster of %d", rank,
+              a->block->cluster->block_count);
       return OUTCOME_NEXT;
     }
   }
@@ -156,7 +164,8 @@ static outcome execute_mbarrier(machine *m, agent *a, const instruction *in) {
   } else {
     int64_t parity = evaluate_uniform(m, a, in->expr[0]).i;
     if (parity != 0 && parity != 1)
-      finding(m, a, EMULATOR_BARRIER, nowhere, o->value->loc, "parity %lld of barrier '%s': it must be 0 or 1", (long long)parity, o->value->name);
+      finding(m, a, EMULATOR_BARRIER, nowhere, o->value->loc, "parity %lld of barrier '%s': it must be 0 or 1",
+              (long long)parity, o->value->name);
     if ((bar->phase & 1) == (uint64_t)parity) return OUTCOME_BLOCKED;
     observe(a, bar->released_clock, bar->released_async_clock);
     m->report->counts.barrier_waits++;
@@ -164,7 +173,7 @@ static outcome execute_mbarrier(machine *m, agent *a, const instruction *in) {
   return OUTCOME_NEXT;
 }
 
-/* -- Hardware barriers ---------------------------------------------------------------------------------------------------------------- */
+/* -- Hardware barriers --------------------------------------------------------------------------------------------- */
 
 static bool waits_at(const machine *m, const agent *a, ir_op_kind kind, int64_t id) {
   if (!a->waiting || a->released) return false;
@@ -184,16 +193,19 @@ static outcome execute_bar(machine *m, agent *a, const instruction *in) {
   int64_t id = ir_attr_get(&op->attrs, IR_ATTR_ID, 0);
   int threads = (int)ir_attr_get(&op->attrs, IR_ATTR_THREADS, m->warp_count * LANES);
   if (id < 0 || id >= HARDWARE_BARRIERS) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "hardware barrier %lld: there are %d", (long long)id, HARDWARE_BARRIERS);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "hardware barrier %lld: there are %d", (long long)id,
+            HARDWARE_BARRIERS);
     return OUTCOME_NEXT;
   }
   if (m->thread_form && a->mask != ~0u)
-    finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'%s' is executed by some lanes of a warp only", ir_op_info_of(op->kind)->mnemonic);
+    finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'%s' is executed by some lanes of a warp only",
+            ir_op_info_of(op->kind)->mnemonic);
   hardware_barrier *bar = &a->block->hardware[id];
   meet(a);
   if (bar->threads && bar->threads != threads)
-    finding(m, a, EMULATOR_BARRIER, nowhere, nowhere, "hardware barrier %lld is used for %d threads while a round for %d is open", (long long)id,
-            threads, bar->threads);
+    finding(m, a, EMULATOR_BARRIER, nowhere, nowhere,
+            "hardware barrier %lld is used for %d threads while a round for %d is open", (long long)id, threads,
+            bar->threads);
   bar->threads = threads;
   bar->arrived += a->warp_count * LANES;
   gather(a, bar->clock, bar->async_clock);
@@ -201,8 +213,8 @@ static outcome execute_bar(machine *m, agent *a, const instruction *in) {
   a->waiting = op->kind == IR_OP_BAR_SYNC;
   m->report->counts.block_syncs++;
   if (bar->arrived > threads)
-    finding(m, a, EMULATOR_BARRIER, nowhere, nowhere, "%d threads have reached hardware barrier %lld, which is for %d", bar->arrived,
-            (long long)id, threads);
+    finding(m, a, EMULATOR_BARRIER, nowhere, nowhere, "%d threads have reached hardware barrier %lld, which is for %d",
+            bar->arrived, (long long)id, threads);
   if (bar->arrived < threads) return a->waiting ? OUTCOME_BLOCKED : OUTCOME_NEXT;
   for (int i = 0; i < a->block->agent_count; i++) {
     agent *other = &a->block->agents[i];
@@ -234,7 +246,8 @@ static outcome execute_cluster_sync(machine *m, agent *a) {
   for (int i = 0; i < c->block_count; i++)
     for (int j = 0; j < c->blocks[i].agent_count; j++) {
       const agent *other = &c->blocks[i].agents[j];
-      bool runs = other->state != AGENT_DONE && other->state != AGENT_IDLE && m->code.instructions[other->pc].code != CODE_JOIN;
+      bool runs =
+          other->state != AGENT_DONE && other->state != AGENT_IDLE && m->code.instructions[other->pc].code != CODE_JOIN;
       if (runs && !waits_at(m, other, IR_OP_CLUSTER_SYNC, 0)) return OUTCOME_BLOCKED;
     }
   for (int i = 0; i < c->block_count; i++)
@@ -249,7 +262,7 @@ static outcome execute_cluster_sync(machine *m, agent *a) {
   return pass_when_released(a);
 }
 
-/* -- Groups and fences ---------------------------------------------------------------------------------------------------------------- */
+/* -- Groups and fences --------------------------------------------------------------------------------------------- */
 
 static void close_group(uint32_t *open) { ++*open; }
 
@@ -280,12 +293,14 @@ static void set_registers(machine *m, agent *a, const ir_op *op) {
   enum { FEWEST = 24, MOST = 256, STEP = 8 };
   int64_t wanted = ir_attr_get(&op->attrs, IR_ATTR_REGISTERS, 0), total = 0;
   if (wanted < FEWEST || wanted > MOST || wanted % STEP != 0)
-    finding(m, a, EMULATOR_REGISTERS, nowhere, nowhere, "setmaxnreg takes a multiple of %d from %d to %d, not %lld", STEP, FEWEST, MOST,
-            (long long)wanted);
+    finding(m, a, EMULATOR_REGISTERS, nowhere, nowhere, "setmaxnreg takes a multiple of %d from %d to %d, not %lld",
+            STEP, FEWEST, MOST, (long long)wanted);
   a->budget = (int)wanted;
-  for (int i = 0; i < a->block->agent_count; i++) total += (int64_t)a->block->agents[i].budget * LANES;
+  for (int i = 0; i < a->block->agent_count; i++)
+    total += (int64_t)a->block->agents[i].budget * LANES;
   if (total > ir_target_of(m->kernel->target)->registers)
-    finding(m, a, EMULATOR_REGISTERS, nowhere, nowhere, "the warps of the block together have claimed %lld registers of %d", (long long)total,
+    finding(m, a, EMULATOR_REGISTERS, nowhere, nowhere,
+            "the warps of the block together have claimed %lld registers of %d", (long long)total,
             ir_target_of(m->kernel->target)->registers);
 }
 
@@ -345,7 +360,8 @@ outcome execute_sync(machine *m, agent *a, const instruction *in) {
     m->stopped = true;
     break;
   default:
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "the emulator does not run '%s'", ir_op_info_of(op->kind)->mnemonic);
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "the emulator does not run '%s'",
+            ir_op_info_of(op->kind)->mnemonic);
     break;
   }
   return OUTCOME_NEXT;
@@ -372,8 +388,9 @@ void describe_wait(machine *m, agent *a, str *out) {
   }
   const mbarrier *bar = barrier_of(m, a, &in->read[0], -1);
   int64_t slot = in->read[0].slot ? evaluate_uniform(m, a, in->read[0].slot).i : 0;
-  str_printf(out, " for parity %lld of '%s' slot %lld", (long long)evaluate_uniform(m, a, in->expr[0]).i, in->read[0].value->name,
-             (long long)slot);
+  str_printf(out, " for parity %lld of '%s' slot %lld", (long long)evaluate_uniform(m, a, in->expr[0]).i,
+             in->read[0].value->name, (long long)slot);
   if (bar)
-    str_printf(out, " (phase %u: %lld arrivals and %lld bytes missing)", (unsigned)bar->phase, (long long)bar->pending, (long long)bar->bytes);
+    str_printf(out, " (phase %u: %lld arrivals and %lld bytes missing)", (unsigned)bar->phase, (long long)bar->pending,
+               (long long)bar->bytes);
 }

@@ -1,11 +1,11 @@
-/* The op tree as a flat list of instructions with jumps, and expressions as postfix programs, so that an agent is a program counter and a
- * mask, and can stop anywhere. */
+/* The op tree as a flat list of instructions with jumps, and expressions as postfix programs, so that an agent is a
+ * program counter and a mask, and can stop anywhere. */
 #include "emulator/machine.h"
 
 typedef struct compiler {
   machine *m;
   code *out;
-  int depth;       /* of control ops */
+  int depth; /* of control ops */
   bool in_parallel;
 } compiler;
 
@@ -26,7 +26,7 @@ domain domain_of(ir_type type) {
   BUG("type %s has no class", info->name);
 }
 
-/* -- Expressions ---------------------------------------------------------------------------------------------------------------------- */
+/* -- Expressions --------------------------------------------------------------------------------------------------- */
 
 typedef struct program_builder {
   compiler *c;
@@ -81,7 +81,8 @@ static void build_steps(program_builder *b, const ir_expr *e) {
     if (e->args[0]->slot) build_steps(b, e->args[0]->slot);
   } else {
     if (e->slot) build_steps(b, e->slot);
-    for (int i = 0; i < e->arg_count; i++) build_steps(b, e->args[i]);
+    for (int i = 0; i < e->arg_count; i++)
+      build_steps(b, e->args[i]);
   }
   push_step(b, STEP_OPERATOR, e);
   b->depth = before;
@@ -105,7 +106,7 @@ const program *compile_program(machine *m, const ir_expr *expr) {
   return build_program(&c, expr);
 }
 
-/* -- Which scalars differ between lanes ------------------------------------------------------------------------------------------------- */
+/* -- Which scalars differ between lanes ---------------------------------------------------------------------------- */
 
 static bool expr_varies(const compiler *c, const ir_expr *e) {
   if (is_varying_leaf(c, e)) return true;
@@ -115,8 +116,8 @@ static bool expr_varies(const compiler *c, const ir_expr *e) {
   return false;
 }
 
-
-/* A mutable scalar differs between the lanes of a warp, or between the coordinates of a parallel that is all that assigns it. */
+/* A mutable scalar differs between the lanes of a warp, or between the coordinates of a parallel that is all that
+ * assigns it. */
 static void mark_mutable(compiler *c, const ir_block *body, bool in_parallel, bool *set_outside, bool *set_inside) {
   for (const ir_op *op = body->first; op; op = op->next) {
     bool inside = in_parallel || op->kind == IR_OP_PARALLEL;
@@ -141,7 +142,7 @@ static void mark_definition(compiler *c, const ir_op *op) {
   }
 }
 
-/* -- Ops ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- Ops ----------------------------------------------------------------------------------------------------------- */
 
 static operand build_operand(compiler *c, const ir_ref *ref) {
   operand o = {.value = ref->value, .count = ref->count};
@@ -160,14 +161,18 @@ static int append(compiler *c, instruction_code kind, const ir_op *op, int frame
 }
 
 static void fill_operands(compiler *c, int at) {
-  /* Programs are built before the instruction is looked up again: building does not append, but keeps the pattern safe. */
+  /* Programs are built before the instruction is looked up again: building does not append, but keeps the pattern safe.
+   */
   const ir_op *op = c->out->instructions[at].op;
   const program **programs = ARENA_ARRAY(c->m->memory, const program *, op->expr_count + 1);
-  for (int i = 0; i < op->expr_count; i++) programs[i] = build_program(c, op->expr[i]);
+  for (int i = 0; i < op->expr_count; i++)
+    programs[i] = build_program(c, op->expr[i]);
   instruction *in = &c->out->instructions[at];
   in->expr = programs;
-  for (int i = 0; i < op->write_count; i++) in->write[i] = build_operand(c, &op->write[i]);
-  for (int i = 0; i < op->read_count; i++) in->read[i] = build_operand(c, &op->read[i]);
+  for (int i = 0; i < op->write_count; i++)
+    in->write[i] = build_operand(c, &op->write[i]);
+  for (int i = 0; i < op->read_count; i++)
+    in->read[i] = build_operand(c, &op->read[i]);
 }
 
 static void build_block(compiler *c, const ir_block *body);
@@ -208,8 +213,11 @@ static void build_op(compiler *c, const ir_op *op) {
   static const struct {
     ir_op_kind kind;
     instruction_code begin;
-  } control[] = {{IR_OP_FOR, CODE_FOR},           {IR_OP_IF, CODE_IF},     {IR_OP_WHILE, CODE_WHILE},
-                 {IR_OP_PARALLEL, CODE_PARALLEL}, {IR_OP_ROLE, CODE_ROLE}};
+  } control[] = {{IR_OP_FOR, CODE_FOR},
+                 {IR_OP_IF, CODE_IF},
+                 {IR_OP_WHILE, CODE_WHILE},
+                 {IR_OP_PARALLEL, CODE_PARALLEL},
+                 {IR_OP_ROLE, CODE_ROLE}};
   instruction_code kind = CODE_OP;
   for (size_t i = 0; i < sizeof control / sizeof *control; i++)
     if (control[i].kind == op->kind) kind = control[i].begin;
@@ -220,7 +228,8 @@ static void build_op(compiler *c, const ir_op *op) {
   bool outside = c->in_parallel;
   if (kind == CODE_PARALLEL) {
     c->in_parallel = true;
-    for (int i = 0; i < op->variable_count; i++) c->out->varying[op->variable[i]->number] = true;
+    for (int i = 0; i < op->variable_count; i++)
+      c->out->varying[op->variable[i]->number] = true;
   }
   if (++c->depth > c->out->frame_count) c->out->frame_count = c->depth;
   switch (kind) {
@@ -245,7 +254,8 @@ static void build_op(compiler *c, const ir_op *op) {
 }
 
 static void build_block(compiler *c, const ir_block *body) {
-  for (const ir_op *op = body->first; op; op = op->next) build_op(c, op);
+  for (const ir_op *op = body->first; op; op = op->next)
+    build_op(c, op);
 }
 
 void compile_kernel_code(machine *m) {

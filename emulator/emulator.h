@@ -1,9 +1,10 @@
 /* The emulator: executes a kernel of any form on a machine without a GPU.
  *
- * The forms tile .. laid_out run block-wide, op by op; this is the reference meaning of a kernel. The pipelined form runs its roles as
- * concurrent agents. The thread form runs every warp of a block as an agent with 32 lanes, executes what one thread does bit for bit, and
- * keeps vector clocks for warps and asynchronous engines over every byte of shared memory, so that a missing wait, fence or barrier is a
- * finding whatever the timing was. Blocks run one after another, the blocks of a cluster together. Deterministic for one seed. */
+ * The forms tile .. laid_out run block-wide, op by op; this is the reference meaning of a kernel. The pipelined form
+ * runs its roles as concurrent agents. The thread form runs every warp of a block as an agent with 32 lanes, executes
+ * what one thread does bit for bit, and keeps vector clocks for warps and asynchronous engines over every byte of
+ * shared memory, so that a missing wait, fence or barrier is a finding whatever the timing was. Blocks run one after
+ * another, the blocks of a cluster together. Deterministic for one seed. */
 #ifndef BITBLASC_EMULATOR_EMULATOR_H
 #define BITBLASC_EMULATOR_EMULATOR_H
 
@@ -15,9 +16,11 @@
 
 /* One tensor argument. Not owned. Sub-byte elements are a contiguous bit stream, little-end first. */
 typedef struct emulator_tensor {
-  void *bytes;      /* the elements as the kernel stores them; a packed tensor (value->packed) in packed order; writable unless direction is in */
+  void *bytes;      /* the elements as the kernel stores them; a packed tensor (value->packed) in packed order; writable
+                       unless direction is in */
   size_t byte_size; /* accesses beyond it are findings */
-  double *wide;     /* REFERENCE precision: NULL, or one double a stored element: what the kernel wrote, unrounded. Filled from `bytes` first */
+  double *wide; /* REFERENCE precision: NULL, or one double a stored element: what the kernel wrote, unrounded. Filled
+                   from `bytes` first */
 } emulator_tensor;
 
 typedef enum emulator_precision {
@@ -27,12 +30,13 @@ typedef enum emulator_precision {
 
 typedef struct emulator_options {
   emulator_precision precision;
-  bool no_checks;        /* skips initialisation, race, proxy and in-flight checks; bounds are always checked */
-  int blocks;            /* blocks launched for a kernel that walks its tiles itself (reads `blocks`); 0: as many as the target has SMs */
-  int blocks_in_flight;  /* clusters run together; 0: one */
-  uint64_t seed;         /* chooses the order of agents and the delay of asynchronous ops; 0 is round robin */
-  uint64_t step_limit;   /* instructions all agents may execute together; 0: 4e9 */
-  int finding_limit;     /* stops after so many findings; 0: 1 */
+  bool no_checks; /* skips initialisation, race, proxy and in-flight checks; bounds are always checked */
+  int blocks; /* blocks launched for a kernel that walks its tiles itself (reads `blocks`); 0: as many as the target has
+                 SMs */
+  int blocks_in_flight; /* clusters run together; 0: one */
+  uint64_t seed;        /* chooses the order of agents and the delay of asynchronous ops; 0 is round robin */
+  uint64_t step_limit;  /* instructions all agents may execute together; 0: 4e9 */
+  int finding_limit;    /* stops after so many findings; 0: 1 */
 } emulator_options;
 
 typedef struct emulator_launch {
@@ -64,14 +68,14 @@ typedef struct emulator_finding {
 
 /* What was executed, over all blocks. */
 typedef struct emulator_counts {
-  uint64_t steps;              /* instructions of agents */
-  uint64_t global_read_bytes;  /* by threads (ld.global, cp.async) and, before the thread form, by copies */
+  uint64_t steps;             /* instructions of agents */
+  uint64_t global_read_bytes; /* by threads (ld.global, cp.async) and, before the thread form, by copies */
   uint64_t global_write_bytes;
-  uint64_t async_bytes;        /* by TMA and bulk copies, in either direction */
-  uint64_t mmas;               /* mma of a warp, wgmma of a warpgroup, or dots before the thread form */
+  uint64_t async_bytes; /* by TMA and bulk copies, in either direction */
+  uint64_t mmas;        /* mma of a warp, wgmma of a warpgroup, or dots before the thread form */
   uint64_t barrier_waits;
   uint64_t barrier_arrivals;
-  uint64_t block_syncs;        /* bar.sync, cluster.sync */
+  uint64_t block_syncs; /* bar.sync, cluster.sync */
 } emulator_counts;
 
 typedef struct emulator_report {
@@ -82,14 +86,16 @@ typedef struct emulator_report {
   emulator_counts counts;
 } emulator_report;
 
-/* Runs the whole grid. True when there are no findings. `report` need not be initialised; free it in either case. The kernel must have
- * passed ir_verify. On a finding with kind LAUNCH nothing ran; on others the outputs are partly written. */
+/* Runs the whole grid. True when there are no findings. `report` need not be initialised; free it in either case. The
+ * kernel must have passed ir_verify. On a finding with kind LAUNCH nothing ran; on others the outputs are partly
+ * written. */
 bool emulator_run(const ir_kernel *kernel, const emulator_launch *launch, emulator_report *report);
 void emulator_report_free(emulator_report *report);
 /* `file:line:column: kind: message` and a note a finding; file names from `d` (may be NULL). */
 void emulator_report_text(const emulator_report *report, const diag *d, str *out);
 
-/* Blocks that a launch starts: the product of the grid, or block_count; fewer for kernels that walk their tiles. -1: an extent is not an integer >= 0. */
+/* Blocks that a launch starts: the product of the grid, or block_count; fewer for kernels that walk their tiles. -1: an
+ * extent is not an integer >= 0. */
 int64_t emulator_block_count(const ir_kernel *kernel, const emulator_launch *launch);
 
 #endif

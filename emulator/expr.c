@@ -1,21 +1,10 @@
 /* Evaluates postfix programs on the lanes of an agent: one lane when the program is uniform, else 32. */
-#include "emulator/machine.h"
+#include "emulator/expr.h"
 
 #include "ir/numeric.h"
 
 #include <math.h>
 #include <string.h>
-
-/* A program under evaluation. */
-typedef struct evaluation {
-  machine *m;
-  agent *a;      /* NULL: only sizes and constants */
-  uint32_t mask; /* lanes whose memory is read and whose faults count */
-  int lanes;
-  cell (*top)[LANES]; /* next free vector */
-} evaluation;
-
-#define EACH_LANE for (int l = 0; l < v->lanes; l++)
 
 static bool is_float(domain d) { return d >= DOMAIN_F32; }
 
@@ -55,19 +44,23 @@ static void integer_division(evaluation *v, const step *s, cell *a, const cell *
   EACH_LANE {
     if (b[l].i == 0) {
       if (v->mask >> l & 1)
-        finding(v->m, v->a, EMULATOR_ARITHMETIC, nowhere, nowhere, "'%s' divides by zero", ir_expr_info_of(s->expr->kind)->text);
+        finding(v->m, v->a, EMULATOR_ARITHMETIC, nowhere, nowhere, "'%s' divides by zero",
+                ir_expr_info_of(s->expr->kind)->text);
       a[l].i = 0;
       continue;
     }
     if (s->operand == DOMAIN_U64) {
       uint64_t x = (uint64_t)a[l].i, y = (uint64_t)b[l].i;
-      a[l].i = wrapping(s->expr->kind == IR_EXPR_MOD ? x % y : s->expr->kind == IR_EXPR_DIV ? x / y : x / y + (x % y != 0));
+      a[l].i = wrapping(s->expr->kind == IR_EXPR_MOD   ? x % y
+                        : s->expr->kind == IR_EXPR_DIV ? x / y
+                                                       : x / y + (x % y != 0));
     } else if (s->expr->kind == IR_EXPR_DIV) {
       a[l].i = divide(a[l].i, b[l].i);
     } else if (s->expr->kind == IR_EXPR_MOD) {
       a[l].i = wrapping((uint64_t)a[l].i - (uint64_t)b[l].i * (uint64_t)divide(a[l].i, b[l].i));
     } else {
-      a[l].i = wrapping((uint64_t)divide(a[l].i, b[l].i) + (wrapping((uint64_t)b[l].i * (uint64_t)divide(a[l].i, b[l].i)) != a[l].i));
+      a[l].i = wrapping((uint64_t)divide(a[l].i, b[l].i) +
+                        (wrapping((uint64_t)b[l].i * (uint64_t)divide(a[l].i, b[l].i)) != a[l].i));
     }
   }
 }
@@ -90,9 +83,12 @@ static void shift(const evaluation *v, const step *s, cell *a, const cell *b) {
 
 static void compare(const evaluation *v, const step *s, cell *a, const cell *b) {
 #define COMPARE(operator)                                                                                              \
-  if (is_float(s->operand)) EACH_LANE a[l].i = a[l].f operator b[l].f;                                                 \
-  else if (s->operand == DOMAIN_U64) EACH_LANE a[l].i = (uint64_t)a[l].i operator(uint64_t) b[l].i;                    \
-  else EACH_LANE a[l].i = a[l].i operator b[l].i;                                                                      \
+  if (is_float(s->operand))                                                                                            \
+    EACH_LANE a[l].i = a[l].f operator b[l].f;                                                                         \
+  else if (s->operand == DOMAIN_U64)                                                                                   \
+    EACH_LANE a[l].i = (uint64_t)a[l].i operator(uint64_t) b[l].i;                                                     \
+  else                                                                                                                 \
+    EACH_LANE a[l].i = a[l].i operator b[l].i;                                                                         \
   break
   switch (s->expr->kind) {
   case IR_EXPR_EQ:
@@ -116,24 +112,34 @@ static void arithmetic(evaluation *v, const step *s, cell *a, const cell *b) {
   bool big = s->operand == DOMAIN_U64;
   switch (s->expr->kind) {
   case IR_EXPR_ADD:
-    if (real) EACH_LANE a[l].f += b[l].f;
-    else EACH_LANE a[l].i = wrapping((uint64_t)a[l].i + (uint64_t)b[l].i);
+    if (real)
+      EACH_LANE a[l].f += b[l].f;
+    else
+      EACH_LANE a[l].i = wrapping((uint64_t)a[l].i + (uint64_t)b[l].i);
     break;
   case IR_EXPR_SUB:
-    if (real) EACH_LANE a[l].f -= b[l].f;
-    else EACH_LANE a[l].i = wrapping((uint64_t)a[l].i - (uint64_t)b[l].i);
+    if (real)
+      EACH_LANE a[l].f -= b[l].f;
+    else
+      EACH_LANE a[l].i = wrapping((uint64_t)a[l].i - (uint64_t)b[l].i);
     break;
   case IR_EXPR_MUL:
-    if (real) EACH_LANE a[l].f *= b[l].f;
-    else EACH_LANE a[l].i = wrapping((uint64_t)a[l].i * (uint64_t)b[l].i);
+    if (real)
+      EACH_LANE a[l].f *= b[l].f;
+    else
+      EACH_LANE a[l].i = wrapping((uint64_t)a[l].i * (uint64_t)b[l].i);
     break;
   case IR_EXPR_MIN:
-    if (real) EACH_LANE a[l].f = fmin(a[l].f, b[l].f);
-    else EACH_LANE a[l].i = (big ? (uint64_t)b[l].i < (uint64_t)a[l].i : b[l].i < a[l].i) ? b[l].i : a[l].i;
+    if (real)
+      EACH_LANE a[l].f = fmin(a[l].f, b[l].f);
+    else
+      EACH_LANE a[l].i = (big ? (uint64_t)b[l].i < (uint64_t)a[l].i : b[l].i < a[l].i) ? b[l].i : a[l].i;
     break;
   case IR_EXPR_MAX:
-    if (real) EACH_LANE a[l].f = fmax(a[l].f, b[l].f);
-    else EACH_LANE a[l].i = (big ? (uint64_t)b[l].i > (uint64_t)a[l].i : b[l].i > a[l].i) ? b[l].i : a[l].i;
+    if (real)
+      EACH_LANE a[l].f = fmax(a[l].f, b[l].f);
+    else
+      EACH_LANE a[l].i = (big ? (uint64_t)b[l].i > (uint64_t)a[l].i : b[l].i > a[l].i) ? b[l].i : a[l].i;
     break;
   case IR_EXPR_AND:
     EACH_LANE a[l].i &= b[l].i;
@@ -149,8 +155,10 @@ static void arithmetic(evaluation *v, const step *s, cell *a, const cell *b) {
     shift(v, s, a, b);
     break;
   default: /* DIV, MOD, CEILDIV */
-    if (real) EACH_LANE a[l].f /= b[l].f;
-    else integer_division(v, s, a, b);
+    if (real)
+      EACH_LANE a[l].f /= b[l].f;
+    else
+      integer_division(v, s, a, b);
     break;
   }
   normalise(v, s->result, a);
@@ -158,7 +166,14 @@ static void arithmetic(evaluation *v, const step *s, cell *a, const cell *b) {
 
 static void function(const evaluation *v, const step *s, cell *a) {
   bool native = s->operand == DOMAIN_F32 && !v->m->reference;
-#define FLOATS(expression) { EACH_LANE { double x = a[l].f; a[l].f = (expression); } break; } /* a block: it follows an if */
+#define FLOATS(expression)                                                                                             \
+  {                                                                                                                    \
+    EACH_LANE {                                                                                                        \
+      double x = a[l].f;                                                                                               \
+      a[l].f = (expression);                                                                                           \
+    }                                                                                                                  \
+    break;                                                                                                             \
+  } /* a block: it follows an if */
   switch (s->expr->kind) {
   case IR_EXPR_EXP2:
     /* .approx.ftz: results below the smallest normal number are zero. */
@@ -206,7 +221,7 @@ static void function(const evaluation *v, const step *s, cell *a) {
   normalise(v, s->result, a);
 }
 
-/* -- Bits of packed words ------------------------------------------------------------------------------------------------------------- */
+/* -- Bits of packed words ------------------------------------------------------------------------------------------ */
 
 static uint32_t lop3(uint32_t a, uint32_t b, uint32_t c, uint32_t table) {
   uint32_t result = 0;
@@ -269,7 +284,8 @@ static void typed_bits(evaluation *v, const step *s, cell (*arg)[LANES]) {
       int bits = ir_bits(e->lane_type);
       for (int i = 0; i < e->arg_count; i++) {
         cell x = arg[i][l];
-        if (is_real(e->args[i]->type) != is_real(e->lane_type)) x = convert_cell(v->m, e->args[i]->type, e->lane_type, x);
+        if (is_real(e->args[i]->type) != is_real(e->lane_type))
+          x = convert_cell(v->m, e->args[i]->type, e->lane_type, x);
         word |= cell_bits(e->lane_type, x) << (bits * i);
       }
       a[l].i = (int64_t)word;
@@ -299,7 +315,7 @@ static void typed_bits(evaluation *v, const step *s, cell (*arg)[LANES]) {
   }
 }
 
-/* -- Lanes of a warp ------------------------------------------------------------------------------------------------------------------ */
+/* -- Lanes of a warp ----------------------------------------------------------------------------------------------- */
 
 static void exchange(evaluation *v, const step *s, cell *a, const cell *b) {
   const char *text = ir_expr_info_of(s->expr->kind)->text;
@@ -329,153 +345,6 @@ static void exchange(evaluation *v, const step *s, cell *a, const cell *b) {
   }
 }
 
-/* -- Leaves --------------------------------------------------------------------------------------------------------------------------- */
-
-static void read_value(evaluation *v, const ir_expr *e, cell *out) {
-  const ir_value *value = e->value;
-  if (value->space == IR_SIZE) {
-    EACH_LANE out[l] = v->m->sizes[value->number];
-    return;
-  }
-  if (!v->a) {
-    memset(out, 0, sizeof(cell) * LANES);
-    finding(v->m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "'%s' is not a size of the launch", value->name);
-    return;
-  }
-  const cell *from = v->a->scalars + (size_t)value->number * LANES;
-  bool varying = v->m->code.varying[value->number];
-  if (v->m->checks && value->space == IR_SCALAR) {
-    uint32_t wanted = varying ? v->mask : 1;
-    if (wanted & ~v->a->scalar_initialised[value->number])
-      finding(v->m, v->a, EMULATOR_UNINITIALISED, nowhere, value->loc, "scalar '%s' is read before it was written", value->name);
-  }
-  if (varying)
-    memcpy(out, from, sizeof(cell) * (size_t)v->lanes);
-  else
-    EACH_LANE out[l] = from[0];
-}
-
-static void read_registers(evaluation *v, const ir_expr *e, cell *out) {
-  register_array *r = &v->a->registers[e->value->number];
-  uint32_t missing = 0;
-  int bad = -1;
-  EACH_LANE {
-    int64_t index = out[l].i;
-    if (!(v->mask >> l & 1)) {
-      out[l].i = 0;
-      continue;
-    }
-    if (index < 0 || index >= r->words) {
-      finding(v->m, v->a, EMULATOR_BOUNDS, nowhere, e->value->loc, "word %lld of '%s', which has %d", (long long)index, e->value->name, r->words);
-      out[l].i = 0;
-      continue;
-    }
-    if (!(r->initialised[index] >> l & 1)) missing |= 1u << l, bad = (int)index;
-    if (r->written_group[index] > v->a->dot_done && v->m->checks) {
-      finding(v->m, v->a, EMULATOR_IN_FLIGHT, nowhere, v->m->code.instructions[r->flight_instruction[index]].op->loc,
-              "word %lld of '%s' is read while a wgmma that writes it is in flight: wait for its group first", (long long)index, e->value->name);
-      r->written_group[index] = 0;
-    }
-    r->touched[index] = v->a->fences;
-    out[l] = register_cell(e->value->type, r->word[index * LANES + l]);
-  }
-  if (missing && v->m->checks)
-    finding(v->m, v->a, EMULATOR_UNINITIALISED, nowhere, e->value->loc, "word %d of '%s' is read before it was written (lane %d)", bad,
-            e->value->name, first_lane(missing));
-}
-
-/* args: the slot when there is one, then the indices; the result replaces the first. */
-static void read_element(evaluation *v, const ir_expr *e, cell (*arg)[LANES]) {
-  const ir_value *value = e->value;
-  if (value->space == IR_REGISTERS) {
-    read_registers(v, e, arg[0]);
-    return;
-  }
-  if (v->m->thread_form) {
-    finding(v->m, v->a, EMULATOR_UNSUPPORTED, nowhere, value->loc, "an element of '%s' in an expression of the thread form", value->name);
-    return;
-  }
-  int first = e->slot ? 1 : 0;
-  const tensor *t = value->space == IR_GLOBAL ? &v->m->tensors[value->number] : NULL;
-  store *st = t ? NULL : agent_store(v->a, value);
-  cell result[LANES] = {{0}};
-  EACH_LANE {
-    if (!(v->mask >> l & 1)) continue;
-    int64_t index[IR_MAX_RANK], position = 0;
-    bool inside = true;
-    for (int d = 0; d < e->arg_count; d++) {
-      index[d] = arg[first + d][l].i;
-      int64_t extent = t ? t->extent[d] : st->extent[d];
-      inside = inside && index[d] >= 0 && index[d] < extent;
-      if (!t) position = position * extent + index[d];
-    }
-    if (t) {
-      /* Outside its extents a tensor reads as zero. */
-      if (inside) position = tensor_position(t, index);
-      if (inside && tensor_holds(t, position)) {
-        result[l] = tensor_load(v->m, t, position);
-        v->m->report->counts.global_read_bytes += (uint64_t)(t->bits + 7) / 8;
-      } else if (inside) {
-        finding(v->m, v->a, EMULATOR_BOUNDS, nowhere, value->loc, "element %lld of '%s' lies beyond its %zu bytes", (long long)position,
-                value->name, t->byte_size);
-      }
-      continue;
-    }
-    int64_t slot = e->slot ? arg[0][l].i : 0;
-    if (!inside || slot < 0 || slot >= st->slots) {
-      finding(v->m, v->a, EMULATOR_BOUNDS, nowhere, value->loc, "an index of '%s' is outside its extents", value->name);
-      continue;
-    }
-    store_read(v->m, v->a, value, slot, position, 1, nowhere);
-    result[l] = st->cells[slot * st->count + position];
-  }
-  memcpy(arg[0], result, sizeof(cell) * (size_t)v->lanes);
-}
-
-static void leaf(evaluation *v, const ir_expr *e, cell *out) {
-  int64_t base = 0;
-  switch (e->kind) {
-  case IR_EXPR_INT:
-  case IR_EXPR_BOOL:
-    EACH_LANE out[l].i = e->int_value;
-    return;
-  case IR_EXPR_FLOAT:
-    EACH_LANE out[l].f = v->m->reference || ir_bits(e->type) > 32 ? e->float_value : (double)(float)e->float_value;
-    return;
-  case IR_EXPR_VALUE:
-    read_value(v, e, out);
-    return;
-  case IR_EXPR_TID:
-    EACH_LANE out[l].i = v->a->number * LANES + l;
-    return;
-  case IR_EXPR_LANE:
-    EACH_LANE out[l].i = l;
-    return;
-  case IR_EXPR_WARP:
-    base = v->a->number;
-    break;
-  case IR_EXPR_BLOCK:
-    base = v->a->block->index;
-    break;
-  case IR_EXPR_BLOCKS:
-    base = v->m->block_count;
-    break;
-  case IR_EXPR_CTA_RANK:
-    base = v->a->block->rank;
-    break;
-  default:
-    BUG("'%s' is no leaf", ir_expr_info_of(e->kind)->text);
-  }
-  EACH_LANE out[l].i = base;
-}
-
-/* `out` holds the slot when one is given. */
-static void address(const evaluation *v, const ir_expr *e, cell *out) {
-  const ir_value *value = e->args[0]->value;
-  int64_t stride = v->m->slot_bytes[value->number];
-  EACH_LANE out[l].i = (int64_t)(uint32_t)(SHARED_BASE + value->offset + (e->args[0]->slot ? out[l].i * stride : 0));
-}
-
 static void convert_lanes(const evaluation *v, const step *s, cell *a) {
   const ir_expr *e = s->expr;
   if (e->kind == IR_EXPR_BITCAST) {
@@ -490,10 +359,10 @@ static void operate(evaluation *v, const step *s, cell (*arg)[LANES]) {
   const ir_expr *e = s->expr;
   switch (e->kind) {
   case IR_EXPR_ELEMENT:
-    read_element(v, e, arg);
+    expr_element(v, e, arg);
     return;
   case IR_EXPR_ADDRESS:
-    address(v, e, arg[0]);
+    expr_address(v, e, arg[0]);
     return;
   case IR_EXPR_CAST:
   case IR_EXPR_BITCAST:
@@ -536,7 +405,7 @@ static void operate(evaluation *v, const step *s, cell (*arg)[LANES]) {
     return;
   default:
     if (e->arg_count == 0)
-      leaf(v, e, arg[0]);
+      expr_leaf(v, e, arg[0]);
     else if (e->arg_count == 1)
       function(v, s, arg[0]);
     else
@@ -587,7 +456,8 @@ static const cell *run_program(machine *m, agent *a, const program *p) {
 void evaluate(machine *m, agent *a, const program *p, cell *out) {
   const cell *result = run_program(m, a, p);
   if (p->uniform)
-    for (int l = 0; l < LANES; l++) out[l] = result[0];
+    for (int l = 0; l < LANES; l++)
+      out[l] = result[0];
   else
     memcpy(out, result, sizeof(cell) * LANES);
 }
@@ -598,8 +468,9 @@ cell evaluate_uniform(machine *m, agent *a, const program *p) {
   int first = first_lane(a->mask);
   for (int l = first + 1; l < LANES; l++)
     if ((a->mask >> l & 1) && result[l].i != result[first].i) {
-      finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "lanes %d and %d disagree about an operand that must be the same in the warp (%lld and %lld)",
-              first, l, (long long)result[first].i, (long long)result[l].i);
+      finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere,
+              "lanes %d and %d disagree about an operand that must be the same in the warp (%lld and %lld)", first, l,
+              (long long)result[first].i, (long long)result[l].i);
       break;
     }
   return result[first];
@@ -609,7 +480,8 @@ uint32_t evaluate_mask(machine *m, agent *a, const program *p) {
   const cell *result = run_program(m, a, p);
   if (p->uniform) return result[0].i ? a->mask : 0;
   uint32_t holds = 0;
-  for (int l = 0; l < LANES; l++) holds |= (uint32_t)(result[l].i != 0) << l;
+  for (int l = 0; l < LANES; l++)
+    holds |= (uint32_t)(result[l].i != 0) << l;
   return holds & a->mask;
 }
 

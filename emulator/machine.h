@@ -1,7 +1,7 @@
 /* Private to emulator/: the compiled kernel and the state of a run.
  *
  *   compile.c   op tree -> instructions with jumps, expressions -> postfix programs
- *   expr.c      evaluates a program on up to 32 lanes
+ *   expr.c, expr_leaf.c                             evaluate a program on up to 32 lanes
  *   agent.c     control flow of one agent, the scheduler
  *   run.c       launches: tensors, sizes, blocks
  *   memory.c    element values in tensors, tiles, registers and shared bytes
@@ -12,8 +12,9 @@
  *   thread_ops.c, tensor_core.c, tma.c              ops of the thread form
  *   report.c    findings
  *
- * An agent is what has a program counter: the whole block before the pipelined form, a role in it, a warp in the thread form. A blocked
- * agent keeps its program counter at the op that it waits in, which is executed again when its turn comes. */
+ * An agent is what has a program counter: the whole block before the pipelined form, a role in it, a warp in the thread
+ * form. A blocked agent keeps its program counter at the op that it waits in, which is executed again when its turn
+ * comes. */
 #ifndef BITBLASC_EMULATOR_MACHINE_H
 #define BITBLASC_EMULATOR_MACHINE_H
 
@@ -21,8 +22,8 @@
 
 enum { LANES = 32, HARDWARE_BARRIERS = 16, SHARED_BASE = 1024 };
 
-/* One value of one lane. Floats of every type are doubles (rounded to the type unless the precision is REFERENCE); integers up to 64 bits
- * are sign- or zero-extended; predicates are 0 or 1. */
+/* One value of one lane. Floats of every type are doubles (rounded to the type unless the precision is REFERENCE);
+ * integers up to 64 bits are sign- or zero-extended; predicates are 0 or 1. */
 typedef union cell {
   double f;
   int64_t i;
@@ -98,7 +99,7 @@ typedef struct block block;
 typedef struct cluster cluster;
 typedef struct agent agent;
 
-/* -- State of a run ------------------------------------------------------------------------------------------------------------------- */
+/* -- State of a run ------------------------------------------------------------------------------------------------ */
 
 typedef struct tensor {
   const ir_value *value;
@@ -106,7 +107,8 @@ typedef struct tensor {
   size_t byte_size;
   double *wide; /* REFERENCE: also takes what is written; reals are read from it */
   int bits;
-  int64_t packed_columns; /* before the thread form: blocks of a packed tensor along k; 0: stored as the extents and strides say */
+  int64_t packed_columns; /* before the thread form: blocks of a packed tensor along k; 0: stored as the extents and
+                             strides say */
   int64_t extent[IR_MAX_RANK], stride[IR_MAX_RANK]; /* in elements */
 } tensor;
 
@@ -124,11 +126,11 @@ typedef struct store {
 
 /* A register array of one warp: words of 32 lanes. Words are 32 bits wide, those of 64-bit types 64. */
 typedef struct register_array {
-  uint64_t *word;         /* [words][LANES] */
-  uint32_t *initialised;  /* [words], a bit a lane */
+  uint64_t *word;          /* [words][LANES] */
+  uint32_t *initialised;   /* [words], a bit a lane */
   uint32_t *written_group; /* [words]: wgmma group that writes it, 0: none */
-  uint32_t *read_group;   /* [words]: wgmma group that reads it */
-  uint32_t *touched;      /* [words]: value of agent->fences when it was last accessed otherwise */
+  uint32_t *read_group;    /* [words]: wgmma group that reads it */
+  uint32_t *touched;       /* [words]: value of agent->fences when it was last accessed otherwise */
   int *flight_instruction; /* [words] */
   int words;
 } register_array;
@@ -177,16 +179,16 @@ struct agent {
 
 typedef struct mbarrier {
   bool initialised;
-  int64_t arrivals;     /* that complete a phase */
-  int64_t pending;      /* still missing in this phase */
-  int64_t bytes;        /* still missing in this phase; may be negative until they are expected */
-  int64_t in_flight;    /* bytes of issued copies that it has not counted yet */
-  uint32_t phase;       /* completed phases */
-  int init_agent;       /* clock of the agent that initialised it, and when: others must come after it */
+  int64_t arrivals;  /* that complete a phase */
+  int64_t pending;   /* still missing in this phase */
+  int64_t bytes;     /* still missing in this phase; may be negative until they are expected */
+  int64_t in_flight; /* bytes of issued copies that it has not counted yet */
+  uint32_t phase;    /* completed phases */
+  int init_agent;    /* clock of the agent that initialised it, and when: others must come after it */
   uint32_t init_clock;
-  bool fenced;          /* fence.mbar_init came after the initialisation */
-  uint32_t *clock, *async_clock;                     /* gathered in this phase */
-  uint32_t *released_clock, *released_async_clock;   /* of the last completed phase */
+  bool fenced;                                     /* fence.mbar_init came after the initialisation */
+  uint32_t *clock, *async_clock;                   /* gathered in this phase */
+  uint32_t *released_clock, *released_async_clock; /* of the last completed phase */
   int clock_index;
 } mbarrier;
 
@@ -210,8 +212,8 @@ struct block {
   store *stores;           /* by value number, before the thread form */
   barrier_array *barriers; /* by value number */
   hardware_barrier hardware[HARDWARE_BARRIERS];
-  uint8_t *shared;         /* thread form: dynamic shared memory */
-  uint32_t *shadow;        /* a state a byte */
+  uint8_t *shared;  /* thread form: dynamic shared memory */
+  uint32_t *shadow; /* a state a byte */
   int64_t shared_bytes;
 };
 
@@ -260,20 +262,20 @@ struct machine {
   int64_t block_count;
   int cluster_size;
   int warp_count;
-  int64_t *slot_bytes;     /* by value number: bytes from one slot of a shared buffer to the next, as in the emitted code */
+  int64_t *slot_bytes; /* by value number: bytes from one slot of a shared buffer to the next, as in the emitted code */
   float *decoded[IR_TYPE_COUNT]; /* tables of float types up to 16 bits */
   cell (*stack)[LANES];
   arena *scratch; /* emptied after each op */
 };
 
-/* -- compile.c ------------------------------------------------------------------------------------------------------------------------ */
+/* -- compile.c ----------------------------------------------------------------------------------------------------- */
 
 void compile_kernel_code(machine *m);
 /* A program for a stand-alone expression over sizes. */
 const program *compile_program(machine *m, const ir_expr *expr);
 domain domain_of(ir_type type);
 
-/* -- expr.c --------------------------------------------------------------------------------------------------------------------------- */
+/* -- expr.c -------------------------------------------------------------------------------------------------------- */
 
 /* Into out[0 .. LANES); a uniform result is broadcast. Inactive lanes hold anything. */
 void evaluate(machine *m, agent *a, const program *p, cell *out);
@@ -284,10 +286,11 @@ uint32_t evaluate_mask(machine *m, agent *a, const program *p);
 /* Value of a constant or size expression. */
 int64_t evaluate_size(machine *m, const ir_expr *expr);
 
-/* -- memory.c ------------------------------------------------------------------------------------------------------------------------- */
+/* -- memory.c ------------------------------------------------------------------------------------------------------ */
 
 bool is_real(ir_type type); /* its cells hold `f` */
-/* `value` of type `from` as type `to`: rounded, truncated or wrapped. Floats stay as they are when the precision is REFERENCE. */
+/* `value` of type `from` as type `to`: rounded, truncated or wrapped. Floats stay as they are when the precision is
+ * REFERENCE. */
 cell convert_cell(const machine *m, ir_type from, ir_type to, cell value);
 double round_real(const machine *m, ir_type type, double value);
 uint64_t cell_bits(ir_type type, cell value); /* rounds */
@@ -304,24 +307,26 @@ int register_words(const ir_value *value);
 cell register_cell(ir_type type, uint64_t word);
 uint64_t register_word(ir_type type, cell value);
 /* Elements of tiles and buffers, with their checks. `lane_mask` names the lanes of index[dimension][lane]. */
-void store_read(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count, src_loc loc);
-void store_write(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count, src_loc loc);
+void store_read(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count,
+                src_loc loc);
+void store_write(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count,
+                 src_loc loc);
 /* The same for an access that is not the agent's own: by an asynchronous engine. `position` counts from slot 0. */
 typedef struct access access;
 void store_access(machine *m, access *x, int64_t position, int64_t count);
 store *agent_store(const agent *a, const ir_value *value);
 
-/* -- shadow.c ------------------------------------------------------------------------------------------------------------------------- */
+/* -- shadow.c ------------------------------------------------------------------------------------------------------ */
 
 struct access {
   agent *agent;
-  int clock_index;  /* whose clock the access is known by */
+  int clock_index; /* whose clock the access is known by */
   uint32_t clock;
   bool write;
-  bool async;       /* through the async proxy */
+  bool async; /* through the async proxy */
   const ir_op *op;
   src_loc loc;
-  const ir_value *value; /* for messages */
+  const ir_value *value;            /* for messages */
   uint32_t last_before, last_after; /* cache of one transition; zero at first */
 };
 
@@ -333,30 +338,31 @@ void clock_join(uint32_t *into, const uint32_t *from, int count);
 /* After a release: later accesses of the agent are not covered by what was released. */
 void clock_advance(agent *a);
 
-/* -- barrier.c ------------------------------------------------------------------------------------------------------------------------ */
+/* -- barrier.c ----------------------------------------------------------------------------------------------------- */
 
 mbarrier *barrier_of(machine *m, agent *a, const operand *o, int rank); /* rank -1: own block; NULL after a finding */
-void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int64_t arrivals, const agent *by); /* slot -1: all */
+void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int64_t arrivals,
+                  const agent *by); /* slot -1: all */
 /* Counts the bytes of an asynchronous copy that `a` issued, some turns later. */
 void barrier_complete_later(machine *m, agent *a, mbarrier *barrier, int64_t bytes, const ir_value *value);
 bool cluster_deliver(machine *m, cluster *c, bool force); /* completions that are due; true when there were some */
 outcome execute_sync(machine *m, agent *a, const instruction *in);
 void describe_wait(machine *m, agent *a, str *out);
 
-/* -- scalar_ops.c --------------------------------------------------------------------------------------------------------------------- */
+/* -- scalar_ops.c -------------------------------------------------------------------------------------------------- */
 
 /* The result of `operation` (ir_operation) on two elements of the type, rounded to it. */
 cell combine_cells(const machine *m, ir_type type, int64_t operation, cell old, cell x);
 /* Writes a word of a register array, with its checks; false after a finding about the index. */
 bool register_write_word(machine *m, agent *a, const ir_value *value, int64_t index, int lane, uint64_t word);
 
-/* -- thread_ops.c --------------------------------------------------------------------------------------------------------------------- */
+/* -- thread_ops.c -------------------------------------------------------------------------------------------------- */
 
 /* Words [first, first + count) of a register operand, ready to be read: [count][LANES]. NULL after a finding. */
 const uint64_t *register_read_words(machine *m, agent *a, const operand *o, int count);
 int64_t register_first(machine *m, agent *a, const operand *o);
-/* Offset in the block's shared memory of `bytes` bytes at a shared address, checked to lie in the operand's buffer (its slot) and to be
- * aligned; -1 after a finding. */
+/* Offset in the block's shared memory of `bytes` bytes at a shared address, checked to lie in the operand's buffer (its
+ * slot) and to be aligned; -1 after a finding. */
 int64_t shared_offset(machine *m, agent *a, const operand *o, int64_t address, int64_t bytes, int64_t alignment);
 /* Records an access of shared bytes of a block. */
 void shared_touch(machine *m, access *x, block *b, int64_t offset, int64_t bytes);
@@ -365,7 +371,7 @@ bool global_fits(machine *m, agent *a, const tensor *t, int64_t offset, int64_t 
 /* A finding when not every lane of the warp is active. */
 void require_warp(machine *m, agent *a, const ir_op *op);
 
-/* -- tile_copy.c ---------------------------------------------------------------------------------------------------------------------- */
+/* -- tile_copy.c --------------------------------------------------------------------------------------------------- */
 
 /* The part of a tensor or store that an operand names: where it starts, and the dimensions along which it extends. */
 typedef struct region {
@@ -382,33 +388,33 @@ typedef struct region {
 /* False after a finding. `shape` (may be NULL) is the other side, for an operand that gives a start but no spans. */
 bool region_of(machine *m, agent *a, const operand *o, const region *shape, region *out);
 int64_t region_count(const region *r);
-/* The elements in row-major order, through access `x`; elements outside a tensor read as `outside`. In place when they lie so, else copied to
- * m->scratch. NULL after a finding. */
+/* The elements in row-major order, through access `x`; elements outside a tensor read as `outside`. In place when they
+ * lie so, else copied to m->scratch. NULL after a finding. */
 const cell *region_read(machine *m, const region *r, access *x, cell outside);
 /* Writes converted elements of type `from`; those outside a tensor are dropped. */
 void region_write(machine *m, const region *r, access *x, ir_type from, const cell *from_cells);
 
-/* -- ops ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- ops ----------------------------------------------------------------------------------------------------------- */
 
 outcome execute_scalar(machine *m, agent *a, const instruction *in); /* let, set, atomic, declare */
-outcome execute_move(machine *m, agent *a, const instruction *in); /* fill, copy, convert */
-outcome execute_tile(machine *m, agent *a, const instruction *in); /* decode, reduce, scan, vote */
+outcome execute_move(machine *m, agent *a, const instruction *in);   /* fill, copy, convert */
+outcome execute_tile(machine *m, agent *a, const instruction *in);   /* decode, reduce, scan, vote */
 outcome execute_dot(machine *m, agent *a, const instruction *in);
 outcome execute_thread(machine *m, agent *a, const instruction *in);
 outcome execute_tensor_core(machine *m, agent *a, const instruction *in);
 outcome execute_tma(machine *m, agent *a, const instruction *in);
 
-/* -- agent.c -------------------------------------------------------------------------------------------------------------------------- */
+/* -- agent.c ------------------------------------------------------------------------------------------------------- */
 
-/* One turn for every agent of the cluster; sets `done` when none is left. False when nothing moved: with `alone` that is a deadlock and
- * reported, else another cluster may still help. */
+/* One turn for every agent of the cluster; sets `done` when none is left. False when nothing moved: with `alone` that
+ * is a deadlock and reported, else another cluster may still help. */
 bool cluster_round(machine *m, cluster *c, bool alone);
 
-/* -- report.c ------------------------------------------------------------------------------------------------------------------------- */
+/* -- report.c ------------------------------------------------------------------------------------------------------ */
 
 /* Records a finding and stops the machine at the limit. `a` may be NULL. */
-void finding(machine *m, const agent *a, emulator_finding_kind kind, src_loc loc, src_loc other, const char *format, ...)
-    __attribute__((format(printf, 6, 7)));
+void finding(machine *m, const agent *a, emulator_finding_kind kind, src_loc loc, src_loc other, const char *format,
+             ...) __attribute__((format(printf, 6, 7)));
 extern const src_loc nowhere;
 
 uint64_t next_random(machine *m); /* agent.c; only with a seed */

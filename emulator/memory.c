@@ -25,11 +25,13 @@ static double bits_double(uint64_t bits) {
 
 enum { DOUBLE_MANTISSA = 52, DOUBLE_BIAS = 1023 };
 
-/* Whether the value is a normal number of an IEEE-like type even after rounding; *exponent is its biased double exponent. */
+/* Whether the value is a normal number of an IEEE-like type even after rounding; *exponent is its biased double
+ * exponent. */
 static bool is_plain(const ir_type_info *info, uint64_t bits, int *exponent) {
   int bias = (1 << (info->exponent_bits - 1)) - 1;
   *exponent = (int)(bits >> DOUBLE_MANTISSA & 0x7ff);
-  return info->exponent_bits >= 5 && info->bits <= 32 && *exponent > DOUBLE_BIAS - bias && *exponent < DOUBLE_BIAS + bias;
+  return info->exponent_bits >= 5 && info->bits <= 32 && *exponent > DOUBLE_BIAS - bias &&
+         *exponent < DOUBLE_BIAS + bias;
 }
 
 /* To the nearest with `kept` mantissa bits, ties to even. */
@@ -46,7 +48,8 @@ double round_real(const machine *m, ir_type type, double value) {
   uint64_t bits = double_bits(value);
   int exponent;
   if (value == 0 && info->exponent_bits >= 5 && info->class == IR_CLASS_FLOAT) return value;
-  if (info->class == IR_CLASS_FLOAT && is_plain(info, bits, &exponent)) return bits_double(round_mantissa(bits, info->mantissa_bits));
+  if (info->class == IR_CLASS_FLOAT && is_plain(info, bits, &exponent))
+    return bits_double(round_mantissa(bits, info->mantissa_bits));
   return ir_round(type, value);
 }
 
@@ -62,7 +65,8 @@ uint64_t cell_bits(ir_type type, cell value) {
   uint64_t bits = double_bits(value.f);
   if (type == IR_F64) return bits;
   int exponent;
-  if (info->class != IR_CLASS_FLOAT || info->bits > 16 || !is_plain(info, bits, &exponent)) return ir_encode(type, value.f);
+  if (info->class != IR_CLASS_FLOAT || info->bits > 16 || !is_plain(info, bits, &exponent))
+    return ir_encode(type, value.f);
   uint64_t rounded = round_mantissa(bits, info->mantissa_bits);
   int bias = (1 << (info->exponent_bits - 1)) - 1;
   uint64_t field = (rounded >> DOUBLE_MANTISSA & 0x7ff) - (uint64_t)(DOUBLE_BIAS - bias);
@@ -105,7 +109,7 @@ cell convert_cell(const machine *m, ir_type from, ir_type to, cell value) {
   return result;
 }
 
-/* -- Tensors -------------------------------------------------------------------------------------------------------------------------- */
+/* -- Tensors ------------------------------------------------------------------------------------------------------- */
 
 bool tensor_holds(const tensor *t, int64_t position) {
   return position >= 0 && (uint64_t)position < t->byte_size * 8 / (uint64_t)t->bits;
@@ -149,10 +153,11 @@ int64_t tensor_position(const tensor *t, const int64_t *index) {
   int rank = t->value->rank;
   int64_t row = rank > 1 ? index[rank - 2] : 0, k = index[rank - 1];
   int64_t block_number = row / packed->rows * t->packed_columns + k / packed->k;
-  return block_number * packed->rows * packed->k + packed_layout_position(packed, (int)(row % packed->rows), (int)(k % packed->k));
+  return block_number * packed->rows * packed->k +
+         packed_layout_position(packed, (int)(row % packed->rows), (int)(k % packed->k));
 }
 
-/* -- Tiles and buffers before the thread form ----------------------------------------------------------------------------------------- */
+/* -- Tiles and buffers before the thread form ---------------------------------------------------------------------- */
 
 store *agent_store(const agent *a, const ir_value *value) { return &a->block->stores[value->number]; }
 
@@ -177,28 +182,31 @@ void store_access(machine *m, access *x, int64_t position, int64_t count) {
     if (x->write) {
       shadow[i] = 1;
     } else if (!shadow[i] && m->checks) {
-      finding(m, x->agent, EMULATOR_UNINITIALISED, x->loc, x->value->loc, "element %lld of '%s' is read before it was written",
-              (long long)(position + i), x->value->name);
+      finding(m, x->agent, EMULATOR_UNINITIALISED, x->loc, x->value->loc,
+              "element %lld of '%s' is read before it was written", (long long)(position + i), x->value->name);
       return;
     }
   }
 }
 
-static void store_touch(machine *m, agent *a, const ir_value *value, int64_t position, int64_t count, bool write, src_loc loc) {
+static void store_touch(machine *m, agent *a, const ir_value *value, int64_t position, int64_t count, bool write,
+                        src_loc loc) {
   access x = access_generic(a, m->code.instructions[a->pc].op, write, value);
   if (loc.line) x.loc = loc;
   store_access(m, &x, position, count);
 }
 
-void store_read(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count, src_loc loc) {
+void store_read(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count,
+                src_loc loc) {
   store_touch(m, a, value, slot * agent_store(a, value)->count + position, count, false, loc);
 }
 
-void store_write(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count, src_loc loc) {
+void store_write(machine *m, agent *a, const ir_value *value, int64_t slot, int64_t position, int64_t count,
+                 src_loc loc) {
   store_touch(m, a, value, slot * agent_store(a, value)->count + position, count, true, loc);
 }
 
-/* -- Registers of a thread ------------------------------------------------------------------------------------------------------------ */
+/* -- Registers of a thread ----------------------------------------------------------------------------------------- */
 
 int register_words(const ir_value *value) {
   int bits = ir_bits(value->type);

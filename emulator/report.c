@@ -19,7 +19,8 @@ const char *emulator_finding_meaning(emulator_finding_kind kind) { return kinds[
 
 static bool same_place(src_loc a, src_loc b) { return a.file == b.file && a.line == b.line && a.column == b.column; }
 
-void finding(machine *m, const agent *a, emulator_finding_kind kind, src_loc loc, src_loc other, const char *format, ...) {
+void finding(machine *m, const agent *a, emulator_finding_kind kind, src_loc loc, src_loc other, const char *format,
+             ...) {
   emulator_report *report = m->report;
   if (m->stopped) return;
   if (a && loc.line == 0) {
@@ -28,13 +29,16 @@ void finding(machine *m, const agent *a, emulator_finding_kind kind, src_loc loc
   }
   /* One finding a place: a fault in a loop or in many lanes is one fault. */
   for (int i = 0; i < report->finding_count; i++)
-    if (report->findings[i].kind == kind && same_place(report->findings[i].loc, loc) && same_place(report->findings[i].other, other)) return;
+    if (report->findings[i].kind == kind && same_place(report->findings[i].loc, loc) &&
+        same_place(report->findings[i].other, other))
+      return;
   str text = STR_EMPTY;
   va_list args;
   va_start(args, format);
   str_vprintf(&text, format, args);
   va_end(args);
-  emulator_finding f = {.kind = kind, .loc = loc, .other = other, .block = a ? a->block->index : -1, .warp = -1, .role = ""};
+  emulator_finding f = {
+      .kind = kind, .loc = loc, .other = other, .block = a ? a->block->index : -1, .warp = -1, .role = ""};
   f.message = arena_strdup(report->memory, str_text(&text));
   if (a && m->thread_form) f.warp = a->number;
   if (a && a->role) f.role = arena_strdup(report->memory, a->role);

@@ -7,7 +7,7 @@
 
 enum { DEFAULT_STEP_GIGA = 4 };
 
-/* -- The machine ---------------------------------------------------------------------------------------------------------------------- */
+/* -- The machine --------------------------------------------------------------------------------------------------- */
 
 static void bind_sizes(machine *m) {
   int next = 0;
@@ -16,22 +16,25 @@ static void bind_sizes(machine *m) {
     const ir_value *value = m->kernel->values[i];
     if (value->space != IR_SIZE) continue;
     if (next >= m->launch->size_count) {
-      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "the launch gives %d sizes, none for '%s'", m->launch->size_count, value->name);
+      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "the launch gives %d sizes, none for '%s'",
+              m->launch->size_count, value->name);
       continue;
     }
     int64_t given = m->launch->sizes[next++];
     m->sizes[i].i = given;
     if (given < 0 || given > INT32_MAX)
-      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "size '%s' is %lld: it must be an i32, at least 0", value->name, (long long)given);
+      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "size '%s' is %lld: it must be an i32, at least 0",
+              value->name, (long long)given);
     if (value->bound >= 0 && given != value->bound)
-      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "size '%s' is %lld, but the kernel was compiled for %lld", value->name,
-              (long long)given, (long long)value->bound);
+      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "size '%s' is %lld, but the kernel was compiled for %lld",
+              value->name, (long long)given, (long long)value->bound);
     if (value->multiple_of > 1 && given % value->multiple_of != 0)
-      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "size '%s' is %lld, not a multiple of %lld", value->name, (long long)given,
-              (long long)value->multiple_of);
+      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "size '%s' is %lld, not a multiple of %lld", value->name,
+              (long long)given, (long long)value->multiple_of);
   }
   if (next < m->launch->size_count)
-    finding(m, NULL, EMULATOR_LAUNCH, m->kernel->loc, nowhere, "the launch gives %d sizes, the kernel has %d", m->launch->size_count, next);
+    finding(m, NULL, EMULATOR_LAUNCH, m->kernel->loc, nowhere, "the launch gives %d sizes, the kernel has %d",
+            m->launch->size_count, next);
 }
 
 static void bind_tensor(machine *m, const ir_value *value, const emulator_tensor *given) {
@@ -46,12 +49,14 @@ static void bind_tensor(machine *m, const ir_value *value, const emulator_tensor
     if (last >= 0) last += (t->extent[d] - 1) * t->stride[d];
   }
   if (!value->packed && last >= 0 && !tensor_holds(t, last))
-    finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "tensor '%s' needs %lld elements of %d bits, but has %zu bytes", value->name,
-            (long long)last + 1, t->bits, t->byte_size);
+    finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere,
+            "tensor '%s' needs %lld elements of %d bits, but has %zu bytes", value->name, (long long)last + 1, t->bits,
+            t->byte_size);
   if (value->packed && !m->thread_form && value->rank == 2)
     t->packed_columns = (t->extent[1] + value->packed->k - 1) / value->packed->k;
   if (!m->reference || !given->wide || m->stopped) return;
-  for (int64_t i = 0; tensor_holds(t, i); i++) given->wide[i] = ir_decode(value->type, ir_get_bits(t->bytes, (size_t)i, t->bits));
+  for (int64_t i = 0; tensor_holds(t, i); i++)
+    given->wide[i] = ir_decode(value->type, ir_get_bits(t->bytes, (size_t)i, t->bits));
   t->wide = given->wide;
 }
 
@@ -62,13 +67,15 @@ static void bind_tensors(machine *m) {
     const ir_value *value = m->kernel->values[i];
     if (value->space != IR_GLOBAL) continue;
     if (next >= m->launch->tensor_count)
-      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "the launch gives %d tensors, none for '%s'", m->launch->tensor_count, value->name);
+      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "the launch gives %d tensors, none for '%s'",
+              m->launch->tensor_count, value->name);
     else
       bind_tensor(m, value, &m->launch->tensors[next]);
     next++;
   }
   if (next < m->launch->tensor_count)
-    finding(m, NULL, EMULATOR_LAUNCH, m->kernel->loc, nowhere, "the launch gives %d tensors, the kernel has %d", m->launch->tensor_count, next);
+    finding(m, NULL, EMULATOR_LAUNCH, m->kernel->loc, nowhere, "the launch gives %d tensors, the kernel has %d",
+            m->launch->tensor_count, next);
 }
 
 static void check_facts(machine *m) {
@@ -124,13 +131,15 @@ static void build_decode_tables(machine *m) {
     int bits = ir_bits(type);
     if (!is_real(type) || bits > WIDEST) continue;
     m->decoded[type] = ARENA_ARRAY(m->memory, float, 1 << bits);
-    for (uint64_t code_bits = 0; code_bits < 1ull << bits; code_bits++) m->decoded[type][code_bits] = (float)ir_decode(type, code_bits);
+    for (uint64_t code_bits = 0; code_bits < 1ull << bits; code_bits++)
+      m->decoded[type][code_bits] = (float)ir_decode(type, code_bits);
   }
 }
 
 static void prepare(machine *m, const ir_kernel *kernel, const emulator_launch *launch, emulator_report *report) {
   *report = (emulator_report){.memory = arena_create()};
-  *m = (machine){.kernel = kernel, .launch = launch, .report = report, .memory = arena_create(), .scratch = arena_create()};
+  *m = (machine){
+      .kernel = kernel, .launch = launch, .report = report, .memory = arena_create(), .scratch = arena_create()};
   const emulator_options *o = &launch->options;
   m->thread_form = kernel->form == IR_FORM_THREAD;
   m->reference = o->precision == EMULATOR_REFERENCE && !m->thread_form;
@@ -147,7 +156,7 @@ static void allocate_stack(machine *m) {
   m->stack = arena_alloc(m->memory, sizeof(cell) * LANES * (size_t)(m->code.stack_depth + 4));
 }
 
-/* -- Blocks --------------------------------------------------------------------------------------------------------------------------- */
+/* -- Blocks -------------------------------------------------------------------------------------------------------- */
 
 static void allocate_store(cluster *c, block *b, const ir_value *value) {
   store *st = &b->stores[value->number];
@@ -242,7 +251,8 @@ static void allocate_block(machine *m, cluster *c, int rank, int first_block, in
   b->index = first_block + rank;
   b->agent_count = m->thread_form ? m->warp_count : 1 + m->code.role_count;
   b->agents = ARENA_ARRAY(c->memory, agent, b->agent_count);
-  for (int i = 0; i < b->agent_count; i++) allocate_agent(m, c, b, i);
+  for (int i = 0; i < b->agent_count; i++)
+    allocate_agent(m, c, b, i);
   allocate_barriers(m, c, b, clock_index);
   for (int i = 0; i < HARDWARE_BARRIERS; i++) {
     b->hardware[i].clock = ARENA_ARRAY(c->memory, uint32_t, c->clock_count);
@@ -252,7 +262,8 @@ static void allocate_block(machine *m, cluster *c, int rank, int first_block, in
   for (int i = 0; i < m->kernel->grid_count; i++) {
     for (int j = 0; j < b->agent_count; j++) {
       cell *index = b->agents[j].scalars + (size_t)m->kernel->grid[i].index->number * LANES;
-      for (int l = 0; l < LANES; l++) index[l].i = rest % m->grid[i];
+      for (int l = 0; l < LANES; l++)
+        index[l].i = rest % m->grid[i];
     }
     rest /= m->grid[i];
   }
@@ -277,14 +288,16 @@ static void start_cluster(machine *m, cluster *c, int first_block) {
   int agents = m->thread_form ? m->warp_count : 1 + m->code.role_count;
   int barriers = 0;
   for (int i = 0; i < m->kernel->value_count; i++)
-    if (m->kernel->values[i]->space == IR_BARRIER) barriers += m->kernel->values[i]->slots > 0 ? m->kernel->values[i]->slots : 1;
+    if (m->kernel->values[i]->space == IR_BARRIER)
+      barriers += m->kernel->values[i]->slots > 0 ? m->kernel->values[i]->slots : 1;
   int clock_index = m->cluster_size * agents * CLOCKS_OF_AGENT;
   c->clock_count = clock_index + m->cluster_size * barriers;
   c->shadows = shadow_table_create(memory);
   c->sync_clock = ARENA_ARRAY(memory, uint32_t, c->clock_count);
   c->sync_async_clock = ARENA_ARRAY(memory, uint32_t, c->clock_count);
   c->blocks = ARENA_ARRAY(memory, block, m->cluster_size);
-  for (int rank = 0; rank < m->cluster_size; rank++) allocate_block(m, c, rank, first_block, &clock_index);
+  for (int rank = 0; rank < m->cluster_size; rank++)
+    allocate_block(m, c, rank, first_block, &clock_index);
 }
 
 static void run_blocks(machine *m) {
@@ -292,7 +305,8 @@ static void run_blocks(machine *m) {
   cluster *clusters = ARENA_ARRAY(m->memory, cluster, together);
   int64_t next = 0;
   int alive = 0;
-  for (int i = 0; i < together; i++) clusters[i].done = true;
+  for (int i = 0; i < together; i++)
+    clusters[i].done = true;
   do {
     bool moved = false;
     for (int i = 0; i < together && !m->stopped; i++) {
@@ -313,7 +327,8 @@ static void run_blocks(machine *m) {
     for (int i = 0; i < together && !moved && !m->stopped; i++)
       if (!clusters[i].done) cluster_round(m, &clusters[i], true);
   } while (!m->stopped && (alive > 0 || next < m->block_count));
-  for (int i = 0; i < together; i++) arena_destroy(clusters[i].memory);
+  for (int i = 0; i < together; i++)
+    arena_destroy(clusters[i].memory);
 }
 
 bool emulator_run(const ir_kernel *kernel, const emulator_launch *launch, emulator_report *report) {
@@ -330,7 +345,8 @@ bool emulator_run(const ir_kernel *kernel, const emulator_launch *launch, emulat
   }
   if (!m->stopped && report->finding_count == 0) count_blocks(m);
   allocate_stack(m);
-  if (m->block_count < 0) finding(m, NULL, EMULATOR_LAUNCH, kernel->loc, nowhere, "the grid has %lld blocks", (long long)m->block_count);
+  if (m->block_count < 0)
+    finding(m, NULL, EMULATOR_LAUNCH, kernel->loc, nowhere, "the grid has %lld blocks", (long long)m->block_count);
   if (report->finding_count == 0 && m->block_count > 0) run_blocks(m);
   report->counts.steps = m->steps;
   arena_destroy(m->scratch);

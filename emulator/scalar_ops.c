@@ -27,13 +27,14 @@ static void write_scalar(machine *m, agent *a, const ir_value *value, const cell
 bool register_write_word(machine *m, agent *a, const ir_value *value, int64_t index, int lane, uint64_t word) {
   register_array *r = &a->registers[value->number];
   if (index < 0 || index >= r->words) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "word %lld of '%s', which has %d", (long long)index, value->name, r->words);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "word %lld of '%s', which has %d", (long long)index,
+            value->name, r->words);
     return false;
   }
   if (m->checks && (r->written_group[index] > a->dot_done || r->read_group[index] > a->dot_done)) {
     finding(m, a, EMULATOR_IN_FLIGHT, nowhere, m->code.instructions[r->flight_instruction[index]].op->loc,
-            "word %lld of '%s' is written while a wgmma that %s it is in flight: wait for its group first", (long long)index, value->name,
-            r->written_group[index] > a->dot_done ? "writes" : "reads");
+            "word %lld of '%s' is written while a wgmma that %s it is in flight: wait for its group first",
+            (long long)index, value->name, r->written_group[index] > a->dot_done ? "writes" : "reads");
     r->written_group[index] = r->read_group[index] = 0;
   }
   r->word[index * LANES + lane] = word;
@@ -46,7 +47,8 @@ static void write_register(machine *m, agent *a, const operand *o, const cell *x
   cell index[LANES];
   evaluate(m, a, o->start[0], index);
   for (int l = 0; l < LANES; l++)
-    if ((a->mask >> l & 1) && !register_write_word(m, a, o->value, index[l].i, l, register_word(o->value->type, x[l]))) return;
+    if ((a->mask >> l & 1) && !register_write_word(m, a, o->value, index[l].i, l, register_word(o->value->type, x[l])))
+      return;
 }
 
 cell combine_cells(const machine *m, ir_type type, int64_t operation, cell old, cell x) {
@@ -54,20 +56,28 @@ cell combine_cells(const machine *m, ir_type type, int64_t operation, cell old, 
   bool real = is_real(type);
   switch (operation) {
   case IR_SUM:
-    if (real) r.f = old.f + x.f;
-    else r.i = (int64_t)((uint64_t)old.i + (uint64_t)x.i);
+    if (real)
+      r.f = old.f + x.f;
+    else
+      r.i = (int64_t)((uint64_t)old.i + (uint64_t)x.i);
     break;
   case IR_MUL:
-    if (real) r.f = old.f * x.f;
-    else r.i = (int64_t)((uint64_t)old.i * (uint64_t)x.i);
+    if (real)
+      r.f = old.f * x.f;
+    else
+      r.i = (int64_t)((uint64_t)old.i * (uint64_t)x.i);
     break;
   case IR_MAX:
-    if (real) r.f = fmax(old.f, x.f);
-    else r.i = old.i > x.i ? old.i : x.i;
+    if (real)
+      r.f = fmax(old.f, x.f);
+    else
+      r.i = old.i > x.i ? old.i : x.i;
     break;
   case IR_MIN:
-    if (real) r.f = fmin(old.f, x.f);
-    else r.i = old.i < x.i ? old.i : x.i;
+    if (real)
+      r.f = fmin(old.f, x.f);
+    else
+      r.i = old.i < x.i ? old.i : x.i;
     break;
   case IR_AND:
     r.i = old.i & x.i;
@@ -88,17 +98,19 @@ static void write_tensor(machine *m, agent *a, const instruction *in, cell (*ind
   for (int l = 0; l < LANES; l++) {
     if (!(a->mask >> l & 1)) continue;
     int64_t at[IR_MAX_RANK] = {0};
-    for (int d = 0; d < value->rank; d++) at[d] = index[d][l].i;
+    for (int d = 0; d < value->rank; d++)
+      at[d] = index[d][l].i;
     int64_t position = tensor_position(t, at);
     if (position < 0) continue; /* outside the extents nothing is written */
     if (!tensor_holds(t, position)) {
-      finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "element %lld of '%s' lies beyond its %zu bytes", (long long)position, value->name,
-              t->byte_size);
+      finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "element %lld of '%s' lies beyond its %zu bytes",
+              (long long)position, value->name, t->byte_size);
       return;
     }
     cell result = x[l];
     if (in->op->kind == IR_OP_ATOMIC)
-      result = combine_cells(m, value->type, ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_SUM), tensor_load(m, t, position), x[l]);
+      result = combine_cells(m, value->type, ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_SUM),
+                             tensor_load(m, t, position), x[l]);
     tensor_store(t, position, result);
     m->report->counts.global_write_bytes += (uint64_t)(t->bits + 7) / 8;
   }
@@ -135,7 +147,8 @@ static void write_store(machine *m, agent *a, const instruction *in, cell (*inde
 static void declare(agent *a, const ir_value *value) {
   if (value->space == IR_REGISTERS && a->registers) {
     register_array *r = &a->registers[value->number];
-    for (int i = 0; i < r->words; i++) r->initialised[i] &= ~a->mask;
+    for (int i = 0; i < r->words; i++)
+      r->initialised[i] &= ~a->mask;
   } else {
     a->scalar_initialised[value->number] &= ~a->mask;
   }
@@ -157,12 +170,14 @@ outcome execute_scalar(machine *m, agent *a, const instruction *in) {
   } else if (value->space == IR_REGISTERS) {
     write_register(m, a, o, x);
   } else if (m->thread_form) {
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, value->loc, "an element of '%s' is set in the thread form", value->name);
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, value->loc, "an element of '%s' is set in the thread form",
+            value->name);
   } else if (o->count != value->rank) {
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, value->loc, "'%s' has %d dimensions, but %d indices are given", value->name, value->rank,
-            o->count);
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, value->loc, "'%s' has %d dimensions, but %d indices are given",
+            value->name, value->rank, o->count);
   } else {
-    for (int d = 0; d < value->rank; d++) evaluate(m, a, o->start[d], index[d]);
+    for (int d = 0; d < value->rank; d++)
+      evaluate(m, a, o->start[d], index[d]);
     if (value->space == IR_GLOBAL)
       write_tensor(m, a, in, index, x);
     else

@@ -1,9 +1,10 @@
 /* Who wrote and who read each byte, and whether that is ordered.
  *
- * Each agent has a vector clock: entry i is the newest event of clock i that it has observed. A clock belongs to an agent's own accesses, to
- * one of its in-order asynchronous engines (cp.async groups, dot groups, bulk store groups) or to a slot of an mbarrier (the copies that it
- * counts; the clock is the phase). An earlier access is ordered before this one when its event is within the agent's clock. Accesses of the
- * async proxy also need a generic write to lie within the agent's second clock, that of fence.async.
+ * Each agent has a vector clock: entry i is the newest event of clock i that it has observed. A clock belongs to an
+ * agent's own accesses, to one of its in-order asynchronous engines (cp.async groups, dot groups, bulk store groups) or
+ * to a slot of an mbarrier (the copies that it counts; the clock is the phase). An earlier access is ordered before
+ * this one when its event is within the agent's clock. Accesses of the async proxy also need a generic write to lie
+ * within the agent's second clock, that of fence.async.
  *
  * The history of a byte is an interned state, so that a range of bytes with one history costs one comparison a byte. */
 #include "emulator/machine.h"
@@ -70,14 +71,16 @@ static void grow_slots(shadow_table *t) {
   t->slot_mask = size - 1;
   for (uint32_t id = 1; id < t->count; id++) {
     uint32_t at = t->states[id].hash & t->slot_mask;
-    while (t->slots[at]) at = (at + 1) & t->slot_mask;
+    while (t->slots[at])
+      at = (at + 1) & t->slot_mask;
     t->slots[at] = id;
   }
 }
 
 static uint32_t intern(shadow_table *t, state s) {
   s.hash = hash_event(s.reader_count, &s.write);
-  for (uint32_t i = 0; i < s.reader_count; i++) s.hash = hash_event(s.hash, &s.readers[i]);
+  for (uint32_t i = 0; i < s.reader_count; i++)
+    s.hash = hash_event(s.hash, &s.readers[i]);
   uint32_t at = s.hash & t->slot_mask;
   for (; t->slots[at]; at = (at + 1) & t->slot_mask)
     if (state_equal(&t->states[t->slots[at]], &s)) return t->slots[at];
@@ -95,9 +98,10 @@ static const char *verb(bool write) { return write ? "written" : "read"; }
 
 static void report_race(machine *m, const access *x, const event *earlier, bool earlier_write, int64_t position) {
   finding(m, x->agent, EMULATOR_RACE, x->loc, earlier->op ? earlier->op->loc : nowhere,
-          "'%s' is %s here%s and %s by '%s'%s, with nothing that orders the two (at %lld)", x->value->name, verb(x->write),
-          x->async ? " asynchronously" : "", verb(earlier_write), earlier->op ? ir_op_info_of(earlier->op->kind)->mnemonic : "",
-          earlier->async ? " asynchronously" : "", (long long)position);
+          "'%s' is %s here%s and %s by '%s'%s, with nothing that orders the two (at %lld)", x->value->name,
+          verb(x->write), x->async ? " asynchronously" : "", verb(earlier_write),
+          earlier->op ? ir_op_info_of(earlier->op->kind)->mnemonic : "", earlier->async ? " asynchronously" : "",
+          (long long)position);
 }
 
 /* The state after the access; findings on conflicts. */
@@ -106,14 +110,14 @@ static uint32_t transition(machine *m, access *x, uint32_t before, int64_t posit
   const state old = t->states[before];
   agent *a = x->agent;
   if (!old.write.op && !x->write)
-    finding(m, a, EMULATOR_UNINITIALISED, x->loc, x->value->loc, "'%s' is read before it was written (at %lld)", x->value->name,
-            (long long)position);
+    finding(m, a, EMULATOR_UNINITIALISED, x->loc, x->value->loc, "'%s' is read before it was written (at %lld)",
+            x->value->name, (long long)position);
   if (old.write.op && !ordered(a, &old.write)) {
     report_race(m, x, &old.write, true, position);
   } else if (old.write.op && x->async && !old.write.async && a->async_clock[old.write.clock_index] < old.write.clock) {
     finding(m, a, EMULATOR_PROXY, x->loc, old.write.op->loc,
-            "'%s' is %s through the async proxy, but was written by '%s' without a fence.async after it (at %lld)", x->value->name,
-            verb(x->write), ir_op_info_of(old.write.op->kind)->mnemonic, (long long)position);
+            "'%s' is %s through the async proxy, but was written by '%s' without a fence.async after it (at %lld)",
+            x->value->name, verb(x->write), ir_op_info_of(old.write.op->kind)->mnemonic, (long long)position);
   }
   event mine = {x->op, (uint32_t)x->clock_index, x->clock, x->async};
   state next;
@@ -137,7 +141,12 @@ static uint32_t transition(machine *m, access *x, uint32_t before, int64_t posit
 }
 
 access access_generic(agent *a, const ir_op *op, bool write, const ir_value *value) {
-  access x = {.agent = a, .clock_index = a->clock_index, .clock = a->clock[a->clock_index], .write = write, .op = op, .value = value};
+  access x = {.agent = a,
+              .clock_index = a->clock_index,
+              .clock = a->clock[a->clock_index],
+              .write = write,
+              .op = op,
+              .value = value};
   if (op) x.loc = op->loc;
   return x;
 }

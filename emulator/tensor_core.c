@@ -4,8 +4,8 @@
  *   accumulator  register i is row g + 8 * (i / 2 % 2), column 8 * (i / 4) + 2 t + i % 2
  *   A            register i is row g + 8 * (i % 2), k = 4 e * (i / 2) + e t ..
  *   B (mma)      register i is column g,          k = 4 e * i + e t ..
- * A warp of wgmma owns rows 16 w .. of the 64, w = warp % 4. Sources: PTX ISA, "Matrix fragments for mma.m16n8k*", "Register fragments and
- * shared memory matrix layouts". */
+ * A warp of wgmma owns rows 16 w .. of the 64, w = warp % 4. Sources: PTX ISA, "Matrix fragments for mma.m16n8k*",
+ * "Register fragments and shared memory matrix layouts". */
 #include "emulator/machine.h"
 
 #include "ir/numeric.h"
@@ -42,22 +42,26 @@ static void put_b(const machine *m, product *p, ir_type type, int k, int column,
     p->bi[k][column] = (int32_t)x.i;
 }
 
-static uint64_t element_bits(uint64_t word, int index, int bits) { return word >> (index * bits) & (bits >= 32 ? 0xffffffffu : (1u << bits) - 1); }
+static uint64_t element_bits(uint64_t word, int index, int bits) {
+  return word >> (index * bits) & (bits >= 32 ? 0xffffffffu : (1u << bits) - 1);
+}
 
 static void multiply(product *p) {
   for (int i = 0; i < ROWS; i++)
     for (int k = 0; k < p->depth; k++) {
       if (p->real) {
         float x = p->a[i][k];
-        for (int j = 0; j < p->columns; j++) p->d[i][j] += x * p->b[k][j];
+        for (int j = 0; j < p->columns; j++)
+          p->d[i][j] += x * p->b[k][j];
       } else {
         uint32_t x = (uint32_t)p->ai[i][k];
-        for (int j = 0; j < p->columns; j++) p->di[i][j] += x * (uint32_t)p->bi[k][j];
+        for (int j = 0; j < p->columns; j++)
+          p->di[i][j] += x * (uint32_t)p->bi[k][j];
       }
     }
 }
 
-/* -- Registers ------------------------------------------------------------------------------------------------------------------------ */
+/* -- Registers ----------------------------------------------------------------------------------------------------- */
 
 static bool read_a_registers(machine *m, agent *a, const operand *o, product *p) {
   ir_type type = operand_type(o->value->type);
@@ -67,7 +71,8 @@ static bool read_a_registers(machine *m, agent *a, const operand *o, product *p)
   for (int i = 0; i < words; i++)
     for (int l = 0; l < LANES; l++)
       for (int e = 0; e < each; e++)
-        put_a(m, p, type, (l >> 2) + 8 * (i % 2), 4 * each * (i / 2) + each * (l & 3) + e, element_bits(word[i * LANES + l], e, bits));
+        put_a(m, p, type, (l >> 2) + 8 * (i % 2), 4 * each * (i / 2) + each * (l & 3) + e,
+              element_bits(word[i * LANES + l], e, bits));
   return true;
 }
 
@@ -84,7 +89,9 @@ static bool read_b_registers(machine *m, agent *a, const operand *o, product *p)
 }
 
 /* 16-bit accumulators are pairs in a word. */
-static int accumulator_words(const ir_value *value, int columns) { return ir_bits(value->type) == 16 ? columns / 4 : columns / 2; }
+static int accumulator_words(const ir_value *value, int columns) {
+  return ir_bits(value->type) == 16 ? columns / 4 : columns / 2;
+}
 
 static void clear_accumulator(product *p) {
   for (int i = 0; i < ROWS; i++) {
@@ -125,14 +132,14 @@ static void write_accumulator(uint64_t *word, ir_type type, const product *p) {
     }
 }
 
-/* -- mma.sync ------------------------------------------------------------------------------------------------------------------------- */
+/* -- mma.sync ------------------------------------------------------------------------------------------------------ */
 
 static bool good_types(machine *m, agent *a, ir_type acc, ir_type left, ir_type right) {
   bool good = is_real(left) == is_real(right) && is_real(acc) == is_real(left) && (is_real(acc) || acc == IR_I32);
   good = good && ir_bits(left) == ir_bits(right) && ir_bits(left) >= 8 && ir_bits(left) <= 32;
   if (!good)
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "no tensor core multiplies %s and %s into %s", ir_type_of(left)->name,
-            ir_type_of(right)->name, ir_type_of(acc)->name);
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "no tensor core multiplies %s and %s into %s",
+            ir_type_of(left)->name, ir_type_of(right)->name, ir_type_of(acc)->name);
   return good;
 }
 
@@ -159,11 +166,12 @@ static void execute_mma(machine *m, agent *a, const instruction *in) {
   write_accumulator(result, acc->value->type, &p);
   int64_t first = register_first(m, a, acc);
   for (int i = 0; i < words; i++)
-    for (int l = 0; l < LANES; l++) register_write_word(m, a, acc->value, first + i, l, result[i * LANES + l]);
+    for (int l = 0; l < LANES; l++)
+      register_write_word(m, a, acc->value, first + i, l, result[i * LANES + l]);
   m->report->counts.mmas++;
 }
 
-/* -- wgmma: operands in shared memory ------------------------------------------------------------------------------------------------- */
+/* -- wgmma: operands in shared memory ------------------------------------------------------------------------------ */
 
 /* A matrix descriptor and what the buffer's layout says of it. */
 typedef struct matrix {
@@ -181,7 +189,8 @@ static bool matrix_of(machine *m, agent *a, const operand *o, const program *low
   int other = layout ? (layout->contiguous == layout->rank - 1 ? layout->rank - 2 : layout->rank - 1) : 0;
   int k_dim = layout ? (transpose ? other : layout->contiguous) : 0;
   if (!layout || k_dim < 0 || !shared_layout_wgmma(layout, k_dim, &out->facts) || out->facts.mn_major != transpose) {
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, value->loc, "no matrix descriptor describes '%s' for this wgmma", value->name);
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, value->loc, "no matrix descriptor describes '%s' for this wgmma",
+            value->name);
     return false;
   }
   out->o = o;
@@ -191,8 +200,8 @@ static bool matrix_of(machine *m, agent *a, const operand *o, const program *low
   return true;
 }
 
-/* Address of 16 bytes of the operand before the swizzle: row `r` (m or n) from byte `byte` of k; or, with m or n contiguous, k `r` from byte
- * `byte` of the row. */
+/* Address of 16 bytes of the operand before the swizzle: row `r` (m or n) from byte `byte` of k; or, with m or n
+ * contiguous, k `r` from byte `byte` of the row. */
 static int64_t chunk_address(const matrix *x, int64_t r, int64_t byte) {
   const wgmma_operand *f = &x->facts;
   int64_t lbo = f->lbo_bytes, sbo = f->sbo_bytes;
@@ -208,7 +217,8 @@ static const uint8_t *chunk_at(machine *m, agent *a, const matrix *x, access *to
   const ir_value *value = x->o->value;
   int64_t offset = address - SHARED_BASE, slots = value->slots > 0 ? value->slots : 1;
   if (offset < value->offset || offset + CHUNK > value->offset + m->slot_bytes[value->number] * slots) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "wgmma reads shared address %lld, outside '%s'", (long long)address, value->name);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "wgmma reads shared address %lld, outside '%s'",
+            (long long)address, value->name);
     return NULL;
   }
   shared_touch(m, touch, a->block, offset, CHUNK);
@@ -224,7 +234,8 @@ static access matrix_access(agent *a, const ir_op *op, const ir_value *value) {
 }
 
 /* `count` rows from `first`: into b, or the warp's rows into a. */
-static bool read_matrix(machine *m, agent *a, const ir_op *op, const matrix *x, int first, int count, bool is_b, product *p) {
+static bool read_matrix(machine *m, agent *a, const ir_op *op, const matrix *x, int first, int count, bool is_b,
+                        product *p) {
   int bits = ir_bits(x->type), each = CHUNK * 8 / bits;
   bool mn = x->facts.mn_major;
   access touch = matrix_access(a, op, x->o->value);
@@ -257,7 +268,8 @@ static bool check_fragment(machine *m, agent *a, const operand *o, int words, bo
   }
   for (int64_t i = first; i < first + words && m->checks; i++) {
     if (r->touched[i] == a->fences)
-      finding(m, a, EMULATOR_FENCE, nowhere, o->value->loc, "word %lld of '%s' was accessed after the last wgmma.fence", (long long)i, o->value->name);
+      finding(m, a, EMULATOR_FENCE, nowhere, o->value->loc, "word %lld of '%s' was accessed after the last wgmma.fence",
+              (long long)i, o->value->name);
     bool busy = accumulator ? r->read_group[i] > a->dot_done : r->written_group[i] > a->dot_done;
     if (busy)
       finding(m, a, EMULATOR_IN_FLIGHT, nowhere, m->code.instructions[r->flight_instruction[i]].op->loc,
@@ -293,8 +305,8 @@ static void check_initialised(machine *m, agent *a, const operand *o, int64_t fi
   const register_array *r = &a->registers[o->value->number];
   for (int64_t i = first; i < first + words && m->checks; i++)
     if (r->initialised[i] != ~0u)
-      finding(m, a, EMULATOR_UNINITIALISED, nowhere, o->value->loc, "word %lld of '%s' is accumulated to before it was written", (long long)i,
-              o->value->name);
+      finding(m, a, EMULATOR_UNINITIALISED, nowhere, o->value->loc,
+              "word %lld of '%s' is accumulated to before it was written", (long long)i, o->value->name);
 }
 
 static void execute_wgmma(machine *m, agent *a, const instruction *in) {
@@ -306,8 +318,10 @@ static void execute_wgmma(machine *m, agent *a, const instruction *in) {
   p.columns = (int)ir_attr_get(&op->attrs, IR_ATTR_N, 8);
   p.depth = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 16);
   matrix x, y;
-  if (!left->value || !right->value || p.columns % 8 != 0 || p.columns > MOST_COLUMNS || p.depth * ir_bits(right->value->type) != 256) {
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "no wgmma of m64n%dk%d with these operands", p.columns, p.depth);
+  if (!left->value || !right->value || p.columns % 8 != 0 || p.columns > MOST_COLUMNS ||
+      p.depth * ir_bits(right->value->type) != 256) {
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "no wgmma of m64n%dk%d with these operands", p.columns,
+            p.depth);
     return;
   }
   p.real = is_real(right->value->type);
@@ -316,15 +330,18 @@ static void execute_wgmma(machine *m, agent *a, const instruction *in) {
   if (!good_types(m, a, acc->value->type, left->value->type, right->value->type)) return;
   int words = accumulator_words(acc->value, p.columns);
   int64_t first = register_first(m, a, acc);
-  bool transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0) != 0, transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0) != 0;
+  bool transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0) != 0,
+       transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0) != 0;
   if (!check_fragment(m, a, acc, words, true)) return;
   bool from_registers = left == &in->read[0];
   if (from_registers) {
     if (!read_a_fragment(m, a, left, &p)) return;
-  } else if (!matrix_of(m, a, left, in->expr[0], transpose_a, &x) || !read_matrix(m, a, op, &x, a->number % WARPS * ROWS, ROWS, false, &p)) {
+  } else if (!matrix_of(m, a, left, in->expr[0], transpose_a, &x) ||
+             !read_matrix(m, a, op, &x, a->number % WARPS * ROWS, ROWS, false, &p)) {
     return;
   }
-  if (!matrix_of(m, a, right, in->expr[1], transpose_b, &y) || !read_matrix(m, a, op, &y, 0, p.columns, true, &p)) return;
+  if (!matrix_of(m, a, right, in->expr[1], transpose_b, &y) || !read_matrix(m, a, op, &y, 0, p.columns, true, &p))
+    return;
   uint64_t *word = a->registers[acc->value->number].word + first * LANES;
   if (evaluate_uniform(m, a, in->expr[2]).i) {
     check_initialised(m, a, acc, first, words);

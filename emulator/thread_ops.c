@@ -5,11 +5,12 @@
 
 #include <string.h>
 
-/* -- Checks --------------------------------------------------------------------------------------------------------------------------- */
+/* -- Checks -------------------------------------------------------------------------------------------------------- */
 
 void require_warp(machine *m, agent *a, const ir_op *op) {
   if (a->mask != ~0u)
-    finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'%s' is executed by some lanes of a warp only", ir_op_info_of(op->kind)->mnemonic);
+    finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'%s' is executed by some lanes of a warp only",
+            ir_op_info_of(op->kind)->mnemonic);
 }
 
 int64_t shared_offset(machine *m, agent *a, const operand *o, int64_t address, int64_t bytes, int64_t alignment) {
@@ -21,13 +22,13 @@ int64_t shared_offset(machine *m, agent *a, const operand *o, int64_t address, i
   }
   int64_t offset = address - SHARED_BASE;
   if (offset < first || offset + bytes > first + size || offset < 0 || offset + bytes > a->block->shared_bytes) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "%lld bytes at byte %lld of '%s'%s, which has %lld", (long long)bytes,
-            (long long)(offset - first), value->name, o->slot ? "'s slot" : "", (long long)size);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, value->loc, "%lld bytes at byte %lld of '%s'%s, which has %lld",
+            (long long)bytes, (long long)(offset - first), value->name, o->slot ? "'s slot" : "", (long long)size);
     return -1;
   }
   if (address % alignment != 0) {
-    finding(m, a, EMULATOR_ALIGNMENT, nowhere, value->loc, "shared address %lld in '%s' is not a multiple of %lld", (long long)address,
-            value->name, (long long)alignment);
+    finding(m, a, EMULATOR_ALIGNMENT, nowhere, value->loc, "shared address %lld in '%s' is not a multiple of %lld",
+            (long long)address, value->name, (long long)alignment);
     return -1;
   }
   return offset;
@@ -39,21 +40,23 @@ void shared_touch(machine *m, access *x, block *b, int64_t offset, int64_t bytes
 
 bool global_fits(machine *m, agent *a, const tensor *t, int64_t offset, int64_t bytes, int64_t alignment) {
   if (offset < 0 || offset > (int64_t)t->byte_size - bytes) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, t->value->loc, "%lld bytes at byte %lld of tensor '%s', which has %zu", (long long)bytes,
-            (long long)offset, t->value->name, t->byte_size);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, t->value->loc, "%lld bytes at byte %lld of tensor '%s', which has %zu",
+            (long long)bytes, (long long)offset, t->value->name, t->byte_size);
     return false;
   }
   if (offset % alignment != 0) {
-    finding(m, a, EMULATOR_ALIGNMENT, nowhere, t->value->loc, "byte %lld of tensor '%s' is not a multiple of %lld", (long long)offset,
-            t->value->name, (long long)alignment);
+    finding(m, a, EMULATOR_ALIGNMENT, nowhere, t->value->loc, "byte %lld of tensor '%s' is not a multiple of %lld",
+            (long long)offset, t->value->name, (long long)alignment);
     return false;
   }
   return true;
 }
 
-/* -- Registers ------------------------------------------------------------------------------------------------------------------------ */
+/* -- Registers ----------------------------------------------------------------------------------------------------- */
 
-int64_t register_first(machine *m, agent *a, const operand *o) { return o->count > 0 ? evaluate_uniform(m, a, o->start[0]).i : 0; }
+int64_t register_first(machine *m, agent *a, const operand *o) {
+  return o->count > 0 ? evaluate_uniform(m, a, o->start[0]).i : 0;
+}
 
 const uint64_t *register_read_words(machine *m, agent *a, const operand *o, int count) {
   register_array *r = &a->registers[o->value->number];
@@ -66,12 +69,14 @@ const uint64_t *register_read_words(machine *m, agent *a, const operand *o, int 
   for (int64_t i = first; i < first + count && m->checks; i++) {
     if (r->written_group[i] > a->dot_done) {
       finding(m, a, EMULATOR_IN_FLIGHT, nowhere, m->code.instructions[r->flight_instruction[i]].op->loc,
-              "word %lld of '%s' is read while a wgmma that writes it is in flight: wait for its group first", (long long)i, o->value->name);
+              "word %lld of '%s' is read while a wgmma that writes it is in flight: wait for its group first",
+              (long long)i, o->value->name);
       r->written_group[i] = 0;
     }
     if (a->mask & ~r->initialised[i])
-      finding(m, a, EMULATOR_UNINITIALISED, nowhere, o->value->loc, "word %lld of '%s' is read before it was written (lane %d)", (long long)i,
-              o->value->name, first_lane(a->mask & ~r->initialised[i]));
+      finding(m, a, EMULATOR_UNINITIALISED, nowhere, o->value->loc,
+              "word %lld of '%s' is read before it was written (lane %d)", (long long)i, o->value->name,
+              first_lane(a->mask & ~r->initialised[i]));
     r->touched[i] = a->fences;
   }
   return r->word + first * LANES;
@@ -85,14 +90,15 @@ static int word_count(const ir_value *registers, int width) {
   return width > bytes ? width / bytes : 1;
 }
 
-/* -- Loads and stores ----------------------------------------------------------------------------------------------------------------- */
+/* -- Loads and stores ---------------------------------------------------------------------------------------------- */
 
 /* Where each lane goes: a pointer, or NULL for a lane that is off or at fault. */
 typedef struct lanes {
   uint8_t *at[LANES];
 } lanes;
 
-static void locate_shared(machine *m, agent *a, const operand *o, const program *address, uint32_t mask, int width, bool write, lanes *out) {
+static void locate_shared(machine *m, agent *a, const operand *o, const program *address, uint32_t mask, int width,
+                          bool write, lanes *out) {
   cell where[LANES];
   evaluate(m, a, address, where);
   access x = access_generic(a, m->code.instructions[a->pc].op, write, o->value);
@@ -107,7 +113,8 @@ static void locate_shared(machine *m, agent *a, const operand *o, const program 
   }
 }
 
-static void locate_global(machine *m, agent *a, const operand *o, const program *offset, uint32_t mask, int width, lanes *out) {
+static void locate_global(machine *m, agent *a, const operand *o, const program *offset, uint32_t mask, int width,
+                          lanes *out) {
   cell where[LANES];
   const tensor *t = &m->tensors[o->value->number];
   evaluate(m, a, offset, where);
@@ -157,7 +164,8 @@ static void save(machine *m, agent *a, const instruction *in, bool shared) {
     locate_global(m, a, &in->write[0], in->expr[0], mask, width, &to);
   if (!shared) m->report->counts.global_write_bytes += (uint64_t)(width * __builtin_popcount(mask));
   for (int l = 0; l < LANES; l++)
-    for (int w = 0; w < words && to.at[l]; w++) memcpy(to.at[l] + w * bytes, &word[w * LANES + l], (size_t)(width < bytes ? width : bytes));
+    for (int w = 0; w < words && to.at[l]; w++)
+      memcpy(to.at[l] + w * bytes, &word[w * LANES + l], (size_t)(width < bytes ? width : bytes));
 }
 
 static cell read_element(const machine *m, const tensor *t, const uint8_t *at) {
@@ -179,8 +187,10 @@ static void reduce_global(machine *m, agent *a, const instruction *in) {
   bool packed = ir_bits(from->value->type) < 32;
   for (int l = 0; l < LANES; l++) {
     if (!at.at[l]) continue;
-    cell x = packed ? bits_cell(m, type, word[l]) : convert_cell(m, from->value->type, type, register_cell(from->value->type, word[l]));
-    ir_put_bits(at.at[l], 0, t->bits, cell_bits(type, combine_cells(m, type, operation, read_element(m, t, at.at[l]), x)));
+    cell x = packed ? bits_cell(m, type, word[l])
+                    : convert_cell(m, from->value->type, type, register_cell(from->value->type, word[l]));
+    ir_put_bits(at.at[l], 0, t->bits,
+                cell_bits(type, combine_cells(m, type, operation, read_element(m, t, at.at[l]), x)));
   }
   m->report->counts.global_write_bytes += (uint64_t)(t->bits / 8 * __builtin_popcount(mask));
 }
@@ -204,11 +214,12 @@ static void atomic_global(machine *m, agent *a, const instruction *in) {
   a->scalar_initialised[old->number] |= a->mask;
 }
 
-/* -- Matrices of 8 rows of 16 bytes ---------------------------------------------------------------------------------------------------- */
+/* -- Matrices of 8 rows of 16 bytes -------------------------------------------------------------------------------- */
 
 enum { MATRIX_ROWS = 8, ROW_BYTES = 16 };
 
-static void locate_rows(machine *m, agent *a, const instruction *in, const operand *o, int count, bool write, lanes *rows) {
+static void locate_rows(machine *m, agent *a, const instruction *in, const operand *o, int count, bool write,
+                        lanes *rows) {
   cell where[LANES];
   evaluate(m, a, in->expr[0], where);
   access x = access_generic(a, in->op, write, o->value);
@@ -222,7 +233,8 @@ static void locate_rows(machine *m, agent *a, const instruction *in, const opera
   }
 }
 
-/* The two 16-bit elements of matrix q that lane l holds: row and column of the first; the second is to its right, or below it. */
+/* The two 16-bit elements of matrix q that lane l holds: row and column of the first; the second is to its right, or
+ * below it. */
 static void element_of(int lane, bool transpose, int half, int *row, int *column) {
   int g = lane >> 2, t = 2 * (lane & 3) + half;
   *row = transpose ? t : g;
@@ -233,7 +245,8 @@ static void move_matrices(machine *m, agent *a, const instruction *in, bool stor
   require_warp(m, a, in->op);
   int count = (int)ir_attr_get(&in->op->attrs, IR_ATTR_COUNT, 1);
   bool transpose = ir_attr_get(&in->op->attrs, IR_ATTR_TRANSPOSE, 0) != 0;
-  const operand *registers = store_them ? &in->read[0] : &in->write[0], *buffer = store_them ? &in->write[0] : &in->read[0];
+  const operand *registers = store_them ? &in->read[0] : &in->write[0],
+                *buffer = store_them ? &in->write[0] : &in->read[0];
   const uint64_t *word = store_them ? register_read_words(m, a, registers, count) : NULL;
   int64_t first = register_first(m, a, registers);
   lanes rows;
@@ -276,7 +289,8 @@ static void copy_async(machine *m, agent *a, const instruction *in) {
     int64_t offset = shared_offset(m, a, to, where[l].i, width, width), wanted = bytes[l].i;
     if (offset < 0) return;
     if (wanted < 0 || wanted > width) {
-      finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "cp.async of %d bytes is asked for %lld", width, (long long)wanted);
+      finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "cp.async of %d bytes is asked for %lld", width,
+              (long long)wanted);
       return;
     }
     if (wanted > 0 && !global_fits(m, a, t, from[l].i, wanted, width)) return;

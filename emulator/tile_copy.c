@@ -8,7 +8,8 @@ static int64_t extent_of(const region *r, int d) { return r->tensor ? r->tensor-
 static int64_t stride_of(const region *r, int d) {
   if (r->tensor) return r->tensor->stride[d];
   int64_t stride = 1;
-  for (int i = r->value->rank - 1; i > d; i--) stride *= r->store->extent[i];
+  for (int i = r->value->rank - 1; i > d; i--)
+    stride *= r->store->extent[i];
   return stride;
 }
 
@@ -24,14 +25,14 @@ bool region_of(machine *m, agent *a, const operand *o, const region *shape, regi
   } else if (o->value->space == IR_SHARED || o->value->space == IR_TILE) {
     out->store = agent_store(a, o->value);
   } else {
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, o->value->loc, "'%s' is %s: not something with elements here", o->value->name,
-            ir_space_name(o->value->space));
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, o->value->loc, "'%s' is %s: not something with elements here",
+            o->value->name, ir_space_name(o->value->space));
     return false;
   }
   if (o->slot) out->slot = evaluate_uniform(m, a, o->slot).i;
   if (out->store && (out->slot < 0 || out->slot >= out->store->slots)) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, o->value->loc, "slot %lld of '%s', which has %d", (long long)out->slot, o->value->name,
-            out->store->slots);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, o->value->loc, "slot %lld of '%s', which has %d", (long long)out->slot,
+            o->value->name, out->store->slots);
     return false;
   }
   for (int d = 0; d < o->count; d++) {
@@ -39,7 +40,8 @@ bool region_of(machine *m, agent *a, const operand *o, const region *shape, regi
     if (o->span[d] > 0) extend(out, d, o->span[d]);
   }
   if (o->count == 0) {
-    for (int d = 0; d < o->value->rank; d++) extend(out, d, extent_of(out, d));
+    for (int d = 0; d < o->value->rank; d++)
+      extend(out, d, extent_of(out, d));
   } else if (out->dim_count == 0 && shape) {
     for (int i = 0; i < shape->dim_count; i++) {
       int d = o->value->rank - shape->dim_count + i;
@@ -51,7 +53,8 @@ bool region_of(machine *m, agent *a, const operand *o, const region *shape, regi
 
 int64_t region_count(const region *r) {
   int64_t count = 1;
-  for (int i = 0; i < r->dim_count; i++) count *= r->span[i];
+  for (int i = 0; i < r->dim_count; i++)
+    count *= r->span[i];
   return count;
 }
 
@@ -72,7 +75,8 @@ static walk walk_start(const region *r) {
     w.length = r->span[r->dim_count - 1];
     w.stride = stride_of(r, r->dim[r->dim_count - 1]);
   }
-  for (int i = 0; i + 1 < r->dim_count; i++) w.rows *= r->span[i];
+  for (int i = 0; i + 1 < r->dim_count; i++)
+    w.rows *= r->span[i];
   return w;
 }
 
@@ -80,8 +84,10 @@ static void walk_row(walk *w) {
   const region *r = w->r;
   int row_dim = r->dim_count > 0 ? r->dim[r->dim_count - 1] : -1;
   int64_t at[IR_MAX_RANK] = {0};
-  for (int d = 0; d < r->value->rank; d++) at[d] = r->start[d];
-  for (int i = 0; i + 1 < r->dim_count; i++) at[r->dim[i]] += w->index[i];
+  for (int d = 0; d < r->value->rank; d++)
+    at[d] = r->start[d];
+  for (int i = 0; i + 1 < r->dim_count; i++)
+    at[r->dim[i]] += w->index[i];
   w->base = r->store ? r->slot * r->store->count : 0;
   w->inside = true;
   w->lo = 0;
@@ -111,8 +117,10 @@ static int64_t walk_position(const walk *w, int64_t i) {
   const region *r = w->r;
   if (!r->tensor || tensor_is_strided(r->tensor)) return w->base + i * w->stride;
   int64_t at[IR_MAX_RANK];
-  for (int d = 0; d < r->value->rank; d++) at[d] = r->start[d];
-  for (int k = 0; k < r->dim_count; k++) at[r->dim[k]] += k + 1 < r->dim_count ? w->index[k] : i;
+  for (int d = 0; d < r->value->rank; d++)
+    at[d] = r->start[d];
+  for (int k = 0; k < r->dim_count; k++)
+    at[r->dim[k]] += k + 1 < r->dim_count ? w->index[k] : i;
   return tensor_position(r->tensor, at);
 }
 
@@ -120,14 +128,15 @@ static int64_t walk_position(const walk *w, int64_t i) {
 static bool row_fits(machine *m, const walk *w, const access *x) {
   const region *r = w->r;
   if (r->store && (w->lo != 0 || w->hi != w->length)) {
-    finding(m, x->agent, EMULATOR_BOUNDS, nowhere, r->value->loc, "a region of '%s' leaves its extents", r->value->name);
+    finding(m, x->agent, EMULATOR_BOUNDS, nowhere, r->value->loc, "a region of '%s' leaves its extents",
+            r->value->name);
     return false;
   }
   if (r->tensor && w->hi > w->lo) {
     int64_t first = walk_position(w, w->lo), last = walk_position(w, w->hi - 1);
     if (!tensor_holds(r->tensor, first) || !tensor_holds(r->tensor, last)) {
-      finding(m, x->agent, EMULATOR_BOUNDS, nowhere, r->value->loc, "element %lld of '%s' lies beyond its %zu bytes", (long long)last,
-              r->value->name, r->tensor->byte_size);
+      finding(m, x->agent, EMULATOR_BOUNDS, nowhere, r->value->loc, "element %lld of '%s' lies beyond its %zu bytes",
+              (long long)last, r->value->name, r->tensor->byte_size);
       return false;
     }
   }
@@ -140,7 +149,8 @@ static void touch_row(machine *m, const walk *w, access *x) {
     store_access(m, x, w->base, w->length);
     return;
   }
-  for (int64_t i = 0; i < w->length; i++) store_access(m, x, w->base + i * w->stride, 1);
+  for (int64_t i = 0; i < w->length; i++)
+    store_access(m, x, w->base + i * w->stride, 1);
 }
 
 const cell *region_read(machine *m, const region *r, access *x, cell outside) {
@@ -163,7 +173,8 @@ const cell *region_read(machine *m, const region *r, access *x, cell outside) {
       int64_t position = walk_position(&w, i);
       to[i] = r->store ? r->store->cells[position] : tensor_load(m, r->tensor, position);
     }
-    if (r->tensor && w.hi > w.lo) m->report->counts.global_read_bytes += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
+    if (r->tensor && w.hi > w.lo)
+      m->report->counts.global_read_bytes += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
   }
   return out;
 }
@@ -186,18 +197,21 @@ void region_write(machine *m, const region *r, access *x, ir_type from, const ce
       if (add) value = combine_cells(m, to, IR_SUM, tensor_load(m, r->tensor, position), value);
       tensor_store(r->tensor, position, value);
     }
-    if (r->tensor && w.hi > w.lo) m->report->counts.global_write_bytes += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
+    if (r->tensor && w.hi > w.lo)
+      m->report->counts.global_write_bytes += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
   }
 }
 
-/* -- Ops ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- Ops ----------------------------------------------------------------------------------------------------------- */
 
 /* Equal but for dimensions of extent 1. */
 static bool same_shape(const region *a, const region *b) {
   int i = 0, j = 0;
   for (;;) {
-    while (i < a->dim_count && a->span[i] == 1) i++;
-    while (j < b->dim_count && b->span[j] == 1) j++;
+    while (i < a->dim_count && a->span[i] == 1)
+      i++;
+    while (j < b->dim_count && b->span[j] == 1)
+      j++;
     if (i == a->dim_count || j == b->dim_count) return i == a->dim_count && j == b->dim_count;
     if (a->span[i++] != b->span[j++]) return false;
   }
@@ -205,7 +219,8 @@ static bool same_shape(const region *a, const region *b) {
 
 static bool is_async_engine(int64_t engine) { return engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK; }
 
-/* Who touches the two sides of a copy, and when that is known to be over: at once, or when a barrier or group completes. */
+/* Who touches the two sides of a copy, and when that is known to be over: at once, or when a barrier or group
+ * completes. */
 static void set_engine(agent *a, int64_t engine, const mbarrier *bar, access *read, access *write) {
   if (engine == IR_ENGINE_CPASYNC && write->value->space == IR_SHARED) {
     write->clock_index = a->clock_index + CLOCK_CP;
@@ -233,8 +248,9 @@ static void execute_copy(machine *m, agent *a, const instruction *in) {
             : !region_of(m, a, &in->write[0], NULL, &to) || !region_of(m, a, &in->read[0], &to, &from))
     return;
   if (!same_shape(&from, &to)) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "the two sides of the copy differ in shape: '%s' has %lld elements, '%s' %lld",
-            from.value->name, (long long)region_count(&from), to.value->name, (long long)region_count(&to));
+    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere,
+            "the two sides of the copy differ in shape: '%s' has %lld elements, '%s' %lld", from.value->name,
+            (long long)region_count(&from), to.value->name, (long long)region_count(&to));
     return;
   }
   access read = access_generic(a, op, false, from.value), write = access_generic(a, op, true, to.value);
@@ -246,7 +262,8 @@ static void execute_copy(machine *m, agent *a, const instruction *in) {
   }
   if (m->concurrent) set_engine(a, engine, bar, &read, &write);
   cell outside = {0};
-  if (op->expr_count > 0) outside = convert_cell(m, in->expr[0]->type, from.value->type, evaluate_uniform(m, a, in->expr[0]));
+  if (op->expr_count > 0)
+    outside = convert_cell(m, in->expr[0]->type, from.value->type, evaluate_uniform(m, a, in->expr[0]));
   const cell *elements = region_read(m, &from, &read, outside);
   if (!elements) return;
   region_write(m, &to, &write, from.value->type, elements);
@@ -261,7 +278,8 @@ static void execute_fill(machine *m, agent *a, const instruction *in) {
   cell value = evaluate_uniform(m, a, in->expr[0]);
   int64_t count = region_count(&to);
   cell *cells = arena_alloc(m->scratch, sizeof(cell) * (size_t)(count + 1));
-  for (int64_t i = 0; i < count; i++) cells[i] = value;
+  for (int64_t i = 0; i < count; i++)
+    cells[i] = value;
   access x = access_generic(a, in->op, true, to.value);
   region_write(m, &to, &x, in->expr[0]->type, cells);
 }

@@ -41,19 +41,22 @@ static access operand_access(const machine *m, agent *a, const ir_op *op, const 
       for (int64_t j = 0; j < columns; j++)                                                                            \
         y[k * columns + j] = (type)(transpose_b ? right[j * depth + k] : right[k * columns + j]).field;                \
     for (int64_t i = 0; i < rows; i++) {                                                                               \
-      for (int64_t j = 0; j < columns; j++) z[j] = old ? (type)old[i * columns + j].field : 0;                         \
+      for (int64_t j = 0; j < columns; j++)                                                                            \
+        z[j] = old ? (type)old[i * columns + j].field : 0;                                                             \
       for (int64_t k = 0; k < depth; k++) {                                                                            \
         type factor = x[i * depth + k];                                                                                \
         const type *line = y + k * columns;                                                                            \
-        for (int64_t j = 0; j < columns; j++) z[j] += factor * line[j];                                                \
+        for (int64_t j = 0; j < columns; j++)                                                                          \
+          z[j] += factor * line[j];                                                                                    \
       }                                                                                                                \
-      for (int64_t j = 0; j < columns; j++) result[i * columns + j].field = z[j];                                      \
+      for (int64_t j = 0; j < columns; j++)                                                                            \
+        result[i * columns + j].field = z[j];                                                                          \
     }                                                                                                                  \
   } while (0)
 
 /* result[i, j] = old + sum over k; `field` of the cells is chosen by the accumulator's type. */
-static void multiply(machine *m, ir_type type, int64_t rows, int64_t columns, int64_t depth, bool transpose_a, bool transpose_b,
-                     const cell *left, const cell *right, const cell *old, cell *result) {
+static void multiply(machine *m, ir_type type, int64_t rows, int64_t columns, int64_t depth, bool transpose_a,
+                     bool transpose_b, const cell *left, const cell *right, const cell *old, cell *result) {
   if (!is_real(type))
     MULTIPLY(int64_t, i);
   else if (m->reference || type == IR_F64)
@@ -77,19 +80,23 @@ static void mark_flight(agent *a, const ir_value *acc, const matrix *left, const
 static void run_dot(machine *m, agent *a, const instruction *in) {
   const ir_op *op = in->op;
   matrix acc, left, right;
-  if (!shape_matrix(m, a, &in->write[0], &acc) || !shape_matrix(m, a, &in->read[0], &left) || !shape_matrix(m, a, &in->read[1], &right)) return;
-  bool transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0) != 0, transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0) != 0;
+  if (!shape_matrix(m, a, &in->write[0], &acc) || !shape_matrix(m, a, &in->read[0], &left) ||
+      !shape_matrix(m, a, &in->read[1], &right))
+    return;
+  bool transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0) != 0,
+       transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0) != 0;
   int64_t rows = transpose_a ? left.columns : left.rows, depth = transpose_a ? left.rows : left.columns;
   int64_t columns = transpose_b ? right.rows : right.columns, depth_b = transpose_b ? right.columns : right.rows;
   if (depth != depth_b || rows != acc.rows || columns != acc.columns) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "dot of [%lld, %lld] and [%lld, %lld] into [%lld, %lld]", (long long)rows, (long long)depth,
-            (long long)depth_b, (long long)columns, (long long)acc.rows, (long long)acc.columns);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "dot of [%lld, %lld] and [%lld, %lld] into [%lld, %lld]",
+            (long long)rows, (long long)depth, (long long)depth_b, (long long)columns, (long long)acc.rows,
+            (long long)acc.columns);
     return;
   }
   ir_type type = acc.r.value->type;
   if (is_real(type) != is_real(left.r.value->type) || is_real(type) != is_real(right.r.value->type)) {
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "dot of %s and %s into %s", ir_type_of(left.r.value->type)->name,
-            ir_type_of(right.r.value->type)->name, ir_type_of(type)->name);
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "dot of %s and %s into %s",
+            ir_type_of(left.r.value->type)->name, ir_type_of(right.r.value->type)->name, ir_type_of(type)->name);
     return;
   }
   const cell zero = {0};

@@ -12,12 +12,13 @@ static const cell *read_operand(machine *m, agent *a, const instruction *in, con
   return region_read(m, r, &x, zero);
 }
 
-static void write_operand(machine *m, agent *a, const instruction *in, const region *r, ir_type type, const cell *cells) {
+static void write_operand(machine *m, agent *a, const instruction *in, const region *r, ir_type type,
+                          const cell *cells) {
   access x = access_generic(a, in->op, true, r->value);
   region_write(m, r, &x, type, cells);
 }
 
-/* -- Decode --------------------------------------------------------------------------------------------------------------------------- */
+/* -- Decode -------------------------------------------------------------------------------------------------------- */
 
 /* A [rows, columns] view of a scale or zero operand. */
 typedef struct factors {
@@ -52,17 +53,22 @@ static void execute_decode(machine *m, agent *a, const instruction *in) {
   region codes, to;
   const cell *elements = read_operand(m, a, in, &in->read[0], &codes);
   factors scale, zero;
-  if (!elements || !read_factors(m, a, in, 1, &scale) || !read_factors(m, a, in, 2, &zero) || !region_of(m, a, &in->write[0], NULL, &to)) return;
+  if (!elements || !read_factors(m, a, in, 1, &scale) || !read_factors(m, a, in, 2, &zero) ||
+      !region_of(m, a, &in->write[0], NULL, &to))
+    return;
   int64_t count = region_count(&to), columns = to.dim_count > 0 ? to.span[to.dim_count - 1] : 1;
   if (region_count(&codes) != count) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "decode of %lld codes to %lld elements", (long long)region_count(&codes), (long long)count);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "decode of %lld codes to %lld elements",
+            (long long)region_count(&codes), (long long)count);
     return;
   }
-  int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0), mode = ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
+  int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0),
+          mode = ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
   double offset = (double)ir_attr_get(&op->attrs, IR_ATTR_OFFSET, 0);
   int64_t rows = columns ? count / columns : 0;
   if ((scale.cells && scale.rows != 1 && scale.rows != rows) || (zero.cells && zero.rows != 1 && zero.rows != rows)) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "decode of %lld rows with scales or zeros of another number of rows", (long long)rows);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere,
+            "decode of %lld rows with scales or zeros of another number of rows", (long long)rows);
     return;
   }
   cell *result = arena_alloc(m->scratch, sizeof(cell) * (size_t)(count + 1));
@@ -76,7 +82,7 @@ static void execute_decode(machine *m, agent *a, const instruction *in) {
   write_operand(m, a, in, &to, IR_F64, result);
 }
 
-/* -- Along an axis -------------------------------------------------------------------------------------------------------------------- */
+/* -- Along an axis ------------------------------------------------------------------------------------------------- */
 
 /* [outer, length, inner] around the axis. */
 typedef struct axis_view {
@@ -86,8 +92,8 @@ typedef struct axis_view {
 static bool view_axis(machine *m, agent *a, const ir_op *op, const region *r, axis_view *v) {
   int64_t axis = ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0);
   if (axis < 0 || axis >= r->dim_count) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, r->value->loc, "axis %lld of '%s', which has %d dimensions", (long long)axis, r->value->name,
-            r->dim_count);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, r->value->loc, "axis %lld of '%s', which has %d dimensions",
+            (long long)axis, r->value->name, r->dim_count);
     return false;
   }
   *v = (axis_view){1, r->span[axis], 1};
@@ -106,16 +112,22 @@ static cell identity_of(ir_type type, int64_t operation) {
   int64_t largest = bits >= 64 ? INT64_MAX : is_signed ? (1ll << (bits - 1)) - 1 : (1ll << bits) - 1;
   switch (operation) {
   case IR_MUL:
-    if (real) x.f = 1;
-    else x.i = 1;
+    if (real)
+      x.f = 1;
+    else
+      x.i = 1;
     break;
   case IR_MAX:
-    if (real) x.f = -(double)INFINITY;
-    else x.i = is_signed ? -largest - 1 : 0;
+    if (real)
+      x.f = -(double)INFINITY;
+    else
+      x.i = is_signed ? -largest - 1 : 0;
     break;
   case IR_MIN:
-    if (real) x.f = (double)INFINITY;
-    else x.i = largest;
+    if (real)
+      x.f = (double)INFINITY;
+    else
+      x.i = largest;
     break;
   case IR_AND:
     x.i = is_signed ? -1 : largest;
@@ -136,8 +148,8 @@ static void execute_reduce(machine *m, agent *a, const instruction *in) {
   if (!x || !region_of(m, a, &in->write[0], NULL, &to) || !view_axis(m, a, op, &from, &v)) return;
   int64_t operation = ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM);
   if (region_count(&to) != v.outer * v.inner) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, to.value->loc, "a reduction to %lld elements, but '%s' has %lld", (long long)(v.outer * v.inner),
-            to.value->name, (long long)region_count(&to));
+    finding(m, a, EMULATOR_BOUNDS, nowhere, to.value->loc, "a reduction to %lld elements, but '%s' has %lld",
+            (long long)(v.outer * v.inner), to.value->name, (long long)region_count(&to));
     return;
   }
   const cell *old = ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 0) ? read_operand(m, a, in, &in->write[0], &to) : NULL;
@@ -147,7 +159,8 @@ static void execute_reduce(machine *m, agent *a, const instruction *in) {
     for (int64_t i = 0; i < v.inner; i++) {
       cell sum = identity_of(type, operation);
       if (old) sum = convert_cell(m, to.value->type, type, old[o * v.inner + i]);
-      for (int64_t k = 0; k < v.length; k++) sum = combine_cells(m, type, operation, sum, x[(o * v.length + k) * v.inner + i]);
+      for (int64_t k = 0; k < v.length; k++)
+        sum = combine_cells(m, type, operation, sum, x[(o * v.length + k) * v.inner + i]);
       result[o * v.inner + i] = sum;
     }
   write_operand(m, a, in, &to, type, result);
@@ -160,8 +173,8 @@ static void execute_scan(machine *m, agent *a, const instruction *in) {
   const cell *x = read_operand(m, a, in, &in->read[0], &from);
   if (!x || !region_of(m, a, &in->write[0], NULL, &to) || !view_axis(m, a, op, &from, &v)) return;
   if (region_count(&to) != region_count(&from)) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, to.value->loc, "a scan of %lld elements to %lld", (long long)region_count(&from),
-            (long long)region_count(&to));
+    finding(m, a, EMULATOR_BOUNDS, nowhere, to.value->loc, "a scan of %lld elements to %lld",
+            (long long)region_count(&from), (long long)region_count(&to));
     return;
   }
   int64_t operation = ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM);
@@ -191,7 +204,8 @@ static void execute_vote(machine *m, agent *a, const instruction *in) {
     all = all && x[i].i;
   }
   const ir_value *flag = in->write[0].value;
-  a->scalars[(size_t)flag->number * LANES].i = ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_OR) == IR_AND ? all : any;
+  a->scalars[(size_t)flag->number * LANES].i =
+      ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_OR) == IR_AND ? all : any;
   a->scalar_initialised[flag->number] = ~0u;
 }
 

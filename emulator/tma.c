@@ -1,7 +1,7 @@
 /* Bulk copies of the async proxy: tensor boxes by TMA and plain runs of bytes.
  *
- * The bytes move when the op is issued; that they have not landed yet is in the shadows: loads are known by the clock of the barrier that
- * counts them, stores by the issuing warp's bulk groups. */
+ * The bytes move when the op is issued; that they have not landed yet is in the shadows: loads are known by the clock
+ * of the barrier that counts them, stores by the issuing warp's bulk groups. */
 #include "emulator/machine.h"
 
 #include "ir/numeric.h"
@@ -24,8 +24,8 @@ typedef struct box {
 static bool box_of(machine *m, agent *a, const instruction *in, const ir_value *map, int first_coordinate, box *out) {
   *out = (box){.map = map, .t = &m->tensors[map->tensor->number], .rank = map->tensor->rank, .rows = 1};
   if (in->op->expr_count - first_coordinate != out->rank) {
-    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, map->loc, "%d coordinates for a map of %d dimensions", in->op->expr_count - first_coordinate,
-            out->rank);
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, map->loc, "%d coordinates for a map of %d dimensions",
+            in->op->expr_count - first_coordinate, out->rank);
     return false;
   }
   for (int d = 0; d < out->rank; d++) {
@@ -34,7 +34,9 @@ static bool box_of(machine *m, agent *a, const instruction *in, const ir_value *
     bool good = map->box[d] >= 1 && map->box[d] <= 256;
     bool strided = d + 1 == out->rank ? out->t->stride[d] == 1 : out->t->stride[d] * out->t->bits % (CHUNK * 8) == 0;
     if (!good || !strided) {
-      finding(m, a, EMULATOR_ALIGNMENT, nowhere, map->loc, "dimension %d of map '%s': box %d, stride %lld elements; boxes are 1 to 256 and strides multiples of %d bytes",
+      finding(m, a, EMULATOR_ALIGNMENT, nowhere, map->loc,
+              "dimension %d of map '%s': box %d, stride %lld elements; boxes are 1 to 256 and strides multiples of %d "
+              "bytes",
               d, map->name, map->box[d], (long long)out->t->stride[d], CHUNK);
       return false;
     }
@@ -42,7 +44,8 @@ static bool box_of(machine *m, agent *a, const instruction *in, const ir_value *
   int64_t bits = (int64_t)map->box[out->rank - 1] * out->t->bits;
   out->row_bytes = bits / 8;
   if (bits % (CHUNK * 8) != 0 || (map->swizzle != SHARED_SWIZZLE_NONE && out->row_bytes > (int64_t)map->swizzle)) {
-    finding(m, a, EMULATOR_ALIGNMENT, nowhere, map->loc, "a row of map '%s' is %lld bits: it must be a multiple of %d bytes, and not above the swizzle's %d",
+    finding(m, a, EMULATOR_ALIGNMENT, nowhere, map->loc,
+            "a row of map '%s' is %lld bits: it must be a multiple of %d bytes, and not above the swizzle's %d",
             map->name, (long long)bits, CHUNK, (int)map->swizzle);
     return false;
   }
@@ -59,21 +62,25 @@ static void next_row(box *b) {
 /* Position of the current row's element `column` in the tensor; -1 outside it. */
 static int64_t row_position(const box *b, int64_t column) {
   int64_t at[IR_MAX_RANK];
-  for (int d = 0; d < b->rank; d++) at[d] = b->start[d] + (d + 1 < b->rank ? b->index[d] : column);
+  for (int d = 0; d < b->rank; d++)
+    at[d] = b->start[d] + (d + 1 < b->rank ? b->index[d] : column);
   return tensor_position(b->t, at);
 }
 
 /* 16 bytes of the current row: elements outside the tensor are zeros. */
 static void read_chunk(machine *m, agent *a, const box *b, int64_t column, uint8_t *out) {
-  int64_t elements = CHUNK * 8 / b->t->bits, first = row_position(b, column), last = row_position(b, column + elements - 1);
+  int64_t elements = CHUNK * 8 / b->t->bits, first = row_position(b, column),
+          last = row_position(b, column + elements - 1);
   memset(out, 0, CHUNK);
   if (first >= 0 && last == first + elements - 1 && first * b->t->bits % 8 == 0) {
-    if (global_fits(m, a, b->t, first * b->t->bits / 8, CHUNK, 1)) memcpy(out, b->t->bytes + first * b->t->bits / 8, CHUNK);
+    if (global_fits(m, a, b->t, first * b->t->bits / 8, CHUNK, 1))
+      memcpy(out, b->t->bytes + first * b->t->bits / 8, CHUNK);
     return;
   }
   for (int64_t e = 0; e < elements; e++) {
     int64_t position = row_position(b, column + e);
-    if (position >= 0 && tensor_holds(b->t, position)) ir_put_bits(out, (size_t)e, b->t->bits, ir_get_bits(b->t->bytes, (size_t)position, b->t->bits));
+    if (position >= 0 && tensor_holds(b->t, position))
+      ir_put_bits(out, (size_t)e, b->t->bits, ir_get_bits(b->t->bytes, (size_t)position, b->t->bits));
   }
 }
 
@@ -84,7 +91,8 @@ static void write_chunk(machine *m, const box *b, int64_t column, const uint8_t 
     int64_t position = row_position(b, column + e);
     if (position < 0 || !tensor_holds(b->t, position)) continue;
     uint64_t bits = ir_get_bits(from, (size_t)e, b->t->bits);
-    if (add) bits = cell_bits(type, combine_cells(m, type, IR_SUM, tensor_load(m, b->t, position), bits_cell(m, type, bits)));
+    if (add)
+      bits = cell_bits(type, combine_cells(m, type, IR_SUM, tensor_load(m, b->t, position), bits_cell(m, type, bits)));
     ir_put_bits(b->t->bytes, (size_t)position, b->t->bits, bits);
   }
 }
@@ -128,7 +136,8 @@ static void tma_load(machine *m, agent *a, const instruction *in) {
   int blocks = a->block->cluster->block_count;
   if (mask == 0) mask = 1ll << a->block->rank;
   if (mask >> blocks != 0) {
-    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "multicast to blocks 0x%llx of a cluster of %d", (unsigned long long)mask, blocks);
+    finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "multicast to blocks 0x%llx of a cluster of %d",
+            (unsigned long long)mask, blocks);
     return;
   }
   for (int rank = 0; rank < blocks; rank++)
@@ -163,7 +172,8 @@ static void bulk_load(machine *m, agent *a, const instruction *in) {
   int64_t bytes = evaluate_uniform(m, a, in->expr[2]).i;
   mbarrier *bar = barrier_of(m, a, &in->read[1], -1);
   if (bytes <= 0 || bytes % CHUNK != 0) {
-    finding(m, a, EMULATOR_ALIGNMENT, nowhere, nowhere, "a bulk copy of %lld bytes: it must be a multiple of %d", (long long)bytes, CHUNK);
+    finding(m, a, EMULATOR_ALIGNMENT, nowhere, nowhere, "a bulk copy of %lld bytes: it must be a multiple of %d",
+            (long long)bytes, CHUNK);
     return;
   }
   int64_t offset = shared_offset(m, a, to, address, bytes, CHUNK);

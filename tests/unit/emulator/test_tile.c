@@ -43,13 +43,16 @@ static void fill_matmul(run *r) {
   r->size_count = 3;
   emulator_tensor *a = run_tensor(r, IR_F16, M * K), *b = run_tensor(r, IR_F16, N * K);
   run_tensor(r, IR_F16, M * N);
-  for (int i = 0; i < M * K; i++) put(a, IR_F16, (size_t)i, sin(i));
-  for (int i = 0; i < N * K; i++) put(b, IR_F16, (size_t)i, cos(3 * i));
+  for (int i = 0; i < M * K; i++)
+    put(a, IR_F16, (size_t)i, sin(i));
+  for (int i = 0; i < N * K; i++)
+    put(b, IR_F16, (size_t)i, cos(3 * i));
 }
 
 static double expected(const run *r, int m, int n) {
   double sum = 0;
-  for (int k = 0; k < K; k++) sum += get(&r->tensors[0], IR_F16, (size_t)(m * K + k)) * get(&r->tensors[1], IR_F16, (size_t)(n * K + k));
+  for (int k = 0; k < K; k++)
+    sum += get(&r->tensors[0], IR_F16, (size_t)(m * K + k)) * get(&r->tensors[1], IR_F16, (size_t)(n * K + k));
   return sum > 0 ? 2 * sum : 0;
 }
 
@@ -75,7 +78,8 @@ static void reference_is_exact(void **state) {
   r.tensors[2].wide = wide;
   r.options.precision = EMULATOR_REFERENCE;
   run_clean(&r);
-  for (int i = 0; i < M * N; i++) assert_true(fabs(wide[i] - expected(&r, i / N, i % N)) < 1e-12);
+  for (int i = 0; i < M * N; i++)
+    assert_true(fabs(wide[i] - expected(&r, i / N, i % N)) < 1e-12);
   run_close(&r);
 }
 
@@ -123,7 +127,8 @@ static void row_kernel(run *r, const char *body) {
   r->sizes[r->size_count++] = 4;
   emulator_tensor *x = run_tensor(r, IR_F32, 128);
   run_tensor(r, IR_F32, 128);
-  for (int i = 0; i < 128; i++) put(x, IR_F32, (size_t)i, i % 32 - i / 32);
+  for (int i = 0; i < 128; i++)
+    put(x, IR_F32, (size_t)i, i % 32 - i / 32);
 }
 
 static void reduce_along_rows(void **state) {
@@ -137,7 +142,8 @@ static void reduce_along_rows(void **state) {
                  "  %Y[%b * 4 : 4, 0 : 32] <- copy %y\n");
   run_clean(&r);
   for (int i = 0; i < 4; i++)
-    for (int j = 0; j < 32; j++) assert_true(get(&r.tensors[1], IR_F32, (size_t)(i * 32 + j)) == (double)(float)(31 - i + exp2(j - i)));
+    for (int j = 0; j < 32; j++)
+      assert_true(get(&r.tensors[1], IR_F32, (size_t)(i * 32 + j)) == (double)(float)(31 - i + exp2(j - i)));
   run_close(&r);
 }
 
@@ -196,7 +202,8 @@ static void loops_and_conditions(void **state) {
                  "  end\n"
                  "  %Y[%b * 4 : 4, 0 : 32] <- copy %x\n");
   run_clean(&r);
-  for (int i = 0; i < 128; i++) assert_true(get(&r.tensors[1], IR_F32, (size_t)i) == ((i / 32 + i % 32) % 2 == 0 ? 11 : 32));
+  for (int i = 0; i < 128; i++)
+    assert_true(get(&r.tensors[1], IR_F32, (size_t)i) == ((i / 32 + i % 32) % 2 == 0 ? 11 : 32));
   run_close(&r);
 }
 
@@ -242,10 +249,12 @@ static void endless_loop(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(native_matmul),      cmocka_unit_test(reference_is_exact), cmocka_unit_test(launch_is_checked),
-      cmocka_unit_test(reduce_along_rows),  cmocka_unit_test(scan_and_vote),      cmocka_unit_test(decode_with_groups),
-      cmocka_unit_test(loops_and_conditions), cmocka_unit_test(uninitialised_read), cmocka_unit_test(index_outside),
-      cmocka_unit_test(division_by_zero),   cmocka_unit_test(endless_loop),
+      cmocka_unit_test(native_matmul),        cmocka_unit_test(reference_is_exact),
+      cmocka_unit_test(launch_is_checked),    cmocka_unit_test(reduce_along_rows),
+      cmocka_unit_test(scan_and_vote),        cmocka_unit_test(decode_with_groups),
+      cmocka_unit_test(loops_and_conditions), cmocka_unit_test(uninitialised_read),
+      cmocka_unit_test(index_outside),        cmocka_unit_test(division_by_zero),
+      cmocka_unit_test(endless_loop),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
