@@ -1,0 +1,35 @@
+"""Runs the quantised matmuls of the examples on the emulator for every type of code, scale and zero."""
+
+import itertools
+import subprocess
+import sys
+
+bitblasc, examples = sys.argv[1:]
+
+DEEP = {1: 256, 2: 128} # codes along k that a thread's 16 bytes hold, by their bits
+TARGETS = (("sm_90a", "-O2"), ("sm_80", "-O1"))
+
+
+def run(kernel, target, level, **values):
+    command = [bitblasc, "run", f"{examples}/{kernel}.tl", "--device=emulator", "--check", f"--target={target}", level, "-Rfuse-decode"]
+    command += [f"-D{name}={value}" for name, value in values.items()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    fused = "is decoded into the registers of its dot" in done.stderr
+    if done.returncode or not fused:
+        sys.exit(" ".join(command) + ("" if fused else ": not fused") + f"\n{done.stdout}{done.stderr}")
+
+
+count = 0
+types = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4e2m1", "nf4", "f8e4m3", "f8e5m2")
+for code, operand in itertools.product(types, ("f16", "bf16")):
+    depth = DEEP.get(int(code[1:]) if code[1:].isdigit() else 0, 64)
+    factors = [{"ST": operand}, {"ST": "f32"}, {"ST": "e8m0"}, {"ST": operand, "ZERO": "original"}, {"ST": operand, "ZERO": "rescale", "OFFSET": 3}]
+    for i, factor in enumerate(factors):
+        target, level = TARGETS[i % 2]
+        run("matmul_w4a16", target, level, WT=code, T=operand, BK=depth, M=64, N=128, K=256, BM=64, **factor)
+        count += 1
+for code, offset in itertools.product(("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"), (0, 1, 5)):
+    target, level = TARGETS[offset % 2]
+    run("matmul_w2a8", target, level, WT=code, OFFSET=offset, BK=256, M=64, N=128, K=256, BM=64)
+    count += 1
+print(count, "decodes")
