@@ -33,7 +33,8 @@ prove_number prove_trips(const prove_env *env, const ir_expr *lo, const ir_expr 
 
 /* Gives every size the least value that its declaration and the facts suggest. */
 void prove_least_sizes(const ir_kernel *kernel, prove_env *env);
-/* Changes one size that is not `fixed` (by value number), and marks it, such that the loop has `target` iterations. */
+/* Changes one size that is not `fixed` (by value number), and marks it, such that the loop has `target` iterations, or a few more
+ * where no size gives exactly that. */
 bool prove_reach(const ir_kernel *kernel, prove_env *env, bool *fixed, const ir_expr *lo, const ir_expr *hi,
                  const ir_expr *step, int64_t target);
 bool prove_facts_hold(const ir_kernel *kernel, const prove_env *env);
@@ -55,6 +56,7 @@ typedef struct prove_access {
   prove_touch touch;
   ir_value *value; /* SHARED, or TILE */
   const ir_expr *slot;
+  int site; /* number of the access in the program */
 } prove_access;
 
 typedef enum prove_step { PROVE_OP, PROVE_FOR, PROVE_NEXT, PROVE_IF, PROVE_JUMP, PROVE_ROLES } prove_step;
@@ -64,6 +66,7 @@ typedef struct prove_instruction {
   const ir_op *op;
   int target; /* FOR: behind the loop; NEXT: the body; IF: the other branch; JUMP */
   int depth;  /* FOR, NEXT */
+  int turn;   /* depth of the loop whose iterations take turns in a ring: the pipelined one around, else the nearest; -1 */
   int access_count;
   const prove_access *access;
 } prove_instruction;
@@ -83,6 +86,7 @@ typedef struct prove_program {
   ir_kernel *kernel;
   int flow_count;
   prove_flow flow[PROVE_MAX_FLOWS]; /* [0]: the block */
+  int site_count;
   int loop_count;
   const ir_op *loop[PROVE_MAX_LOOPS]; /* loops with different bounds that hold synchronisation, outer ones first */
 } prove_program;

@@ -26,7 +26,13 @@ typedef struct prove_event {
 typedef struct prove_memory {
   prove_event last[PROVE_TOUCH_COUNT][PROVE_MAX_FLOWS]; /* FILL: [0] only */
   int fill_agent;
+  int number; /* of the fill it holds, counted over the buffer's slots */
 } prove_memory;
+
+/* When a site last read a ring, and which fill it found. */
+typedef struct prove_turn {
+  int serial, number; /* number 0: never */
+} prove_turn;
 
 /* A slot of an mbarrier. */
 typedef struct prove_barrier {
@@ -58,6 +64,7 @@ typedef struct prove_loop {
   bool known;
   int64_t step;
   int iteration;
+  int serial; /* of the iteration, over the flow's whole run */
 } prove_loop;
 
 typedef enum prove_status { PROVE_READY, PROVE_BLOCKED, PROVE_DONE, PROVE_FAILED } prove_status;
@@ -66,7 +73,7 @@ typedef struct prove_agent { /* a flow as it runs */
   const prove_flow *flow;
   int index, counter;
   prove_status status;
-  int time;
+  int time, serial;
   prove_env env;
   prove_loop loop[PROVE_MAX_DEPTH];
   int stores, stores_done; /* groups committed, known to have been read */
@@ -94,6 +101,8 @@ struct prove_machine {
   int memory_count;
   prove_memory *cell;
   int *cell_of; /* by value number */
+  int *fills;   /* of a buffer so far, by value number */
+  prove_turn *turn; /* by access site */
   int *clocks;  /* all vectors, one after another */
   size_t clock_count;
   bool init_fenced;

@@ -107,6 +107,21 @@ static bool check_tile(prove_machine *m, const prove_agent *a, const prove_acces
   return true;
 }
 
+/* An iteration reads what was brought for it, not what an earlier one has read already. */
+static bool check_turn(prove_machine *m, const prove_agent *a, const prove_access *access, int slot,
+                       const prove_memory *cell, const prove_instruction *instruction) {
+  if (access->value->space != IR_SHARED || access->value->slots < 2 || is_write(access->touch)) return true;
+  prove_turn *turn = &m->turn[access->site];
+  int serial = instruction->turn < 0 ? 0 : a->loop[instruction->turn].serial;
+  bool same = turn->number && serial == turn->serial;
+  if (turn->number && (same ? cell->number != turn->number : cell->number <= turn->number))
+    return prove_fail(m, a, "specialise-warps or pipeline-loops", instruction->op, cell->last[PROVE_FILL][0].op,
+                      "%s what slot %d of %s had %s", touch_text(access->touch), slot, access->value->name,
+                      same ? "not had before in the same iteration" : "for an earlier iteration");
+  *turn = (prove_turn){serial, cell->number};
+  return true;
+}
+
 static bool slot_of(prove_machine *m, const prove_agent *a, const prove_access *access, const ir_op *op, int *slot) {
   *slot = 0;
   if (!access->slot) return true;
@@ -153,12 +168,13 @@ bool prove_accesses(prove_machine *m, prove_agent *a, const prove_instruction *i
     const prove_memory *cell = &m->cell[m->cell_of[access->value->number] + slot];
     bool ok = access->value->space == IR_TILE ? check_tile(m, a, access, cell, op, is_dot)
                                               : check_shared(m, a, access, slot, cell, op);
-    if (!ok) return false;
+    if (!ok || !check_turn(m, a, access, slot, cell, instruction)) return false;
   }
   for (int i = 0; i < instruction->access_count; i++) {
     const prove_access *access = &instruction->access[i];
     if (!slot_of(m, a, access, op, &slot)) return false;
     prove_memory *cell = &m->cell[m->cell_of[access->value->number] + slot];
+    if (is_write(access->touch)) cell->number = ++m->fills[access->value->number];
     if (access->touch == PROVE_FILL) {
       prove_event *event = &cell->last[PROVE_FILL][0];
       if (!prove_bring(m, a, op, &cell->fill_agent, &event->time)) return false;

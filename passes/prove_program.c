@@ -9,7 +9,8 @@ typedef struct context {
   bool changed;
   bool too_large;
   prove_flow *flow;
-  int depth;
+  int depth, turn;
+  bool is_pipelined; /* the loop at depth `turn` */
   prove_access *access; /* of the op at hand */
   int access_count, access_capacity;
 } context;
@@ -39,7 +40,7 @@ static void add_access(context *c, prove_touch touch, ir_value *value, const ir_
         (a->slot == slot || (a->slot && slot && ir_expr_equal(a->slot, slot))))
       return;
   }
-  prove_access access = {touch, value, slot};
+  prove_access access = {touch, value, slot, 0};
   ARENA_PUSH(c->memory, c->access, c->access_count, c->access_capacity, access);
 }
 
@@ -165,11 +166,13 @@ static bool watch_tiles(void *data, ir_block *block, ir_op *op) {
 
 static int append(context *c, prove_step step, const ir_op *op) {
   prove_flow *f = c->flow;
-  prove_instruction instruction = {.step = step, .op = op, .depth = c->depth};
+  prove_instruction instruction = {.step = step, .op = op, .depth = c->depth, .turn = c->turn};
   if (step == PROVE_OP) {
     collect_accesses(c, op);
     instruction.access = c->access;
     instruction.access_count = c->access_count;
+    for (int i = 0; i < c->access_count; i++)
+      c->access[i].site = c->program->site_count++;
   }
   ARENA_PUSH(c->memory, f->instruction, f->count, f->capacity, instruction);
   return f->count - 1;
@@ -190,10 +193,15 @@ static void flatten_block(context *c, const ir_block *block);
 
 static void flatten_loop(context *c, const ir_op *op) {
   if (op->kind == IR_OP_FOR) note_loop(c, op);
-  int head = append(c, PROVE_FOR, op);
+  int head = append(c, PROVE_FOR, op), turn = c->turn;
+  bool outer_is_pipelined = c->is_pipelined, is_pipelined = ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) > 1;
+  if (is_pipelined || !c->is_pipelined) c->turn = c->depth;
+  c->is_pipelined |= is_pipelined;
   if (++c->depth >= PROVE_MAX_DEPTH) c->too_large = true;
   flatten_block(c, &op->body);
   c->depth--;
+  c->turn = turn;
+  c->is_pipelined = outer_is_pipelined;
   int next = append(c, PROVE_NEXT, op);
   c->flow->instruction[next].target = head + 1;
   c->flow->instruction[head].target = next + 1;
@@ -262,7 +270,7 @@ static void flatten_block(context *c, const ir_block *block) {
 bool prove_flatten(ir_kernel *kernel, arena *memory, prove_program *program) {
   *program = (prove_program){.kernel = kernel, .flow_count = 1};
   program->flow[0].threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128);
-  context c = {.program = program, .memory = memory, .flow = &program->flow[0]};
+  context c = {.program = program, .memory = memory, .flow = &program->flow[0], .turn = -1};
   c.needed = ARENA_ARRAY(memory, bool, kernel->value_count);
   c.watched = ARENA_ARRAY(memory, bool, kernel->value_count);
   ir_walk(&kernel->body, watch_tiles, &c);

@@ -282,7 +282,7 @@ bool prove_all_end(prove_machine *m) {
 bool prove_deadlock(prove_machine *m) {
   for (int f = 0; f < m->flow_count; f++) {
     prove_agent *a = &m->flow[f];
-    if (a->status != PROVE_BLOCKED) continue;
+    if (a->status != PROVE_BLOCKED || !a->blocked_at) continue;
     const ir_op *op = a->blocked_at, *other = NULL;
     for (int g = 0; g < m->flow_count; g++)
       if (g != f && m->flow[g].status == PROVE_BLOCKED) other = m->flow[g].blocked_at;

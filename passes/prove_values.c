@@ -120,7 +120,8 @@ static bool depends_on(const prove_env *env, const ir_expr *e, int size) {
   return false;
 }
 
-/* Finds a value of one size that gives `target` iterations, taking them to grow with the size. */
+/* Finds the least value of one size that gives `target` iterations, or a few more where the size's divisors skip it;
+ * iterations are taken to grow with the size. */
 static bool search(const ir_value *size, prove_env *env, const ir_expr *lo, const ir_expr *hi, const ir_expr *step,
                    int64_t target) {
   int64_t unit = size->multiple_of > 1 ? size->multiple_of : 1, low = 0, high = 1 << 16;
@@ -136,7 +137,7 @@ static bool search(const ir_value *size, prove_env *env, const ir_expr *lo, cons
   }
   *at = number(low * unit);
   prove_number trips = prove_trips(env, lo, hi, step);
-  if (trips.known && trips.value == target) return true;
+  if (trips.known && trips.value >= target && trips.value <= target + 8) return true;
   *at = old;
   return false;
 }
