@@ -16,6 +16,7 @@
  * 5. Stages are what the source asks for, less what does not fit into shared memory.
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
+#include "passes/estimate.h"
 #include "passes/pass.h"
 #include "passes/region.h"
 #include "passes/tensor_core.h"
@@ -318,5 +319,12 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
     ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, pin(kernel, env, IR_ATTR_RASTER, 8));
   fit_stages(&s);
   kernel->form = IR_FORM_SCHEDULED;
+  if (env->explain) {
+    estimate e;
+    estimate_kernel(kernel, env->options, env->scratch, &e);
+    str_printf(env->explain, "plan of %s for %s:\n", kernel->name, target->name);
+    estimate_print_head(env->explain);
+    estimate_print_row(&e, 0, "*", "as it stands", env->explain);
+  }
   return true;
 }

@@ -1,0 +1,242 @@
+/* The cost model. One block's work (estimate_work.c) becomes the time of an SM that holds as many blocks as fit, then waves of them:
+ *
+ *   section   max(tensor, exp and alu as far as they overlap, shared, L2, load latency over what is in flight) + barriers
+ *   SM        the sum of its blocks' sections + the first load, which a persistent block with a producer hides behind the tile before
+ *   launch    waves * SM, the last with fewer blocks an SM; at least the bytes from device memory over its bandwidth
+ *
+ * Bytes from device memory depend on what the blocks of a wave have in common and on what L2 keeps from wave to wave, so on the raster. The
+ * constants below were fitted to measurements of hand-written kernels on one H200; the rates are targets.def's. */
+#include "passes/estimate.h"
+#include "passes/estimate_work.h"
+
+#include <stdio.h>
+
+static const double launch_us = 2.0;
+static const double load_clocks = 1000;       /* from issue to arrival, memory busy */
+static const double role_turn_clocks = 60;    /* a consumer's barrier, when a producer role fills the ring */
+static const double block_turn_clocks = 180;  /* the same with a barrier of the whole block */
+static const double hbm_reached = 0.90;       /* of the nominal bandwidth */
+static const double l2_kept = 0.6;            /* of the L2 that one tensor may fill and still be there in the next wave */
+static const double start_clocks = 600;       /* of a block that replaces another */
+
+enum { ALU_LANES = 128, LARGEST_REGISTERS = 255, WORK_REGISTERS = 40, RESERVED_SHARED = 1024, MAX_BLOCKS = 32 };
+
+const char *estimate_term_name(estimate_term term) {
+  static const char *const names[ESTIMATE_TERM_COUNT] = {"tensor", "shared", "l2", "hbm", "exp", "alu", "latency", "tail"};
+  return names[term];
+}
+
+typedef struct machine {
+  const ir_target_info *target;
+  int warps, producers, cluster, raster;
+  bool persistent;
+  double l2_share; /* of the bytes that multicast leaves to each block */
+} machine;
+
+/* -- What fits --------------------------------------------------------------------------------------------------------------------------- */
+
+/* Registers a computing thread may have: all of the SM's, or what a producer role gives away. */
+static int register_budget(const machine *m) {
+  int threads = (m->warps + m->producers) * 32;
+  int whole = m->target->registers / threads / 8 * 8;
+  if (m->producers < 4 || !m->target->has_wgmma) return whole < LARGEST_REGISTERS ? whole : LARGEST_REGISTERS;
+  int groups = m->warps / 4, entry = whole < 248 ? whole : 248; /* setmaxnreg: 40 for the producer, the rest in eights */
+  int given = (entry * (groups + m->producers / 4) - 40 * (m->producers / 4)) / (groups ? groups : 1) / 8 * 8;
+  return given < 240 ? given : 240;
+}
+
+static const char *refusal_of(const machine *m, const block_work *w, estimate *e) {
+  int threads = (m->warps + m->producers) * 32;
+  if (w->shared_bytes > m->target->shared_bytes) return "shared memory";
+  if (threads > 1024) return "threads";
+  if (e->registers > register_budget(m)) return "registers";
+  /* an instruction's accumulators must fit what a thread has at entry, before roles trade registers */
+  int entry = m->target->registers / threads / 8 * 8;
+  if (w->wgmma_columns && w->wgmma_columns / 2 + 26 > (entry < LARGEST_REGISTERS ? entry : LARGEST_REGISTERS)) return "registers";
+  return NULL;
+}
+
+static int blocks_that_fit(const machine *m, const block_work *w, int registers) {
+  int threads = (m->warps + m->producers) * 32, room = m->target->registers / threads / 8 * 8;
+  int a_thread = m->producers >= 4 || registers > room ? room : registers; /* roles start with an even share */
+  if (m->producers >= 4 && a_thread > 168) a_thread = 168;
+  int64_t blocks = m->target->registers / ((int64_t)(a_thread < 32 ? 32 : a_thread) * threads);
+  int64_t by_shared = (m->target->shared_bytes + RESERVED_SHARED) / (w->shared_bytes + RESERVED_SHARED);
+  int by_warps = m->target->max_warps / (m->warps + m->producers);
+  blocks = blocks < by_shared ? blocks : by_shared;
+  blocks = blocks < by_warps ? blocks : by_warps;
+  return blocks < 1 ? 1 : blocks < MAX_BLOCKS ? (int)blocks : MAX_BLOCKS;
+}
+
+/* -- An SM ------------------------------------------------------------------------------------------------------------------------------- */
+
+static double larger(double a, double b) { return a > b ? a : b; }
+
+/* Clocks in which the SM can do the section's work of `blocks` blocks, if nothing waits. */
+static double throughput_clocks(const machine *m, const work *w, double blocks) {
+  double tensor = w->tensor * blocks, exp = w->exp * blocks / m->target->exp_clk, alu = w->alu * blocks / ALU_LANES;
+  double busiest = larger(tensor, larger(exp, alu));
+  /* What one warpgroup computes after its dot, another can do beneath the dot of its own. */
+  double together = blocks * (tensor > 0 ? larger(m->warps / 4, 1) : m->warps);
+  double compute = busiest + (tensor + exp + alu - busiest) / together;
+  double l2 = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
+  return larger(compute, larger(w->shared * blocks / m->target->shared_bytes_clk, l2));
+}
+
+/* Clocks of one section with `blocks` blocks at once: one block's own chain of waits lies beneath the work of the others. */
+static double section_clocks(const machine *m, const work *w, double blocks) {
+  double chain = w->async_waits * load_clocks;
+  double groups = w->tensor > 0 ? larger(m->warps / 4, 1) : 1;
+  double waits = w->sync_waits * load_clocks + w->turns * (m->producers ? role_turn_clocks : block_turn_clocks) / groups;
+  double alone = larger(throughput_clocks(m, w, 1), chain) + waits;
+  return larger(alone, larger(throughput_clocks(m, w, blocks), chain));
+}
+
+static double block_clocks(const machine *m, const block_work *w, double blocks, bool follows) {
+  double clocks = 0;
+  for (int i = 0; i < w->section_count; i++)
+    clocks += section_clocks(m, &w->section[i], blocks);
+  bool hidden = follows && m->persistent && m->producers;
+  return hidden ? clocks : clocks + load_clocks + (follows ? start_clocks : 0);
+}
+
+/* -- Memory ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* How many different values of each grid dimension `count` neighbouring blocks have. */
+static void spread(const machine *m, const block_work *w, double count, double distinct[3]) {
+  double first = w->grid[0], second = w->grid[1];
+  if (m->raster > 1 && second > 1) { /* a band of `raster` along the second dimension, walked before the first one moves on */
+    double band = larger(1, m->raster < second ? m->raster : second), columns = count / band;
+    distinct[1] = count < band ? count : band * larger(1, columns / first);
+    distinct[0] = columns < first ? larger(1, columns) : first;
+  } else {
+    distinct[0] = count < first ? count : first;
+    distinct[1] = larger(1, count / first);
+  }
+  distinct[1] = distinct[1] < second ? distinct[1] : second;
+  distinct[2] = larger(1, count / larger(1, first * second));
+  distinct[2] = distinct[2] < w->grid[2] ? distinct[2] : w->grid[2];
+}
+
+/* Bytes of device memory over the whole launch. */
+static double memory_bytes(const machine *m, const block_work *w, double blocks, double at_once) {
+  double wave[3], total = 0;
+  double waves = larger(1, blocks / at_once);
+  spread(m, w, at_once < blocks ? at_once : blocks, wave);
+  double band = m->raster > 1 ? m->raster : 1, bands = larger(1, w->grid[1] / band);
+  for (int i = 0; i < w->moved_count; i++) {
+    const traffic *t = &w->moved[i];
+    double whole = work_tensor_bytes(w, t->tensor), a_wave = t->bytes, all = t->bytes;
+    for (int d = 0; d < 3; d++) {
+      if (!t->varies[d]) continue;
+      a_wave *= wave[d];
+      all *= w->grid[d];
+    }
+    double once = whole < all ? whole : all, bytes;
+    double kept = l2_kept * (double)m->target->l2_bytes;
+    if (!t->is_load || once <= kept) {
+      bytes = once;
+    } else if (m->raster > 1 && t->varies[1] && !t->varies[0] && t->bytes * band <= kept) {
+      bytes = once; /* the band stays in L2 while the first dimension sweeps over it */
+    } else if (m->raster > 1 && t->varies[0] && !t->varies[1]) {
+      bytes = once * bands;
+    } else {
+      bytes = a_wave * waves;
+    }
+    bytes = bytes < a_wave * waves ? bytes : a_wave * waves;
+    total += larger(bytes, t->is_load ? 0 : t->bytes);
+  }
+  return total;
+}
+
+/* The share of the bytes from L2 that is left to each block when the blocks of a cluster load what they have in common once. */
+static double multicast_share(const machine *m, const block_work *w) {
+  if (m->cluster < 2) return 1;
+  double all = 0, most = 0;
+  for (int d = 0; d < 3; d++) {
+    double common = 0;
+    all = 0;
+    for (int i = 0; i < w->moved_count; i++) {
+      const traffic *t = &w->moved[i];
+      all += t->bytes;
+      if (w->grid[d] > 1 && t->is_shared_by_cluster && !t->varies[d]) common += t->bytes;
+    }
+    most = larger(most, common);
+  }
+  return all > 0 ? 1 - most * (1 - 1.0 / m->cluster) / all : 1;
+}
+
+/* -- The launch -------------------------------------------------------------------------------------------------------------------------- */
+
+/* Microseconds of each resource when every SM had an even share of the work. */
+static void fill_terms(const machine *m, const block_work *w, double blocks, double per_us, estimate *e) {
+  double share = blocks / m->target->sms / per_us;
+  for (int i = 0; i < w->section_count; i++) {
+    const work *s = &w->section[i];
+    e->term[ESTIMATE_TENSOR] += share * s->tensor;
+    e->term[ESTIMATE_SHARED] += share * s->shared / m->target->shared_bytes_clk;
+    e->term[ESTIMATE_L2] += share * s->l2 * m->l2_share / m->target->l2_bytes_clk;
+    e->term[ESTIMATE_EXP] += share * s->exp / m->target->exp_clk;
+    e->term[ESTIMATE_ALU] += share * s->alu / ALU_LANES;
+  }
+}
+
+void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scratch, estimate *out) {
+  block_work w;
+  work_count(kernel, options, scratch, &w);
+  machine m = {.target = ir_target_of(kernel->target),
+               .warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4),
+               .producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0),
+               .cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1),
+               .raster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 0),
+               .persistent = ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) != 0};
+  m.l2_share = multicast_share(&m, &w);
+  *out = (estimate){.registers = w.registers + WORK_REGISTERS, .shared_bytes = w.shared_bytes, .uses_fma = w.uses_fma};
+  double blocks = w.grid[0] * w.grid[1] * w.grid[2], per_us = m.target->clock_ghz * 1e3;
+  out->blocks = blocks;
+  out->refusal = refusal_of(&m, &w, out);
+  out->blocks_per_sm = blocks_that_fit(&m, &w, out->registers);
+  double sms = m.target->sms / m.cluster * m.cluster, slots = sms * out->blocks_per_sm;
+
+  double waves = (double)(int64_t)(blocks / slots), rest = blocks - waves * slots, clocks = 0;
+  if (waves > 0) clocks = block_clocks(&m, &w, out->blocks_per_sm, false) + (waves - 1) * block_clocks(&m, &w, out->blocks_per_sm, true);
+  double rest_per_sm = rest > 0 ? (double)(int64_t)((rest + sms - 1) / sms) : 0;
+  if (rest > 0) clocks += block_clocks(&m, &w, rest_per_sm, waves > 0);
+
+  fill_terms(&m, &w, blocks, per_us, out);
+  out->term[ESTIMATE_HBM] = memory_bytes(&m, &w, blocks, slots) / (m.target->hbm_gbps * 1e3 * hbm_reached);
+  double busy = clocks / per_us, even = waves + rest_per_sm / out->blocks_per_sm;
+  double filled = even > 0 ? blocks / (slots * even) : 1;
+  out->term[ESTIMATE_TAIL] = busy * (1 - (filled < 1 ? filled : 1));
+  double most = 0;
+  for (int i = 0; i < ESTIMATE_HBM; i++)
+    most = larger(most, out->term[i]);
+  most = larger(most, larger(out->term[ESTIMATE_EXP], out->term[ESTIMATE_ALU]));
+  double waiting = busy - out->term[ESTIMATE_TAIL] - most;
+  out->term[ESTIMATE_LATENCY] = waiting > 0 ? waiting : 0;
+  for (int i = 1; i < ESTIMATE_TERM_COUNT; i++) {
+    if (out->term[i] > out->term[out->bound]) out->bound = (estimate_term)i;
+  }
+  out->microseconds = larger(busy, out->term[ESTIMATE_HBM] + load_clocks / per_us) + launch_us;
+}
+
+/* -- The table --------------------------------------------------------------------------------------------------------------------------- */
+
+void estimate_print_head(str *out) {
+  str_printf(out, "  rank  %10s  %-8s", "us", "bound");
+  for (int i = 0; i < ESTIMATE_TERM_COUNT; i++)
+    str_printf(out, " %9s", estimate_term_name((estimate_term)i));
+  str_printf(out, " %9s %4s %7s %4s  plan\n", "blocks", "/SM", "shared", "regs");
+}
+
+void estimate_print_row(const estimate *e, int rank, const char *mark, const char *plan, str *out) {
+  if (e->refusal)
+    str_printf(out, "%-2s%4s  %10s  %-8s", mark, "-", "refused", "");
+  else
+    str_printf(out, "%-2s%4d  %10.2f  %-8s", mark, rank, e->microseconds, estimate_term_name(e->bound));
+  for (int i = 0; i < ESTIMATE_TERM_COUNT; i++)
+    str_printf(out, " %9.2f", e->term[i]);
+  str_printf(out, " %9.0f %4d %7lld %4d  %s", e->blocks, e->blocks_per_sm, (long long)e->shared_bytes, e->registers, plan);
+  if (e->refusal) str_printf(out, "  (%s)", e->refusal);
+  str_append_char(out, '\n');
+}

@@ -1,0 +1,50 @@
+/* What one block of a scheduled kernel does, counted from its ops: the input of the cost model in estimate.c. */
+#ifndef BITBLASC_PASSES_ESTIMATE_WORK_H
+#define BITBLASC_PASSES_ESTIMATE_WORK_H
+
+#include "passes/pass.h"
+
+enum { WORK_MAX_SECTIONS = 32, WORK_MAX_TRAFFIC = 64 };
+
+/* The work of a section: an outermost loop, or the ops between two of them. Within a section things overlap as far as the warps allow, sections
+ * follow one another. Fractions are averages over the blocks of the grid. */
+typedef struct work {
+  double tensor;      /* clocks of the SM's tensor cores */
+  double shared;      /* bytes of shared memory read and written, operands of tensor-core instructions included */
+  double l2;          /* bytes between the L2 cache and the SM, before multicast */
+  double exp;         /* results of the special function unit */
+  double alu;         /* thread instructions, in units of a 32-bit float operation */
+  double async_waits; /* load latencies one after the other that copy engines leave behind, stages in flight taken off */
+  double sync_waits;  /* load latencies that the block's threads wait for */
+  double turns;       /* iterations of loops that hand buffers over: one barrier each */
+} work;
+
+/* What a block moves of one tensor by one copy. */
+typedef struct traffic {
+  const ir_value *tensor;
+  double bytes;   /* of one block */
+  bool varies[3]; /* whether blocks that differ in this grid dimension move other bytes */
+  bool is_load;
+  bool is_shared_by_cluster; /* a tensor-map load: blocks of a cluster can share it */
+} traffic;
+
+typedef struct block_work {
+  work section[WORK_MAX_SECTIONS];
+  int section_count;
+  traffic moved[WORK_MAX_TRAFFIC];
+  int moved_count;
+  double grid[3];      /* extents of the grid, 1 where there is none */
+  int64_t *sizes;      /* by value number: what the sizes were taken to be */
+  int registers;       /* 32-bit registers a thread that tiles need at once, without addresses and temporaries */
+  int wgmma_columns;   /* of the widest wgmma, 0 when there is none */
+  bool uses_fma;       /* some dot runs without tensor cores */
+  int64_t shared_bytes; /* buffers in all their stages, the staging of stores, barriers */
+} block_work;
+
+/* Counts the work of a kernel in scheduled form that has its grid still. */
+void work_count(ir_kernel *kernel, const pass_options *options, arena *scratch, block_work *out);
+
+/* Bytes of a tensor at the sizes of the count. */
+double work_tensor_bytes(const block_work *w, const ir_value *tensor);
+
+#endif
