@@ -21,6 +21,7 @@
  *
  * Every kernel passes here, since later forms know block() only. Requires the scheduled form. */
 #include "passes/pass.h"
+#include "passes/variance.h"
 
 /* let %name: i32 <- e, appended to `block`. The value's number stays, so that uses of a grid index keep working. */
 static void append_let(arena *memory, ir_block *block, ir_value *value, const ir_expr *e, src_loc loc) {
@@ -85,36 +86,6 @@ static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_e
 
 /* -- Clusters ------------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct variance {
-  const bool *varies; /* by value number */
-  bool found;
-} variance;
-
-static void variance_visit(void *data, ir_op *op, ir_value *value, bool written) {
-  variance *v = data;
-  (void)op;
-  if (!written && v->varies[value->number])
-    v->found = true;
-}
-
-static bool op_varies(ir_op *op, const bool *varies) {
-  variance v = {varies, false};
-  ir_op_visit(op, false, variance_visit, &v);
-  return v.found;
-}
-
-/* Everything computed from a value that varies, varies: scalars, and all that stands in a loop or branch whose control does. */
-static void spread_variance(ir_block *block, bool *varies, bool inside) {
-  for (ir_op *op = block->first; op; op = op->next) {
-    bool here = inside || op_varies(op, varies);
-    for (int i = 0; i < op->write_count; i++)
-      if (here && (op->write[i].value->space == IR_SCALAR || op->write[i].value->space == IR_INDEX))
-        varies[op->write[i].value->number] = true;
-    spread_variance(&op->body, varies, here);
-    spread_variance(&op->other, varies, here);
-  }
-}
-
 /* Bytes of tensor-map loads that do not depend on what varies; marks them when `mark` is their number of blocks. */
 static int64_t shared_loads(ir_block *block, const bool *varies, int mark) {
   int64_t bytes = 0;
@@ -140,21 +111,15 @@ static int cluster_dimension(ir_kernel *kernel, pass_env *env, int cluster) {
   int best = -1;
   int64_t most = 0;
   for (int d = 0; d < kernel->grid_count; d++) {
-    bool *varies = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
-    varies[kernel->grid[d].index->number] = true;
-    spread_variance(&kernel->body, varies, false);
+    const bool *varies = variance_of(env->scratch, kernel, kernel->grid[d].index);
     int64_t bytes = shared_loads(&kernel->body, varies, 0);
     if (bytes > most) {
       most = bytes;
       best = d;
     }
   }
-  if (best >= 0) {
-    bool *varies = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
-    varies[kernel->grid[best].index->number] = true;
-    spread_variance(&kernel->body, varies, false);
-    shared_loads(&kernel->body, varies, cluster);
-  }
+  if (best >= 0)
+    shared_loads(&kernel->body, variance_of(env->scratch, kernel, kernel->grid[best].index), cluster);
   return best;
 }
 

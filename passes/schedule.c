@@ -20,6 +20,7 @@
 #include "passes/pass.h"
 #include "passes/region.h"
 #include "passes/tensor_core.h"
+#include "passes/variance.h"
 
 #include <string.h>
 
@@ -281,6 +282,14 @@ static void fit_stages(survey *s) {
 
 /* -- Kernel -------------------------------------------------------------------------------------------------------------------------- */
 
+/* Bands of tiles pay when neighbours along either of the first two grid dimensions load something in common. */
+static bool bands_pay(ir_kernel *kernel, pass_env *env) {
+  if (kernel->grid_count < 2 || env->options->level < 1) return false;
+  for (int d = 0; d < 2; d++)
+    if (!common_load_bytes(&kernel->body, variance_of(env->scratch, kernel, kernel->grid[d].index))) return false;
+  return true;
+}
+
 bool schedule(ir_kernel *kernel, pass_env *env) {
   survey s = {.env = env, .kernel = kernel};
   ir_walk(&kernel->body, collect, &s);
@@ -315,7 +324,7 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
     if (pin(kernel, env, IR_ATTR_CLUSTER, 1) > 1)
       ir_attr_set(&kernel->attrs, IR_ATTR_CLUSTER, pin(kernel, env, IR_ATTR_CLUSTER, 1));
   }
-  if (s.dot_count && kernel->grid_count >= 2 && env->options->level >= 1)
+  if (s.dot_count && bands_pay(kernel, env))
     ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, pin(kernel, env, IR_ATTR_RASTER, 8));
   fit_stages(&s);
   kernel->form = IR_FORM_SCHEDULED;
