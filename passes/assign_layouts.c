@@ -348,8 +348,10 @@ static bool assign_shared(context *c, ir_value *value) {
     extent[d] = (int)ir_extent(value, d);
   int bits = ir_bits(value->type);
   shared_swizzle swizzle = u.matrix && !u.packed && bits >= 8 ? shared_choose_swizzle(extent[value->rank - 1], bits) : SHARED_SWIZZLE_NONE;
+  bool whole_bytes = extent[value->rank - 1] * bits % 8 == 0;
+  int contiguous = u.packed && !whole_bytes ? 0 : value->rank - 1; /* packed blocks are plain bytes: only their number matters */
   shared_layout layout;
-  if (!shared_layout_make(value->rank, extent, bits, value->rank - 1, swizzle, 0, &layout))
+  if (!shared_layout_make(value->rank, extent, bits, contiguous, swizzle, 0, &layout))
     return diag_error(c->env->diagnostics, DIAG_PLACEMENT, value->loc, "a row of %s is not a whole number of bytes", value->name);
   value->shared = arena_copy(c->env->memory, &layout, sizeof layout);
   return true;

@@ -82,14 +82,15 @@ static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, pac
   return NULL;
 }
 
-/* Scales and zeros: a block is 64 rows of one group, in order. */
-static bool pack_rows(ir_type type, packed_layout *out) {
-  bool known = type == IR_E8M0 || (ir_type_of(type)->class == IR_CLASS_FLOAT && (ir_bits(type) == 16 || type == IR_F32));
-  int row_bits = 0;
+/* Scales and zeros: a block is 64 rows of one group, in order, at least 16 bytes. Zeros may be codes. */
+static bool pack_rows(ir_type type, bool codes, packed_layout *out) {
+  int bits = ir_bits(type), row_bits = 0;
+  bool is_real = type == IR_E8M0 || (ir_type_of(type)->class == IR_CLASS_FLOAT && (bits == 16 || type == IR_F32));
+  bool is_code = ir_is_integer(type) && (bits == 2 || bits == 4 || bits == 8);
   while (1 << row_bits < BLOCK_ROWS)
     row_bits++;
-  *out = (packed_layout){.rows = BLOCK_ROWS, .k = 1, .code_bits = ir_bits(type), .operand_bits = ir_bits(type), .map = linmap_identity(row_bits)};
-  return known;
+  *out = (packed_layout){.rows = BLOCK_ROWS, .k = 1, .code_bits = bits, .operand_bits = bits < 8 ? 8 : bits, .map = linmap_identity(row_bits)};
+  return codes ? is_code : is_real;
 }
 
 /* The blocks of codes, scales and zeros; the reason why one of them cannot be packed, or NULL. */
@@ -99,8 +100,8 @@ static const char *packing_refusal(ir_kernel *kernel, const ir_op *decode, packi
   bool has_zero = decode->read_count > 2 && decode->read[2].value;
   if (ir_bits(decoded) != 16 && ir_bits(decoded) != 8)
     return "its elements are neither 16 nor 8 bits";
-  if (has_zero != (mode == IR_ZERO_ORIGINAL || mode == IR_ZERO_RESCALE))
-    return "its zeros are codes themselves";
+  if (has_zero != (mode != IR_ZERO_NONE))
+    return "its zeros are not used";
   for (int i = 0; i < decode->read_count; i++) {
     ir_value *buffer = decode->read[i].value;
     packings[i].tensor = NULL;
@@ -109,8 +110,8 @@ static const char *packing_refusal(ir_kernel *kernel, const ir_op *decode, packi
     int bits = ir_bits(buffer->type);
     if (i == 0 && !packed_layout_block(BLOCK_WARPS, bits, ir_bits(decoded), &packings[i].layout))
       return "its codes are not of 1, 2, 4 or 8 bits";
-    if (i > 0 && !pack_rows(buffer->type, &packings[i].layout))
-      return "its scales or zeros are neither 16- nor 32-bit floats nor e8m0";
+    if (i > 0 && !pack_rows(buffer->type, i == 2 && mode == IR_ZERO_QUANTIZED, &packings[i].layout))
+      return "its scales or zeros are neither 16- nor 32-bit floats, nor e8m0, nor codes of 2, 4 or 8 bits";
     const char *why = tensor_refusal(kernel, buffer, &packings[i]);
     if (why)
       return why;
@@ -162,12 +163,22 @@ static const ir_expr *group_element(arena *memory, ir_value *value, const ir_exp
   return ir_element(memory, value, NULL, 2, at);
 }
 
+/* Rows of codes that are no whole number of bytes, such as one zero for each row: a byte for each code. */
+static void widen(ir_value *buffer) {
+  if (!buffer || buffer->space != IR_SHARED || !ir_is_integer(buffer->type) || buffer->rank < 1)
+    return;
+  if (ir_extent(buffer, buffer->rank - 1) * ir_bits(buffer->type) % 8)
+    buffer->type = ir_type_of(buffer->type)->class == IR_CLASS_SINT ? IR_I8 : IR_U8;
+}
+
 /* decode -> parallel (rule 3). */
 static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *decode) {
   arena *memory = env->memory;
   ir_value *decoded = decode->write[0].value, *codes = decode->read[0].value;
   ir_value *scale = decode->read[1].value, *zero = decode->read_count > 2 ? decode->read[2].value : NULL;
   int64_t group = ir_attr_get(&decode->attrs, IR_ATTR_GROUP, ir_extent(codes, 1));
+  for (int i = 0; i < decode->read_count; i++)
+    widen(decode->read[i].value);
   ir_op *loop = ir_op_create(memory, IR_OP_PARALLEL, decode->loc);
   loop->variable_count = 2;
   loop->variable = ARENA_ARRAY(memory, ir_value *, 2);

@@ -103,8 +103,8 @@ static packed_operand operand_of(decoding *d, int index, bool is_codes) {
   int bits = ir_bits(p.buffer->type);
   p.columns = (int)ir_extent(p.buffer, 1);
   p.block_bytes = BLOCK_ROWS * bits / 8;
-  p.unit_rows = 1;
-  p.unit_bytes = bits / 8;
+  p.unit_rows = bits < 8 ? 8 / bits : 1;
+  p.unit_bytes = bits < 8 ? 1 : bits / 8;
   if (is_codes) {
     p.columns = p.columns * bits / (BLOCK_BYTES / BLOCK_ROWS * 8);
     p.block_bytes = BLOCK_BYTES;
@@ -179,20 +179,28 @@ static const ir_expr *factor(decoding *d, packed_operand *p, const char *name, i
   ir_type type = p->buffer->type;
   ir_value *raw = thread_array(l, name, ir_bits(type) < 32 ? IR_U32 : type, 1);
   const ir_expr *address = row_address(d, p, d->row[group] + half * 8);
-  load(d, p, raw, thread_add(l, address, word_constant(d, (uint32_t)(column * p->block_bytes))), ir_bits(type) / 8);
+  load(d, p, raw, thread_add(l, address, word_constant(d, (uint32_t)(column * p->block_bytes))), p->unit_bytes);
   const ir_expr *word = thread_word(l, raw, thread_int(l, 0)), *value = word;
+  if (p->unit_rows > 1) { /* rows are 8 apart: the place in the byte is the thread's */
+    const ir_expr *row =
+        ir_binary(l->memory, IR_EXPR_MOD, thread_own_coord(l, d->layout, 0), thread_int(l, p->unit_rows));
+    const ir_expr *bit = thread_role_let(l, "zero_bit", thread_mul(l, row, thread_int(l, ir_bits(type))));
+    word = ir_binary(l->memory, IR_EXPR_SHR, word, thread_u32(l, bit));
+  }
   if (d->pairs && type == d->type) {
     value = ir_ternary(l->memory, IR_EXPR_PRMT, word, word, word_constant(d, 0x1010));
   } else if (ir_bits(type) < 32) {
     value = unpack(d, type, word, 0);
+    if (value->type != IR_F32) value = ir_cast(l->memory, IR_F32, value);
     if (d->pairs) value = thread_pack(l, d->type, (const ir_expr *[]){value, value}, 2);
   }
   return *known = thread_let(l, name, value);
 }
 
-/* Whether a scale or zero has exactly one word of two operands. */
+/* Whether a scale or zero is a number that the operand's type has: a word then holds two of it. */
 static bool is_pair_type(const decoding *d, const packed_operand *p) {
-  return !p->buffer || p->buffer->type == d->type || (p->buffer->type == IR_E8M0 && d->type == IR_BF16);
+  if (!p->buffer || p->buffer->type == d->type || ir_is_integer(p->buffer->type)) return true;
+  return p->buffer->type == IR_E8M0 && d->type == IR_BF16;
 }
 
 /* -- Exact values of codes -------------------------------------------------------------------------------------------
