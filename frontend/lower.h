@@ -145,6 +145,8 @@ const ast_item *named_argument(const ast_item *items, const char *name);
 bool check_arguments(lower *l, const ast_expr *call, int count, const char *const *names);
 const ir_expr *read_value(lower *l, ir_value *value);
 void set_range(lower *l, const ir_value *value, int64_t lo, int64_t hi, const ir_expr *limit);
+/* Whether an integer expression cannot be negative, its value fitting 32 bits as every position does. */
+bool is_natural(const lower *l, const ir_expr *e);
 /* The predicate under which an element of a global tensor is inside; NULL when it is proved to be. */
 const ir_expr *inside_predicate(lower *l, const ir_value *tensor, const ir_expr *const *index);
 /* The point subscripts of an element, in i32, checked for count; false after a diagnostic. */

@@ -158,8 +158,10 @@ static void lower_variable(lower *l, const ast_stmt *stmt, const ast_declaration
   b->value = ir_value_create(l->memory, l->kernel, IR_SCALAR, d->type ? type : expr->type, d->name, d->loc);
   b->value->is_mutable = is_mutable;
   ir_range range = {.lo = 1, .hi = 0};
-  if (!is_mutable && ir_is_integer(expr->type) && ir_expr_range(expr, l->ranges, l->range_capacity, &range))
-    set_range(l, b->value, range.lo, range.hi, NULL);
+  if (!is_mutable && ir_is_integer(expr->type)) {
+    bool known = ir_expr_range(expr, l->ranges, l->range_capacity, &range);
+    if (known || is_natural(l, expr)) set_range(l, b->value, known ? range.lo : 0, known ? range.hi : INT32_MAX, NULL);
+  }
   ir_op *op = append(l, is_mutable ? IR_OP_SET : IR_OP_LET, d->loc);
   ir_op_add_write(op, ir_ref_whole(b->value));
   ir_op_add_expr(l->memory, op, expr);

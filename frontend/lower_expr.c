@@ -194,6 +194,27 @@ bool eval_subscripts(lower *l, const ast_expr *e, const ir_value *value, const i
   return true;
 }
 
+bool is_natural(const lower *l, const ir_expr *e) {
+  int64_t constant = 0;
+  if (ir_is_constant(e, &constant)) return constant >= 0;
+  bool left = e->arg_count > 0 && is_natural(l, e->args[0]), right = e->arg_count > 1 && is_natural(l, e->args[1]);
+  switch (e->kind) {
+  case IR_EXPR_VALUE:
+    return e->value->number < l->range_capacity && l->ranges[e->value->number].lo >= 0 &&
+           l->ranges[e->value->number].lo <= l->ranges[e->value->number].hi;
+  case IR_EXPR_ADD:
+  case IR_EXPR_MUL:
+  case IR_EXPR_DIV:
+  case IR_EXPR_CEILDIV:
+  case IR_EXPR_MIN: return left && right;
+  case IR_EXPR_MAX:
+  case IR_EXPR_AND: return left || right;
+  case IR_EXPR_MOD: return right;
+  case IR_EXPR_SHR: return left;
+  default: return false;
+  }
+}
+
 const ir_expr *inside_predicate(lower *l, const ir_value *tensor, const ir_expr *const *index) {
   const ir_expr *inside = NULL;
   for (int i = 0; i < tensor->rank; i++) {
@@ -201,7 +222,7 @@ const ir_expr *inside_predicate(lower *l, const ir_value *tensor, const ir_expr 
     int64_t extent = 0;
     const ir_expr *parts[2] = {NULL, NULL};
     bool known = ir_expr_range(index[i], l->ranges, l->range_capacity, &range);
-    if (!known || range.lo < 0)
+    if (!is_natural(l, index[i]) && (!known || range.lo < 0))
       parts[0] = ir_binary(l->memory, IR_EXPR_GE, index[i], ir_int(l->memory, 0));
     bool below = known && ir_is_constant(tensor->extent[i], &extent) && range.hi < extent;
     if (index[i]->kind == IR_EXPR_VALUE && index[i]->value->number < l->range_capacity) {
