@@ -34,8 +34,19 @@ void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int
   }
 }
 
+static bool has_left(const block *b) {
+  for (int i = 0; i < b->agent_count; i++)
+    if (b->agents[i].state != AGENT_DONE && b->agents[i].state != AGENT_IDLE) return false;
+  return true;
+}
+
 mbarrier *barrier_of(machine *m, agent *a, const operand *o, int rank) {
   block *b = rank < 0 ? a->block : &a->block->cluster->blocks[rank];
+  if (b != a->block && has_left(b)) {
+    finding(m, a, EMULATOR_RACE, nowhere, o->value->loc,
+            "block %d of the cluster has ended: it must wait for those that use its shared memory", rank);
+    return NULL;
+  }
   barrier_array *array = &b->barriers[o->value->number];
   int64_t slot = o->slot ? evaluate_uniform(m, a, o->slot).i : 0;
   if (slot < 0 || slot >= array->count) {
