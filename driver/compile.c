@@ -2,6 +2,7 @@
 
 #include "codegen/elf_note.h"
 #include "codegen/emit.h"
+#include "driver/choose.h"
 #include "support/hash.h"
 
 #include <stdlib.h>
@@ -129,12 +130,17 @@ compile_status compile_read(const compile_options *options, ir_module **module, 
 }
 
 compile_status compile_lower(const compile_options *options, ir_module *module) {
+  bool chosen = choose_applies(options);
+  if (chosen) {
+    compile_status choice = choose_plans(options, module);
+    if (choice != COMPILE_OK) return choice;
+  }
   arena *scratch = arena_create();
   pass_env env = {.memory = options->memory,
                   .scratch = scratch,
                   .diagnostics = options->diagnostics,
                   .options = &options->passes,
-                  .explain = options->explain};
+                  .explain = chosen ? NULL : options->explain};
   pipeline_status status = pipeline_run(module, &env, &options->pipeline);
   arena_destroy(scratch);
   return status == PIPELINE_OK ? COMPILE_OK : status == PIPELINE_FAILED ? COMPILE_INPUT : COMPILE_INTERNAL;
@@ -199,7 +205,7 @@ static compile_status add_note(const compile_options *options, compiled_kernel *
 }
 
 static compile_status run_backend(const compile_options *options, compile_product product, compiled_kernel *out) {
-  const char *target = ir_target_of(out->kernel->target)->name;
+  const char *target = options->machine ? options->machine : ir_target_of(out->kernel->target)->name;
   if (!options->nvrtc) {
     diag_error(options->diagnostics, DIAG_ENVIRONMENT, nowhere,
                "a cubin needs NVRTC, and there is none (see 'bitblasc doctor')");
@@ -230,6 +236,7 @@ static compile_status run_backend(const compile_options *options, compile_produc
     return COMPILE_ENVIRONMENT;
   }
   out->ptx = out->backend.ptx;
+  out->record->target = target;
   return product == COMPILE_CUBIN ? add_note(options, out) : COMPILE_OK;
 }
 

@@ -53,6 +53,7 @@ typedef struct compile_options {
 
   /* Code. */
   bool line_info;
+  const char *machine; /* what cubins are made for, such as "sm_90", so that a newer GPU runs code of an older target; NULL: the target */
   const nvrtc *nvrtc; /* NULL: PTX and cubins are COMPILE_ENVIRONMENT */
   const char *const *nvrtc_options;
   int nvrtc_option_count;
@@ -62,7 +63,8 @@ typedef struct compile_options {
  * .tl. */
 compile_status compile_read(const compile_options *options, ir_module **module, const frontend_ast **tree);
 
-/* Runs the passes that options->pipeline names over the module in place. */
+/* Runs the passes that options->pipeline names over the module in place. When that is all of them, the plan of each
+ * kernel is chosen before (choose.h), and the module has the chosen kernels. */
 compile_status compile_lower(const compile_options *options, ir_module *module);
 
 /* What one kernel becomes. */

@@ -483,6 +483,17 @@ static int take_run_options(run *r, const command_line *c, bool is_cubin) {
 /* -- From text
  * ---------------------------------------------------------------------------------------------------------- */
 
+/* Code of an older target runs on this GPU when it is compiled for it: sm_80's on an H200 as sm_90. Code that uses one architecture's own
+ * instructions (sm_90a) runs there alone. */
+static bool choose_machine(run *r, ir_target here) {
+  const char *asked = ir_target_of(r->s.options.target)->name, *machine = arena_strdup(r->s.memory, ir_target_of(here)->name);
+  char *suffix = strchr(machine, 'a');
+  if (strchr(asked, 'a') || r->s.options.target > here) return false;
+  if (suffix) *suffix = '\0';
+  r->s.options.machine = machine;
+  return true;
+}
+
 /* Whether the GPU is to be used; opens it then. A GPU of another target than the one asked for does not fit. */
 static int choose_device(run *r) {
   const command_line *c = r->s.command;
@@ -496,7 +507,7 @@ static int choose_device(run *r) {
   if (run_gpu_open(&r->gpu, &message) != RUNTIME_OK) return must ? fail(r, COMPILE_ENVIRONMENT, "%s", message.text) : 0;
   ir_target target;
   bool fits = session_gpu_target(&target);
-  if (fits && command_has(c, OPTION_TARGET)) fits = target == r->s.options.target;
+  if (fits && command_has(c, OPTION_TARGET) && target != r->s.options.target) fits = choose_machine(r, target);
   if (!fits && must) return fail(r, COMPILE_ENVIRONMENT, "this GPU is not the target that was asked for");
   int status = must ? session_open_nvrtc(&r->s) : 0;
   if (status) return status;
