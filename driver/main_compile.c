@@ -283,6 +283,7 @@ static int compile(job *j) {
                        s->options.name);
   }
   if (!command_has(c, OPTION_SYNTAX_ONLY)) {
+    s->options.tree = j->tree;
     if (command_has(c, OPTION_EXPLAIN)) s->options.explain = &j->explain;
     status = compile_lower(&s->options, j->module);
     fwrite(str_text(&j->explain), 1, j->explain.length, stdout);

@@ -162,7 +162,19 @@ void diag_require(diag *d, const char *topic) {
   ARENA_PUSH(d->lasting, d->required, d->required_count, d->required_capacity, kept);
 }
 
+void diag_require_like(diag *d, const diag *other) {
+  for (int i = 0; i < other->required_count; i++)
+    diag_require(d, other->required[i]);
+}
+
 int diag_error_count(const diag *d) { return d->error_count; }
+
+const char *diag_first_error(const diag *d) {
+  for (int i = 0; i < d->entry_count; i++) {
+    if (d->entries[i].severity == DIAG_ERROR) return d->entries[i].message;
+  }
+  return NULL;
+}
 bool diag_failed(const diag *d) { return d->error_count > 0; }
 
 void diag_clear(diag *d) {

@@ -61,8 +61,10 @@ bool diag_note(diag *d, src_loc loc, const char *format, ...) __attribute__((for
 bool diag_remark(diag *d, const char *pass, const char *topic, bool honoured, src_loc loc, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 void diag_require(diag *d, const char *topic); /* "all" requires every topic */
+void diag_require_like(diag *d, const diag *other); /* every topic that `other` requires */
 
 int diag_error_count(const diag *d);
+const char *diag_first_error(const diag *d); /* its message alone, valid until diag_clear; NULL when there is none */
 bool diag_failed(const diag *d);
 /* Renders everything kept so far. `remarks` is a comma list of passes, "all" or NULL for none. */
 void diag_render(const diag *d, diag_format format, const char *remarks, str *out);

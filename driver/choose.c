@@ -1,0 +1,402 @@
+/* Comparing plans. A plan is a value for each dial: the tune parameters whose values are tile extents or stages, and attributes that schedule
+ * takes as pins. Starting from the source's own values, the best plan so far is varied one dial at a time until nothing near it is better or
+ * PLAN_LIMIT plans were seen: a tile space has few valleys, and a wide survey would cost more than the rest of the compiler.
+ *
+ * The source's values stay unless another plan is better by CLEARLY: the model is not that exact. The plan that wins is lowered all the way
+ * before it is taken, so that a later pass can still refuse it. */
+#include "driver/choose.h"
+
+#include "passes/estimate.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { MAX_DIALS = 10, MAX_VALUES = 12, PLAN_LIMIT = 60, TILE_LIMIT = 48, LARGEST_TILE = 256, UNSET = -1 };
+
+static const double clearly = 0.97;
+static const char planning[] = "specialise,simplify,fuse-decode,schedule";
+
+/* Attributes of the schedule that plans differ in, beside what schedule chooses by itself. */
+static const struct {
+  ir_attr attr;
+  int64_t value[3];
+  int count;
+} knobs[] = {
+    {IR_ATTR_WARPS, {4, 8, 16}, 3},
+    {IR_ATTR_PRODUCERS, {0}, 1},
+};
+
+typedef struct dial {
+  const char *name;
+  bool is_attr, is_stages;
+  ir_attr attr;
+  int64_t standard; /* the source's value; UNSET for attributes */
+  int64_t value[MAX_VALUES];
+  int count;
+} dial;
+
+typedef struct plan {
+  int64_t value[MAX_DIALS];
+  estimate cost;
+  const char *error; /* what the passes reported */
+  bool expanded;
+  int number; /* order of discovery */
+} plan;
+
+typedef struct choice {
+  const compile_options *options;
+  const frontend_ast *tree;
+  const char *kernel; /* name */
+  arena *memory;      /* of the plans */
+  arena *trial;       /* of one lowering */
+  arena *scratch;
+  diag *quiet;
+  dial dial[MAX_DIALS];
+  int dial_count;
+  plan plan[PLAN_LIMIT];
+  int plan_count;
+} choice;
+
+bool choose_applies(const compile_options *options) {
+  const pipeline_options *p = &options->pipeline;
+  return !p->passes && options->passes.level >= 1 && (!p->has_last_form || p->last_form >= IR_FORM_SCHEDULED);
+}
+
+/* -- Dials ------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct meaning {
+  int64_t value;
+  bool is_stages;
+} meaning;
+
+static bool find_stages(void *context, ir_block *block, ir_op *op) {
+  meaning *m = context;
+  (void)block;
+  if (op->kind == IR_OP_FOR && ir_attr_get(&op->attrs, IR_ATTR_STAGES, 0) == m->value) m->is_stages = true;
+  return !m->is_stages;
+}
+
+static bool is_extent(const ir_kernel *kernel, int64_t value) {
+  for (int i = 0; i < kernel->value_count; i++) {
+    const ir_value *v = kernel->values[i];
+    if (v->space != IR_SHARED && v->space != IR_TILE) continue;
+    for (int d = 0; d < v->rank; d++) {
+      if (ir_extent(v, d) == value) return true;
+    }
+  }
+  return false;
+}
+
+static void add_value(dial *d, int64_t value) {
+  for (int i = 0; i < d->count; i++) {
+    if (d->value[i] == value) return;
+  }
+  if (d->count < MAX_VALUES) d->value[d->count++] = value;
+}
+
+/* Powers of two, and three times them near the source's own value, up to twice that. */
+static void tile_values(dial *d) {
+  int64_t top = d->standard * 2;
+  if (d->standard <= LARGEST_TILE && top > LARGEST_TILE) top = LARGEST_TILE;
+  for (int64_t v = d->standard >= 16 ? 16 : 1; v <= top; v *= 2) {
+    if (v * 16 >= d->standard) add_value(d, v);
+    if (v >= 32 && v * 3 <= top && v * 6 > d->standard) add_value(d, v * 3);
+  }
+}
+
+static bool is_pinned(const choice *c, const ir_kernel *kernel, ir_attr attr) {
+  const pass_options *p = &c->options->passes;
+  for (int i = 0; i < p->pin_count; i++) {
+    if (!strcmp(p->pins[i].name, ir_attr_info_of(attr)->name)) return true;
+  }
+  return ir_attr_has(&kernel->attrs, attr);
+}
+
+static void find_dials(choice *c, ir_kernel *kernel) {
+  for (int i = 0; i < kernel->param_count && c->dial_count < MAX_DIALS; i++) {
+    const ir_param *param = &kernel->params[i];
+    if (!param->tunable || !c->tree || param->value < 1) continue;
+    meaning m = {param->value, false};
+    if (param->value <= 8) ir_walk(&kernel->body, find_stages, &m);
+    if (!m.is_stages && !is_extent(kernel, param->value)) continue;
+    dial *d = &c->dial[c->dial_count++];
+    *d = (dial){.name = arena_strdup(c->memory, param->name), .is_stages = m.is_stages, .standard = param->value};
+    add_value(d, param->value);
+    if (!m.is_stages) tile_values(d);
+    for (int64_t v = 2; m.is_stages && v <= 8; v += v < 4 ? 1 : 2)
+      add_value(d, v);
+  }
+  for (size_t k = 0; k < sizeof knobs / sizeof *knobs && c->dial_count < MAX_DIALS; k++) {
+    if (is_pinned(c, kernel, knobs[k].attr) || c->options->passes.level < 2) continue;
+    dial *d = &c->dial[c->dial_count++];
+    *d = (dial){.name = ir_attr_info_of(knobs[k].attr)->name, .is_attr = true, .attr = knobs[k].attr, .standard = UNSET};
+    add_value(d, UNSET);
+    for (int i = 0; i < knobs[k].count; i++)
+      add_value(d, knobs[k].value[i]);
+  }
+}
+
+/* -- One plan ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* The kernel read with the plan's values, in `memory`; NULL and diagnostics in `d` when it cannot be. */
+static ir_module *read_plan(const choice *c, const plan *p, arena *memory, diag *d) {
+  compile_options options = *c->options;
+  frontend_binding *bindings = ARENA_ARRAY(memory, frontend_binding, options.binding_count + c->dial_count);
+  for (int i = 0; i < options.binding_count; i++)
+    bindings[i] = options.bindings[i];
+  for (int i = 0; i < c->dial_count; i++) {
+    if (c->dial[i].is_attr || p->value[i] == c->dial[i].standard) continue;
+    bindings[options.binding_count++] = (frontend_binding){c->dial[i].name, arena_printf(memory, "%" PRId64, p->value[i])};
+  }
+  options.bindings = bindings;
+  options.memory = memory;
+  options.diagnostics = d;
+  options.tree = c->tree;
+  options.kernel_name = c->kernel;
+  ir_module *module;
+  if (compile_read(&options, &module, NULL) != COMPILE_OK) return NULL;
+  for (int i = 0; i < c->dial_count; i++) {
+    if (c->dial[i].is_attr && p->value[i] != UNSET) ir_attr_set(&module->kernels->attrs, c->dial[i].attr, p->value[i]);
+    for (int k = 0; !c->dial[i].is_attr && k < module->kernels->param_count; k++) { /* chosen, not fixed */
+      ir_param *param = &module->kernels->params[k];
+      param->tunable |= !strcmp(param->name, c->dial[i].name);
+    }
+  }
+  return module;
+}
+
+/* Runs `passes` (NULL: all) over the module, quietly. */
+static bool run_passes(const choice *c, ir_module *module, const char *passes) {
+  pass_env env = {.memory = c->trial, .scratch = c->scratch, .diagnostics = c->quiet, .options = &c->options->passes};
+  const pipeline_options pipeline = {.passes = passes, .has_last_form = c->options->pipeline.has_last_form, .last_form = c->options->pipeline.last_form};
+  return pipeline_run(module, &env, &pipeline) == PIPELINE_OK;
+}
+
+static const char *error_text(const choice *c) {
+  const char *text = diag_first_error(c->quiet);
+  return arena_strdup(c->memory, text ? text : "it cannot be lowered");
+}
+
+static void assess(choice *c, plan *p) {
+  arena_reset(c->trial);
+  diag_clear(c->quiet);
+  ir_module *module = read_plan(c, p, c->trial, c->quiet);
+  if (!module || !run_passes(c, module, planning)) {
+    p->error = error_text(c);
+    p->cost = (estimate){.refusal = p->error};
+    return;
+  }
+  estimate_kernel(module->kernels, &c->options->passes, c->scratch, &p->cost);
+  arena_reset(c->scratch);
+}
+
+/* Whether the plan goes through every pass. */
+static bool lowers(choice *c, plan *p) {
+  arena_reset(c->trial);
+  diag_clear(c->quiet);
+  ir_module *module = read_plan(c, p, c->trial, c->quiet);
+  if (module && run_passes(c, module, NULL)) return true;
+  p->cost.refusal = error_text(c);
+  return false;
+}
+
+/* -- Search ------------------------------------------------------------------------------------------------------------------------------ */
+
+static bool is_known(const choice *c, const int64_t *value) {
+  for (int i = 0; i < c->plan_count; i++) {
+    if (!memcmp(c->plan[i].value, value, sizeof c->plan[i].value)) return true;
+  }
+  return false;
+}
+
+static void try_plan(choice *c, const int64_t *value, int limit) {
+  if (c->plan_count >= limit || is_known(c, value)) return;
+  plan *p = &c->plan[c->plan_count];
+  memset(p, 0, sizeof *p);
+  memcpy(p->value, value, sizeof p->value);
+  p->number = c->plan_count++;
+  assess(c, p);
+  /* what the source's own plan does on tensor cores, no other should do without */
+  if (p->cost.uses_fma && !c->plan[0].cost.uses_fma && !p->cost.refusal) p->cost.refusal = "no tensor cores";
+}
+
+static bool better(const plan *a, const plan *b) {
+  if (!a->cost.refusal != !b->cost.refusal) return !a->cost.refusal;
+  return a->cost.microseconds < b->cost.microseconds || (a->cost.microseconds == b->cost.microseconds && a->number < b->number);
+}
+
+/* Varies each dial of the best plan that was not varied yet, until that is worse than two that were. */
+static void search(choice *c, bool attributes, int limit) {
+  for (int i = 0; i < c->plan_count; i++)
+    c->plan[i].expanded = false;
+  for (int rounds = 0; c->plan_count < limit; rounds++) {
+    plan *best = NULL;
+    int before = 0;
+    for (int i = 0; i < c->plan_count; i++) {
+      if (!c->plan[i].expanded && (!best || better(&c->plan[i], best))) best = &c->plan[i];
+    }
+    for (int i = 0; best && i < c->plan_count; i++)
+      before += c->plan[i].expanded && better(&c->plan[i], best);
+    if (!best || before > 1 || (rounds && best->cost.refusal)) return;
+    best->expanded = true;
+    for (int d = 0; d < c->dial_count; d++) {
+      bool varies_tile = !c->dial[d].is_attr && !c->dial[d].is_stages;
+      for (int v = 0; varies_tile != attributes && v < c->dial[d].count; v++) {
+        int64_t value[MAX_DIALS];
+        memcpy(value, best->value, sizeof value);
+        value[d] = c->dial[d].value[v];
+        try_plan(c, value, limit);
+      }
+    }
+  }
+}
+
+/* Sizes that plans can be told apart by. */
+static bool knows_sizes(const choice *c, const ir_kernel *kernel) {
+  bool known = false, any = false;
+  for (int i = 0; i < kernel->value_count; i++) {
+    const ir_value *value = kernel->values[i];
+    if (value->space != IR_SIZE) continue;
+    any = true;
+    known |= value->bound >= 0;
+    for (int k = 0; k < c->options->passes.expected_count; k++)
+      known |= !strcmp(c->options->passes.expected[k].name, value->name);
+  }
+  return known || !any;
+}
+
+/* Best first; the source's own plan before those that are not clearly better, or before all that fit when `standing`. */
+static int compare(const void *a, const void *b) {
+  const plan *const *x = a, *const *y = b;
+  return better(*x, *y) ? -1 : better(*y, *x) ? 1 : 0;
+}
+
+static void rank(choice *c, plan **order, bool standing) {
+  for (int i = 0; i < c->plan_count; i++)
+    order[i] = &c->plan[i];
+  qsort(order, (size_t)c->plan_count, sizeof *order, compare);
+  plan *own = &c->plan[0];
+  if (own->cost.refusal || !(standing || order[0]->cost.microseconds > own->cost.microseconds * clearly)) return;
+  for (int i = c->plan_count - 1; i > 0; i--) {
+    if (order[i] != own) continue;
+    order[i] = order[i - 1];
+    order[i - 1] = own;
+  }
+}
+
+/* -- The table --------------------------------------------------------------------------------------------------------------------------- */
+
+static const char *plan_text(const choice *c, const plan *p) {
+  const char *text = "";
+  for (int i = 0; i < c->dial_count; i++) {
+    if (p->value[i] == UNSET) continue;
+    text = arena_printf(c->memory, "%s%s%s=%" PRId64, text, *text ? " " : "", c->dial[i].name, p->value[i]);
+  }
+  return *text ? text : "as it stands";
+}
+
+static void explain(const choice *c, const ir_kernel *kernel, plan *const *order, int chosen) {
+  str *out = c->options->explain;
+  str_printf(out, "plans of %s for %s", kernel->name, ir_target_of(kernel->target)->name);
+  for (int i = 0; i < kernel->value_count; i++) {
+    const ir_value *value = kernel->values[i];
+    if (value->space != IR_SIZE) continue;
+    int64_t size = value->bound;
+    for (int k = 0; size < 0 && k < c->options->passes.expected_count; k++) {
+      if (!strcmp(c->options->passes.expected[k].name, value->name)) size = c->options->passes.expected[k].value;
+    }
+    if (size >= 0)
+      str_printf(out, ", %s = %" PRId64, value->name, size);
+    else
+      str_printf(out, ", %s unknown", value->name);
+  }
+  str_append(out, ":\n");
+  estimate_print_head(out);
+  for (int i = 0; i < c->plan_count; i++) {
+    const char *text = plan_text(c, order[i]);
+    if (order[i] == &c->plan[0]) text = arena_printf(c->memory, "%s [the source's]", text);
+    estimate_print_row(&order[i]->cost, i, i == chosen ? "*" : "", text, out);
+  }
+}
+
+/* -- Kernels ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* The rank of the plan to take: the one asked for, else the first that every pass accepts. -1 when there is none. */
+static int pick(choice *c, plan **order) {
+  int asked = c->options->passes.candidate, fitting = 0;
+  while (fitting < c->plan_count && !order[fitting]->cost.refusal)
+    fitting++;
+  if (asked) return asked < fitting ? asked : -1;
+  for (int i = 0; i < fitting; i++) {
+    if (order[i] == &c->plan[0] || lowers(c, order[i])) return i;
+  }
+  return -1;
+}
+
+/* Puts the kernel of the plan in the place of `link`. */
+static compile_status take(choice *c, const plan *p, ir_kernel **link) {
+  if (p == &c->plan[0]) return COMPILE_OK;
+  ir_module *module = read_plan(c, p, c->options->memory, c->options->diagnostics);
+  if (!module) return COMPILE_INPUT;
+  module->kernels->next = (*link)->next;
+  *link = module->kernels;
+  return COMPILE_OK;
+}
+
+static compile_status choose_kernel(choice *c, ir_kernel **link) {
+  ir_kernel *kernel = *link;
+  c->kernel = kernel->name;
+  c->dial_count = c->plan_count = 0;
+  memset(c->dial, 0, sizeof c->dial);
+  find_dials(c, kernel);
+  int64_t own[MAX_DIALS] = {0};
+  for (int i = 0; i < c->dial_count; i++)
+    own[i] = c->dial[i].standard;
+  try_plan(c, own, 1);
+  bool known = knows_sizes(c, kernel), asked = c->options->explain || c->options->passes.candidate;
+  /* What the source says is wrong, or it is fine and nothing tells plans apart: it is lowered as it is. */
+  if (c->plan[0].error || (!known && !asked && !c->plan[0].cost.refusal)) return COMPILE_OK;
+  search(c, false, TILE_LIMIT);
+  search(c, true, PLAN_LIMIT);
+  plan *order[PLAN_LIMIT];
+  rank(c, order, !known);
+  int chosen = pick(c, order);
+  if (c->options->explain) explain(c, kernel, order, chosen);
+  if (chosen < 0 && c->options->passes.candidate) {
+    diag_error(c->options->diagnostics, DIAG_UNBOUND, kernel->loc, "'%s' has no plan of rank %d (see --explain-schedule)", kernel->name,
+               c->options->passes.candidate);
+    return COMPILE_INPUT;
+  }
+  return chosen < 0 ? COMPILE_OK : take(c, order[chosen], link);
+}
+
+static double now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+compile_status choose_plans(const compile_options *options, ir_module *module) {
+  const pipeline_options *p = &options->pipeline;
+  double start = p->time ? now_ms() : 0;
+  choice *c = calloc(1, sizeof *c);
+  if (!c) BUG("out of memory");
+  *c = (choice){.options = options, .memory = arena_create(), .trial = arena_create(), .scratch = arena_create(), .quiet = diag_create()};
+  diag_require_like(c->quiet, options->diagnostics);
+  c->tree = options->tree;
+  if (!c->tree && options->language == COMPILE_TL)
+    c->tree = frontend_parse(options->memory, c->quiet, options->name, options->text, options->length, options->loader);
+  compile_status status = COMPILE_OK;
+  for (ir_kernel **link = &module->kernels; *link && status == COMPILE_OK; link = &(*link)->next) {
+    if ((*link)->form == IR_FORM_TILE) status = choose_kernel(c, link);
+  }
+  diag_destroy(c->quiet);
+  arena_destroy(c->scratch);
+  arena_destroy(c->trial);
+  arena_destroy(c->memory);
+  free(c);
+  if (p->time) p->time(p->context, "choose", now_ms() - start);
+  return status;
+}
