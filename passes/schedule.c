@@ -89,13 +89,20 @@ static int dot_registers(const survey *s, int groups) {
   return (int)(words / (groups * 128));
 }
 
+/* Warps that compute, as asked for; 0 when nobody did. */
+static int pinned_warps(const survey *s) {
+  return (int)pin(s->kernel, s->env, IR_ATTR_WARPS, 0);
+}
+
 static int choose_warpgroups(const survey *s) {
   int smallest = 1 << 30;
   for (int i = 0; i < s->dot_count; i++) {
     int m = dot_shape_of(s->dot[i]).m;
     smallest = m < smallest ? m : smallest;
   }
-  int blocks = smallest / 64;
+  int blocks = smallest / 64, pinned = pinned_warps(s) / 4;
+  if (pinned > 0 && pinned_warps(s) % 4 == 0 && blocks % pinned == 0)
+    return pinned;
   int groups = blocks >= 2 && blocks % 2 == 0 ? 2 : blocks == 3 ? 3 : 1;
   while (groups < 4 && blocks % (groups * 2) == 0 && dot_registers(s, groups) > 200)
     groups *= 2;
@@ -137,6 +144,8 @@ static int choose_mma_warps(const survey *s) {
     if ((int64_t)d.m * d.n > 128 * 64)
       warps = 8;
   }
+  if (pinned_warps(s) > 0)
+    warps = power_dividing(pinned_warps(s), 32);
   /* every dot must be able to use all of them, so that tiles passed from one to the next stay in their warps */
   for (int i = 0; i < s->dot_count; i++) {
     dot_shape d = dot_shape_of(s->dot[i]);
@@ -326,6 +335,9 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
   }
   if (s.dot_count && bands_pay(kernel, env))
     ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, pin(kernel, env, IR_ATTR_RASTER, 8));
+  bool heavier = kernel->grid_count && ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) && work_trend(env->scratch, kernel, 0) > 0;
+  if (pin(kernel, env, IR_ATTR_REVERSE, heavier)) /* the heaviest tiles first, so that the last to finish are light */
+    ir_attr_set(&kernel->attrs, IR_ATTR_REVERSE, 1);
   fit_stages(&s);
   kernel->form = IR_FORM_SCHEDULED;
   if (env->explain) {

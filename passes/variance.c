@@ -45,3 +45,52 @@ int64_t common_load_bytes(ir_block *block, const bool *varies) {
   }
   return bytes;
 }
+
+/* -- Work ---------------------------------------------------------------------------------------------------------------------------------- */
+
+enum { TYPICAL_SIZE = 4096 };
+
+typedef struct evaluation {
+  arena *memory;
+  const ir_expr **value; /* by value number: what a scalar is; NULL: unknown */
+  int count;
+  int64_t trips;
+  bool known;
+} evaluation;
+
+/* Adds up the iterations of the loops whose bounds are known once sizes and grid indices are. */
+static void count_trips(evaluation *e, const ir_block *block) {
+  for (const ir_op *op = block->first; op; op = op->next) {
+    if (op->kind == IR_OP_LET)
+      e->value[op->write[0].value->number] = ir_substitute(e->memory, op->expr[0], e->value, e->count);
+    int64_t lo, hi;
+    if (op->kind == IR_OP_FOR) {
+      if (ir_is_constant(ir_substitute(e->memory, op->expr[0], e->value, e->count), &lo) &&
+          ir_is_constant(ir_substitute(e->memory, op->expr[1], e->value, e->count), &hi))
+        e->trips += hi > lo ? hi - lo : 0;
+      else
+        e->known = false;
+    }
+    count_trips(e, &op->body);
+    count_trips(e, &op->other);
+  }
+}
+
+static int64_t trips_at(arena *scratch, ir_kernel *kernel, int grid_dim, int64_t index, bool *known) {
+  evaluation e = {scratch, ARENA_ARRAY(scratch, const ir_expr *, kernel->value_count), kernel->value_count, 0, true};
+  for (int i = 0; i < kernel->value_count; i++)
+    if (kernel->values[i]->space == IR_SIZE)
+      e.value[i] = ir_int(scratch, kernel->values[i]->bound >= 0 ? kernel->values[i]->bound : TYPICAL_SIZE);
+  for (int d = 0; d < kernel->grid_count; d++)
+    e.value[kernel->grid[d].index->number] = ir_int(scratch, d == grid_dim ? index : 0);
+  count_trips(&e, &kernel->body);
+  *known = e.known;
+  return e.trips;
+}
+
+int work_trend(arena *scratch, ir_kernel *kernel, int grid_dim) {
+  bool known[2];
+  int64_t first = trips_at(scratch, kernel, grid_dim, 0, &known[0]), later = trips_at(scratch, kernel, grid_dim, 8, &known[1]);
+  if (!known[0] || !known[1] || first == later) return 0;
+  return later > first ? 1 : -1;
+}

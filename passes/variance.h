@@ -14,4 +14,8 @@ bool op_varies(ir_op *op, const bool *varies);
 /* Bytes that a tile loads from device memory into shared memory and that do not change with what varies. Counts each copy once. */
 int64_t common_load_bytes(ir_block *block, const bool *varies);
 
+/* How the trip counts of loops change along a grid dimension: 1 when later tiles have more work, -1 when they have less, 0 when all have the same or it
+ * cannot be told. Judged at sizes of a few thousand, as a causal mask's blocks grow with the row. */
+int work_trend(arena *scratch, ir_kernel *kernel, int grid_dim);
+
 #endif
