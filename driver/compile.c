@@ -58,8 +58,13 @@ static bool bind_size(const compile_options *options, ir_module *module, const f
 /* Places in IR text are those of the source it came from, file 0: shown under that name, with its lines when it can still be read. */
 static void name_source(const compile_options *options) {
   static const char head[] = "source \"";
-  if (options->length < sizeof head || strncmp(options->text, head, sizeof head - 1) != 0) return;
-  const char *name = options->text + sizeof head - 1;
+  const char *line = options->text;
+  while (line && strncmp(line, head, sizeof head - 1) != 0) { /* comments may come first */
+    line = strchr(line, '\n');
+    if (line) line++;
+  }
+  if (!line) return;
+  const char *name = line + sizeof head - 1;
   name = arena_strndup(options->memory, name, strcspn(name, "\"\n"));
   const char *path = name, *text = "";
   size_t length = 0;

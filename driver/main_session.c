@@ -192,7 +192,7 @@ static void after_pass(void *context, const char *pass, const char *text) {
       diag_error(s->diagnostics, DIAG_FILE, nowhere, "%s", str_text(&error));
     str_free(&error);
   }
-  if (s->print_after && pass_list_has(s->print_after, pass)) printf("# after %s\n%s", pass, text);
+  if (s->print_after && pass_list_has(s->print_after, pass)) printf("// after %s\n%s", pass, text);
 }
 
 static int form_by_name(const char *name) {

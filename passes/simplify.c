@@ -20,6 +20,8 @@
  * Repeated until nothing changes, so a second run does nothing. */
 #include "passes/pass.h"
 
+#include "ir/expr.h"
+
 #include <string.h>
 
 typedef struct simplifier {
@@ -66,7 +68,7 @@ static const ir_expr *with_args(arena *memory, const ir_expr *e, const ir_expr *
   return copy;
 }
 
-/* The expression with every comparison that the ranges decide replaced by its result. */
+/* The expression folded from its leaves up, every comparison that the ranges decide replaced by its result. */
 static const ir_expr *decide(simplifier *s, const ir_expr *e) {
   int count = s->kernel->value_count;
   ir_range a, b;
@@ -84,14 +86,15 @@ static const ir_expr *decide(simplifier *s, const ir_expr *e) {
     args[i] = decide(s, e->args[i]);
     if (args[i] != e->args[i]) same = false;
   }
-  return same ? e : with_args(s->env->memory, e, args, slot);
+  const ir_expr *node = same ? e : with_args(s->env->memory, e, args, slot);
+  const ir_expr *simpler = node->arg_count ? ir_expr_fold(s->env->memory, node) : NULL;
+  return simpler && !ir_expr_equal(simpler, node) ? decide(s, simpler) : node;
 }
 
 static const ir_expr *fold(void *context, const ir_expr *e) {
   simplifier *s = context;
   const ir_expr *folded = ir_substitute(s->env->memory, e, s->replace, s->kernel->value_count);
-  const ir_expr *known = decide(s, folded);
-  if (known != folded) folded = ir_substitute(s->env->memory, known, s->replace, s->kernel->value_count);
+  folded = decide(s, folded);
   if (ir_expr_equal(folded, e)) return e;
   s->changed = true;
   return folded;
