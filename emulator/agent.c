@@ -163,6 +163,23 @@ static outcome execute_op(machine *m, agent *a, const instruction *in) {
   }
 }
 
+/* What an agent must have finished when it leaves. */
+static void check_end(machine *m, agent *a) {
+  enum { GROUP = 4 };
+  if (!m->checks) return;
+  if (a->bulk_used > a->bulk_done)
+    finding(m, a, EMULATOR_RACE, m->code.instructions[a->bulk_instruction].op->loc, nowhere,
+            "the block ends while this store may still read its shared memory: it needs bulk.commit and bulk.wait");
+  int first = a->number / GROUP * GROUP;
+  for (int i = first; m->thread_form && i < first + GROUP && i < a->block->agent_count; i++) {
+    const agent *other = &a->block->agents[i];
+    if (other->state == AGENT_DONE && other->wgmmas != a->wgmmas)
+      finding(m, a, EMULATOR_DIVERGENCE, m->kernel->loc, nowhere,
+              "warps %d and %d of a warpgroup have executed %llu and %llu wgmma: all four execute each", i, a->number,
+              (unsigned long long)other->wgmmas, (unsigned long long)a->wgmmas);
+  }
+}
+
 /* One instruction. False: the agent cannot go on now. */
 static bool execute(machine *m, agent *a) {
   const instruction *in = &m->code.instructions[a->pc];
@@ -234,9 +251,7 @@ static bool execute(machine *m, agent *a) {
     a->pc++;
     return true;
   case CODE_END:
-    if (m->checks && a->bulk_used > a->bulk_done)
-      finding(m, a, EMULATOR_RACE, m->code.instructions[a->bulk_instruction].op->loc, nowhere,
-              "the block ends while this store may still read its shared memory: it needs bulk.commit and bulk.wait");
+    check_end(m, a);
     a->state = AGENT_DONE;
     return true;
   }

@@ -125,6 +125,38 @@ static void measure_shared(machine *m) {
   }
 }
 
+typedef struct placed {
+  const ir_value *value;
+  int64_t first, end;
+} placed;
+
+static placed place_of(const machine *m, const ir_value *value) {
+  return (placed){value, value->offset,
+                  value->offset + m->slot_bytes[value->number] * (value->slots > 0 ? value->slots : 1)};
+}
+
+/* Buffers may share memory in turns, which the shadows check; barriers must not, and everything must fit. */
+static void check_placement(machine *m) {
+  const ir_kernel *kernel = m->kernel;
+  int64_t size = ir_attr_get(&kernel->attrs, IR_ATTR_SHARED_BYTES, ir_target_of(kernel->target)->shared_bytes);
+  for (int i = 0; i < kernel->value_count; i++) {
+    const ir_value *value = kernel->values[i];
+    if (value->space != IR_SHARED && value->space != IR_BARRIER) continue;
+    placed a = place_of(m, value);
+    if (a.first < 0 || a.end > size || size > ir_target_of(kernel->target)->shared_bytes)
+      finding(m, NULL, EMULATOR_LAUNCH, value->loc, nowhere, "'%s' is at bytes %lld to %lld of %lld of shared memory",
+              value->name, (long long)a.first, (long long)a.end, (long long)size);
+    for (int j = 0; j < kernel->value_count && value->space == IR_BARRIER; j++) {
+      const ir_value *other = kernel->values[j];
+      if (i == j || (other->space != IR_SHARED && other->space != IR_BARRIER)) continue;
+      placed b = place_of(m, other);
+      if (a.first < b.end && b.first < a.end)
+        finding(m, NULL, EMULATOR_LAUNCH, value->loc, other->loc, "barrier '%s' and '%s' overlap in shared memory",
+                value->name, other->name);
+    }
+  }
+}
+
 static void build_decode_tables(machine *m) {
   enum { WIDEST = 16 };
   for (int type = IR_TYPE_NONE + 1; type < IR_TYPE_COUNT; type++) {
@@ -340,6 +372,7 @@ bool emulator_run(const ir_kernel *kernel, const emulator_launch *launch, emulat
   if (!m->stopped) check_facts(m);
   if (!m->stopped) {
     measure_shared(m);
+    if (m->thread_form) check_placement(m);
     build_decode_tables(m);
     bind_tensors(m);
   }

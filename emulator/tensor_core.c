@@ -314,6 +314,7 @@ static void execute_wgmma(machine *m, agent *a, const instruction *in) {
   const ir_op *op = in->op;
   const operand *acc = &in->write[0], *left = in->read[0].value ? &in->read[0] : &in->read[1], *right = &in->read[2];
   require_warp(m, a, op);
+  a->wgmmas++;
   product p;
   p.columns = (int)ir_attr_get(&op->attrs, IR_ATTR_N, 8);
   p.depth = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 16);

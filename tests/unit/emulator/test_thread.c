@@ -1,4 +1,4 @@
-/* The thread form: engines, barriers and tensor cores compute what they should, and every weakened synchronisation is found. */
+/* The thread form: engines, barriers and tensor cores compute what they should, and weakened synchronisation is found. */
 #include "tests/unit/emulator/run_text.h"
 
 #include <math.h>
@@ -249,6 +249,9 @@ static const change changes[] = {
     {ring, fill_ring, "%k + %j > 0", "true", EMULATOR_UNINITIALISED},
     {ring, fill_ring, "%c * 4), true {width = 8} @40", "%c * 4 + 2), true {width = 8} @40", EMULATOR_ALIGNMENT},
     {ring, fill_ring, "(%g + 8) * 32", "(%g + 16) * 32", EMULATOR_BOUNDS},
+    {ring, fill_ring, "offset 18448", "offset 18440", EMULATOR_LAUNCH},
+    {ring, fill_ring, "shared_bytes = 18464", "shared_bytes = 18460", EMULATOR_LAUNCH},
+    {ring, fill_ring, "%j in 0 .. 4", "%j in 0 .. 4 - warp() / 3", EMULATOR_DIVERGENCE},
     {copies, fill_copies, "    cp.commit", NULL, EMULATOR_RACE},
     {copies, fill_copies, "    cp.wait", NULL, EMULATOR_RACE},
     {copies, fill_copies, "    bar.sync {id = 1, threads = 64} @13", NULL, EMULATOR_DEADLOCK},
@@ -264,7 +267,7 @@ static const change changes[] = {
     {pair, fill_pair, "  mbar.wait %full", NULL, EMULATOR_UNINITIALISED},
     {pair, fill_pair, "3u", "1u", EMULATOR_DEADLOCK},
     {pair, fill_pair, "3u", "7u", EMULATOR_BOUNDS},
-    {pair, fill_pair, "1 - cta_rank()", "cta_rank() * 0", EMULATOR_DEADLOCK},
+    {pair, fill_pair, "1 - cta_rank()", "cta_rank() * 0", EMULATOR_RACE},
     {pair, fill_pair, "  mbar.wait %gone", NULL, EMULATOR_RACE},
 };
 
