@@ -98,7 +98,7 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
-/* One run of a packed tensor's blocks for each block row of the tile. */
+/* The blocks of a packed tensor that the tile holds: one run for each block row, where all of them are known to exist. */
 static void packed_copy(lower *l, const ir_op *op) {
   const ir_ref *from = &op->read[0], *to = &op->write[0];
   const packed_layout *packed = from->value->packed;
@@ -114,14 +114,18 @@ static void packed_copy(lower *l, const ir_op *op) {
   int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
   bool bulk = engine == IR_ENGINE_BULK;
 
-  /* A run past the end of its row starts earlier, so that it stays inside the tensor. */
-  const ir_expr *last = ir_binary(memory, IR_EXPR_MAX, ir_binary(memory, IR_EXPR_SUB, across, thread_int(l, block_columns)), zero);
-  first_column = thread_let(l, "block_column", block_columns > 1 ? ir_binary(memory, IR_EXPR_MIN, first_column, last) : first_column);
+  /* Where the last tile may reach past the tensor's blocks, block after block, the last one again and again: what it meets there is zero. */
+  bool whole = block_columns == 1 || (ir_known_divisor(from->value->extent[1]) % columns == 0 && ir_known_divisor(column0) % columns == 0);
+  int runs = whole ? 1 : block_columns, bytes = run_bytes / runs;
+  first_column = thread_let(l, "block_column", first_column);
   ir_block *saved = bulk ? thread_guard(l, thread_first_thread(l)) : l->out;
-  for (int r = 0; r < block_rows; r++) {
-    const ir_expr *row = ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_DIV, row0, thread_int(l, packed->rows)), thread_int(l, r));
+  for (int run = 0; run < block_rows * runs; run++) {
+    const ir_expr *row = ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_DIV, row0, thread_int(l, packed->rows)), thread_int(l, run / runs));
     row = ir_binary(memory, IR_EXPR_MIN, row, ir_binary(memory, IR_EXPR_SUB, down, thread_int(l, 1)));
-    const ir_expr *block = thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, across)), thread_i64(l, first_column));
+    const ir_expr *column = thread_add(l, first_column, thread_int(l, run % runs));
+    if (!whole)
+      column = ir_binary(memory, IR_EXPR_MIN, column, ir_binary(memory, IR_EXPR_SUB, across, thread_int(l, 1)));
+    const ir_expr *block = thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, across)), thread_i64(l, column));
     const ir_expr *offset = thread_let(l, "block_offset", thread_mul(l, block, ir_typed_int(memory, IR_I64, block_bytes)));
     const ir_expr *base = ir_address(memory, to->value, to->slot);
     ir_ref buffer = ir_ref_whole(to->value);
@@ -131,13 +135,13 @@ static void packed_copy(lower *l, const ir_op *op) {
       ir_op_add_write(copy, buffer);
       ir_op_add_read(copy, ir_ref_whole(from->value));
       ir_op_add_read(copy, op->read[1]);
-      ir_op_add_expr(memory, copy, thread_add(l, base, ir_typed_int(memory, IR_U32, r * run_bytes)));
+      ir_op_add_expr(memory, copy, thread_add(l, base, ir_typed_int(memory, IR_U32, run * bytes)));
       ir_op_add_expr(memory, copy, offset);
-      ir_op_add_expr(memory, copy, thread_int(l, run_bytes));
+      ir_op_add_expr(memory, copy, thread_int(l, bytes));
       continue;
     }
-    int width = run_bytes % 16 == 0 ? 16 : run_bytes % 8 == 0 ? 8 : 4;
-    int pieces = run_bytes / width, threads = l->warp_count * 32;
+    int width = bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : 4;
+    int pieces = bytes / width, threads = l->warp_count * 32;
     const ir_expr *step;
     ir_block *outer = thread_loop(l, "p", thread_int(l, (pieces + threads - 1) / threads), 1, &step);
     const ir_expr *piece = thread_add(l, thread_mul(l, step, thread_int(l, threads)), l->thread);
@@ -145,7 +149,7 @@ static void packed_copy(lower *l, const ir_op *op) {
     ir_block *guarded = l->out;
     if (pieces % threads)
       guarded = thread_guard(l, ir_binary(memory, IR_EXPR_LT, piece, thread_int(l, pieces)));
-    const ir_expr *address = thread_add(l, base, thread_u32(l, thread_add(l, within, thread_int(l, r * run_bytes))));
+    const ir_expr *address = thread_add(l, base, thread_u32(l, thread_add(l, within, thread_int(l, run * bytes))));
     const ir_expr *source = thread_add(l, offset, thread_i64(l, within));
     if (engine == IR_ENGINE_CPASYNC) {
       ir_op *copy = thread_op(l, IR_OP_CP_ASYNC);

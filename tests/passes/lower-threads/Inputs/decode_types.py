@@ -26,10 +26,13 @@ for code, operand in itertools.product(types, ("f16", "bf16")):
     factors = [{"ST": operand}, {"ST": "f32"}, {"ST": "e8m0"}, {"ST": operand, "ZERO": "original"}, {"ST": operand, "ZERO": "rescale", "OFFSET": 3}]
     for i, factor in enumerate(factors):
         target, level = TARGETS[i % 2]
-        run("matmul_w4a16", target, level, WT=code, T=operand, BK=depth, M=64, N=128, K=256, BM=64, **factor)
+        run("matmul_w4a16", target, level, WT=code, T=operand, BK=depth, M=64, N=128, K=256, BM=64, BN=128, **factor)
         count += 1
+for code, operand in itertools.product(("u2", "u4", "i4", "i8"), ("f16", "bf16")): # zeros that are codes; a last tile that is not whole
+    run("matmul_w4a16", "sm_90a", "-O2", WT=code, T=operand, ST=operand, ZERO="quantized", G=64, BK=128, M=64, N=136, K=192, BM=64, BN=128)
+    count += 1
 for code, offset in itertools.product(("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"), (0, 1, 5)):
     target, level = TARGETS[offset % 2]
-    run("matmul_w2a8", target, level, WT=code, OFFSET=offset, BK=256, M=64, N=128, K=256, BM=64)
+    run("matmul_w2a8", target, level, WT=code, OFFSET=offset, BK=256, M=64, N=128, K=256, BM=64, BN=128)
     count += 1
 print(count, "decodes")
