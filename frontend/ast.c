@@ -143,7 +143,8 @@ void ast_include(ast_reader *r, src_loc loc, const char *name) {
   size_t length = 0;
   if (r->include_depth >= MAX_INCLUDE_DEPTH) {
     diag_error(ast->d, DIAG_INCLUDE, loc, "files include each other more than %d deep", MAX_INCLUDE_DEPTH);
-  } else if (!ast->loader || !ast->loader->load(ast->loader->context, ast->memory, r->path, name, &path, &text, &length)) {
+  } else if (!ast->loader ||
+             !ast->loader->load(ast->loader->context, ast->memory, r->path, name, &path, &text, &length)) {
     diag_error(ast->d, DIAG_INCLUDE, loc, "cannot find '%s'; give its directory with -I", name);
   } else if (length > MAX_TEXT_BYTES) {
     diag_error(ast->d, DIAG_TOO_LARGE, loc, "'%s' has more than %d bytes", name, MAX_TEXT_BYTES);

@@ -1,4 +1,5 @@
-/* From a syntax tree and its bindings to a module in tile form: params, the signature, facts, the grid, then the body. */
+/* From a syntax tree and its bindings to a module in tile form: params, the signature, facts, the grid, then the
+ * body. */
 #include "frontend/lower.h"
 
 #include <stdio.h>
@@ -24,7 +25,8 @@ static bool parse_int(const char *text, int64_t *out) {
   int64_t value = 0;
   if (!*digits) return false;
   for (const char *p = digits; *p; p++) {
-    if (*p < '0' || *p > '9' || __builtin_mul_overflow(value, 10, &value) || __builtin_sub_overflow(value, *p - '0', &value))
+    if (*p < '0' || *p > '9' || __builtin_mul_overflow(value, 10, &value) ||
+        __builtin_sub_overflow(value, *p - '0', &value))
       return false;
   }
   if (*text != '-') return !__builtin_sub_overflow((int64_t)0, value, out);
@@ -62,7 +64,8 @@ static bool bind_constant(lower *l, const ast_constant *c, const char *text, ope
   }
   if (value->type == IR_PRED) {
     bool yes = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
-    if (!yes && strcmp(text, "false") != 0 && strcmp(text, "0") != 0) return report_binding(l, c, text, "true or false");
+    if (!yes && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
+      return report_binding(l, c, text, "true or false");
     *value = operand_bool(c->loc, yes);
     return true;
   }
@@ -99,9 +102,12 @@ static bool choice_value(lower *l, const ast_constant *c, const char *bound, ope
   int index = 0;
   for (const ast_item *choice = c->choices; choice; choice = choice->next, index++) {
     const binding *old = scope_find(l->scope, choice->name);
-    if (old && old->kind == BINDING_CONSTANT && old->constant.type == IR_TYPE_NONE && old->constant.int_value == index) continue;
+    if (old && old->kind == BINDING_CONSTANT && old->constant.type == IR_TYPE_NONE && old->constant.int_value == index)
+      continue;
     binding *b = scope_add(l, BINDING_CONSTANT, choice->name, choice->loc);
-    if (!b) return diag_note(l->d, choice->loc, "two params may share the name of a choice only at the same place in their lists");
+    if (!b)
+      return diag_note(l->d, choice->loc,
+                       "two params may share the name of a choice only at the same place in their lists");
     b->constant = operand_int(choice->loc, index);
   }
   const char *name = bound ? bound : c->value->kind == AST_NAME ? c->value->name : "";
@@ -129,7 +135,8 @@ static bool constant_value(lower *l, const ast_constant *c, const char *bound, o
   *out = eval(l, c->value);
   if (out->kind == OPERAND_BAD) return false;
   if (out->kind != OPERAND_CONST && out->kind != OPERAND_TYPE)
-    return diag_error(l->d, DIAG_NOT_CONSTANT, c->value->loc, "'%s' must be known at compile time; use let for values of run time", c->name);
+    return diag_error(l->d, DIAG_NOT_CONSTANT, c->value->loc,
+                      "'%s' must be known at compile time; use let for values of run time", c->name);
   if (c->kind == AST_TUNE && (out->kind == OPERAND_TYPE || out->type == IR_F32))
     return diag_error(l->d, DIAG_TYPE, c->value->loc, "a tune is an integer; use param for a %s",
                       out->kind == OPERAND_TYPE ? "type" : "float");
@@ -193,7 +200,6 @@ static void find_sizes(lower *l, const ast_kernel *k, const ast_expr *e) {
     find_sizes(l, k, item->value);
 }
 
-
 typedef struct argument {
   const ast_declaration *d;
   ir_value *value;
@@ -210,8 +216,8 @@ static bool declare_tensor(lower *l, const ast_declaration *d, ir_value **out) {
   if (!eval_type(l, d->type, d->type_loc, &type)) return false;
   int rank = ast_item_count(d->shape);
   if (rank < 1 || rank > IR_MAX_RANK)
-    return diag_error(l->d, DIAG_RANK, d->loc, "'%s' has %d dimensions; a tensor has 1 to %d%s", d->name, rank, IR_MAX_RANK,
-                      rank ? "" : ", and a number is passed as TYPE[1]");
+    return diag_error(l->d, DIAG_RANK, d->loc, "'%s' has %d dimensions; a tensor has 1 to %d%s", d->name, rank,
+                      IR_MAX_RANK, rank ? "" : ", and a number is passed as TYPE[1]");
   binding *b = scope_add(l, BINDING_VALUE, d->name, d->loc);
   if (!b) return false;
   b->value = *out = ir_value_create(l->memory, l->kernel, IR_GLOBAL, type, d->name, d->loc);
@@ -352,9 +358,9 @@ static void lower_schedule(lower *l, const ast_kernel *k) {
     const char *name;
     ir_attr attr;
     int64_t lo, hi;
-  } settings[] = {{"raster", IR_ATTR_RASTER, 0, 1024},   {"reverse", IR_ATTR_REVERSE, 0, 1},
-                  {"warps", IR_ATTR_WARPS, 1, 32},       {"producers", IR_ATTR_PRODUCERS, 0, 4},
-                  {"cluster", IR_ATTR_CLUSTER, 1, 16},   {"min_blocks", IR_ATTR_MIN_BLOCKS, 1, 32},
+  } settings[] = {{"raster", IR_ATTR_RASTER, 0, 1024}, {"reverse", IR_ATTR_REVERSE, 0, 1},
+                  {"warps", IR_ATTR_WARPS, 1, 32},     {"producers", IR_ATTR_PRODUCERS, 0, 4},
+                  {"cluster", IR_ATTR_CLUSTER, 1, 16}, {"min_blocks", IR_ATTR_MIN_BLOCKS, 1, 32},
                   {"pdl", IR_ATTR_PDL, 0, 1}};
   for (const ast_item *item = k->schedule; item; item = item->next) {
     const char *best = NULL;
@@ -368,7 +374,8 @@ static void lower_schedule(lower *l, const ast_kernel *k) {
         ir_attr_set(&l->kernel->attrs, settings[i].attr, value);
     }
     if (!found)
-      diag_error(l->d, DIAG_SCHEDULE, item->loc, "a schedule has raster, reverse, warps, producers, cluster, min_blocks and pdl, not '%s'%s%s%s",
+      diag_error(l->d, DIAG_SCHEDULE, item->loc,
+                 "a schedule has raster, reverse, warps, producers, cluster, min_blocks and pdl, not '%s'%s%s%s",
                  item->name, best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
   }
 }
@@ -420,8 +427,8 @@ static void check_bindings(lower *l) {
   for (int i = 0; i < l->binding_count; i++) {
     if (l->binding_used[i]) continue;
     const char *name = l->bindings[i].name, *best = nearest_bindable(l, name);
-    diag_error(l->d, DIAG_UNBOUND, (src_loc){0}, "-D %s: no kernel has a param, const, tune or size of this name%s%s%s", name,
-               best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
+    diag_error(l->d, DIAG_UNBOUND, (src_loc){0}, "-D %s: no kernel has a param, const, tune or size of this name%s%s%s",
+               name, best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
   }
 }
 

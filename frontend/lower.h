@@ -79,7 +79,7 @@ typedef struct lower {
   int inline_depth;
   int64_t steps_left;
   bool steps_reported;
-  ir_range *ranges; /* by value number; lo > hi: unknown */
+  ir_range *ranges;       /* by value number; lo > hi: unknown */
   const ir_expr **limits; /* by value number: the extent that an index runs to */
   int range_capacity;
 } lower;
@@ -127,6 +127,7 @@ bool constant_fold(lower *l, ir_expr_kind op, src_loc loc, const operand *args, 
 /* -- Expressions (lower_expr.c) ------------------------------------------------------------------------------------ */
 
 operand eval(lower *l, const ast_expr *e);
+operand eval_call(lower *l, const ast_expr *e); /* lower_call.c */
 /* Evaluates to a constant integer in [lo, hi]; false and a diagnostic otherwise. `what` names it in messages. */
 bool eval_int(lower *l, const ast_expr *e, int64_t lo, int64_t hi, const char *what, int64_t *out);
 bool eval_bool(lower *l, const ast_expr *e, const char *what, bool *out);
@@ -134,9 +135,11 @@ bool eval_bool(lower *l, const ast_expr *e, const char *what, bool *out);
 const ir_expr *eval_extent(lower *l, const ast_expr *e);
 /* A scalar converted to `type`; NULL after a diagnostic. */
 const ir_expr *eval_scalar(lower *l, const ast_expr *e, ir_type type, const char *what);
+/* A position in i32; NULL after a diagnostic. */
+const ir_expr *eval_position(lower *l, const ast_expr *e);
 bool eval_type(lower *l, const char *name, src_loc loc, ir_type *out);
-/* The tensor, buffer, tile or variable that a name stands for, through aliases of inline functions; NULL when it is none (nothing
- * is reported). */
+/* The tensor, buffer, tile or variable that a name stands for, through aliases of inline functions; NULL when it is
+ * none (nothing is reported). */
 ir_value *named_value(lower *l, const ast_expr *e);
 /* Steps from an alias to what it stands for, or returns e. *where is the scope to evaluate it in. */
 const ast_expr *resolve_alias(lower *l, const ast_expr *e, scope **where);
@@ -154,7 +157,14 @@ bool eval_subscripts(lower *l, const ast_expr *e, const ir_value *value, const i
 
 /* -- Whole tiles (lower_tile.c) ------------------------------------------------------------------------------------ */
 
-typedef enum tile_call { TILE_CALL_NONE, TILE_CALL_DOT, TILE_CALL_DECODE, TILE_CALL_REDUCE, TILE_CALL_SCAN, TILE_CALL_VOTE } tile_call;
+typedef enum tile_call {
+  TILE_CALL_NONE,
+  TILE_CALL_DOT,
+  TILE_CALL_DECODE,
+  TILE_CALL_REDUCE,
+  TILE_CALL_SCAN,
+  TILE_CALL_VOTE
+} tile_call;
 /* Which of the calls that have an op of their own this is. */
 tile_call tile_call_of(const ast_expr *e, ir_operation *operation);
 ir_value *new_tile(lower *l, const char *name, ir_type type, int rank, const int *extent, src_loc loc);

@@ -10,18 +10,6 @@ typedef struct side {
   int extent[IR_MAX_RANK];
 } side;
 
-static const ir_expr *position(lower *l, const ast_expr *e) {
-  operand o = eval(l, e);
-  if (o.kind == OPERAND_BAD) return NULL;
-  bool integer = o.kind == OPERAND_CONST ? o.type == IR_TYPE_NONE : o.kind == OPERAND_SCALAR && ir_is_integer(o.type);
-  if (!integer) {
-    diag_error(l->d, DIAG_TYPE, e->loc, "a position is an integer, not %s", operand_text(l, &o));
-    return NULL;
-  }
-  o = operand_convert(l, o, IR_I32, true);
-  return o.kind == OPERAND_BAD ? NULL : operand_expr(l, &o);
-}
-
 static bool note_declared(lower *l, const ir_value *value) {
   return diag_note(l->d, value->loc, "'%s' is declared here as %s", value->name, value_text(l, value));
 }
@@ -37,7 +25,8 @@ static bool eval_items(lower *l, const ast_expr *e, side *s) {
   for (const ast_item *item = e->items; item; item = item->next, dim++) {
     int64_t span = 0;
     if (item->kind == AST_ITEM_NEW)
-      return diag_error(l->d, DIAG_REGION, item->loc, "_ makes a dimension of a tile in an expression, not of a region");
+      return diag_error(l->d, DIAG_REGION, item->loc,
+                        "_ makes a dimension of a tile in an expression, not of a region");
     if (item->kind == AST_ITEM_ALL) {
       if (!ir_is_constant(value->extent[dim], &span)) {
         diag_error(l->d, DIAG_REGION, item->loc, "':' needs an extent known at compile time; write start : span");
@@ -45,7 +34,7 @@ static bool eval_items(lower *l, const ast_expr *e, side *s) {
       }
       s->ref.start[dim] = ir_int(l->memory, 0);
     } else {
-      s->ref.start[dim] = position(l, item->value);
+      s->ref.start[dim] = eval_position(l, item->value);
       if (!s->ref.start[dim]) return false;
       if (item->kind == AST_ITEM_SPAN && !eval_int(l, item->span, 1, INT32_MAX, "a span", &span)) return false;
     }
@@ -93,12 +82,11 @@ bool lower_region(lower *l, const ast_expr *e, ir_ref *out, int *rank, int *exte
   side s;
   if (!eval_side(l, e, &s)) return false;
   if (s.ref.value->space != IR_TILE && s.ref.value->space != IR_SHARED) {
-    diag_error(l->d, DIAG_WHOLE_TENSOR, e->loc, "'%s' is a tensor in device memory; copy the part to a shared buffer first",
-               s.ref.value->name);
+    diag_error(l->d, DIAG_WHOLE_TENSOR, e->loc,
+               "'%s' is a tensor in device memory; copy the part to a shared buffer first", s.ref.value->name);
     return note_declared(l, s.ref.value);
   }
-  if (s.rank < 0)
-    return diag_error(l->d, DIAG_REGION, e->loc, "this is one element; a region is written start : span");
+  if (s.rank < 0) return diag_error(l->d, DIAG_REGION, e->loc, "this is one element; a region is written start : span");
   *out = s.ref;
   *rank = s.rank;
   for (int i = 0; i < s.rank; i++)
@@ -110,8 +98,11 @@ bool lower_region(lower *l, const ast_expr *e, ir_ref *out, int *rank, int *exte
 static bool take_spans(lower *l, side *s, const side *other) {
   ir_value *value = s->ref.value;
   if (!s->has_subscripts) {
-    diag_error(l->d, DIAG_REGION, s->loc, "'%s' is larger than one tile; say where the part begins, as in %s[%s]", value->name,
-               value->name, value->rank == 1 ? "i" : value->rank == 2 ? "i, j" : "i, j, ...");
+    diag_error(l->d, DIAG_REGION, s->loc, "'%s' is larger than one tile; say where the part begins, as in %s[%s]",
+               value->name, value->name,
+               value->rank == 1   ? "i"
+               : value->rank == 2 ? "i, j"
+                                  : "i, j, ...");
     return note_declared(l, value);
   }
   if (other->rank > value->rank) {
@@ -187,11 +178,13 @@ static bool eval_source(lower *l, const ast_expr *e, ir_type type, side *s) {
   bool view = false;
   for (const ast_item *item = resolved->kind == AST_INDEX ? resolved->items : NULL; item; item = item->next)
     view = view || item->kind == AST_ITEM_NEW;
-  if (!view && (resolved->kind == AST_NAME || resolved->kind == AST_INDEX || resolved->kind == AST_BAD)) return eval_side(l, e, s);
+  if (!view && (resolved->kind == AST_NAME || resolved->kind == AST_INDEX || resolved->kind == AST_BAD))
+    return eval_side(l, e, s);
   operand o = eval(l, e);
   if (o.kind == OPERAND_BAD) return false;
   if (o.kind != OPERAND_TILE)
-    return diag_error(l->d, DIAG_REGION, e->loc, "copy takes a tile, not %s; assign a constant instead", operand_text(l, &o));
+    return diag_error(l->d, DIAG_REGION, e->loc, "copy takes a tile, not %s; assign a constant instead",
+                      operand_text(l, &o));
   ir_value *tile = tile_of(l, o, type, "value");
   if (!tile) return false;
   *s = (side){.ref = ir_ref_whole(tile), .loc = e->loc, .rank = tile->rank};
@@ -217,8 +210,8 @@ bool lower_copy(lower *l, const ast_stmt *stmt) {
   if (stmt->otherwise) {
     if (from.ref.value->space != IR_GLOBAL)
       return diag_error(l->d, DIAG_COPY_ELSE, stmt->otherwise->loc,
-                        "else says what is read outside a tensor in device memory, and '%s' is a %s", from.ref.value->name,
-                        ir_space_name(from.ref.value->space));
+                        "else says what is read outside a tensor in device memory, and '%s' is a %s",
+                        from.ref.value->name, ir_space_name(from.ref.value->space));
     otherwise = eval_scalar(l, stmt->otherwise, ir_compute_type(from.ref.value->type), "the value after else");
     if (!otherwise) return false;
   }
@@ -241,11 +234,13 @@ bool lower_atomic_copy(lower *l, const ast_stmt *stmt) {
   }
   ir_type type = to.ref.value->type;
   if (type != IR_F32 && type != IR_F16 && type != IR_BF16 && type != IR_I32 && type != IR_U32) {
-    diag_error(l->d, DIAG_ATOMIC, stmt->loc, "atomic += works on f32, f16, bf16, i32 and u32, not on %s", ir_type_of(type)->name);
+    diag_error(l->d, DIAG_ATOMIC, stmt->loc, "atomic += works on f32, f16, bf16, i32 and u32, not on %s",
+               ir_type_of(type)->name);
     return note_declared(l, to.ref.value);
   }
   if (to.ref.value->direction != IR_INOUT) {
-    diag_error(l->d, DIAG_READ_ONLY, stmt->target->loc, "atomic += reads and writes '%s'; declare it inout", to.ref.value->name);
+    diag_error(l->d, DIAG_READ_ONLY, stmt->target->loc, "atomic += reads and writes '%s'; declare it inout",
+               to.ref.value->name);
     return note_declared(l, to.ref.value);
   }
   if (!eval_source(l, stmt->value, type, &from) || !match_sides(l, stmt->loc, &from, &to)) return false;

@@ -50,7 +50,8 @@ static bool eval_shape(lower *l, const ast_declaration *d, ir_value *value) {
   int64_t elements = 1;
   int rank = ast_item_count(d->shape);
   if (rank > LOWER_MAX_TILE_RANK)
-    return diag_error(l->d, DIAG_RANK, d->loc, "'%s' has %d dimensions; a tile has at most %d", d->name, rank, LOWER_MAX_TILE_RANK);
+    return diag_error(l->d, DIAG_RANK, d->loc, "'%s' has %d dimensions; a tile has at most %d", d->name, rank,
+                      LOWER_MAX_TILE_RANK);
   for (const ast_item *item = d->shape; item; item = item->next) {
     int64_t extent = 0;
     const ir_expr *e = eval_extent(l, item->value);
@@ -70,7 +71,8 @@ static bool eval_layout(lower *l, const ast_declaration *d, ir_value *value) {
   int64_t swizzle = 0, contiguous = value->rank - 1, panel = 0;
   if (!d->layout) return true;
   if (value->space != IR_SHARED)
-    return diag_error(l->d, DIAG_LAYOUT_PIN, d->layout->loc, "only a shared buffer takes a layout; a tile gets that of its dot");
+    return diag_error(l->d, DIAG_LAYOUT_PIN, d->layout->loc,
+                      "only a shared buffer takes a layout; a tile gets that of its dot");
   for (const ast_item *item = d->layout; item; item = item->next) {
     bool ok;
     if (strcmp(item->name, "swizzle") == 0)
@@ -80,7 +82,8 @@ static bool eval_layout(lower *l, const ast_declaration *d, ir_value *value) {
     else if (strcmp(item->name, "panel") == 0)
       ok = eval_int(l, item->value, 0, 1 << 16, "panel", &panel);
     else
-      return diag_error(l->d, DIAG_LAYOUT_PIN, item->loc, "a layout has swizzle, contiguous and panel, not '%s'", item->name);
+      return diag_error(l->d, DIAG_LAYOUT_PIN, item->loc, "a layout has swizzle, contiguous and panel, not '%s'",
+                        item->name);
     if (!ok) return false;
   }
   int extent[IR_MAX_RANK];
@@ -91,7 +94,8 @@ static bool eval_layout(lower *l, const ast_declaration *d, ir_value *value) {
   if (!known || !shared_layout_make(value->rank, extent, ir_bits(value->type), (int)contiguous, (shared_swizzle)swizzle,
                                     (int)panel, layout)) {
     diag_error(l->d, DIAG_LAYOUT_PIN, d->layout->loc,
-               "'%s', %s, cannot have swizzle %lld and panel %lld: the swizzle is 0, 32, 64 or 128 bytes and rows are whole panels of it",
+               "'%s', %s, cannot have swizzle %lld and panel %lld: the swizzle is 0, 32, 64 or 128 bytes and rows are "
+               "whole panels of it",
                d->name, value_text(l, value), (long long)swizzle, (long long)panel);
     return diag_note(l->d, d->loc, "'%s' is declared here", d->name);
   }

@@ -30,7 +30,8 @@ void set_range(lower *l, const ir_value *value, int64_t lo, int64_t hi, const ir
 /* Counts work, so that a few lines of nested inline functions cannot run for hours. */
 static bool step(lower *l, src_loc loc) {
   if (--l->steps_left >= 0) return true;
-  if (!l->steps_reported) diag_error(l->d, DIAG_TOO_LARGE, loc, "this program is too large once its inline functions are expanded");
+  if (!l->steps_reported)
+    diag_error(l->d, DIAG_TOO_LARGE, loc, "this program is too large once its inline functions are expanded");
   l->steps_reported = true;
   return false;
 }
@@ -100,18 +101,20 @@ static operand read_binding(lower *l, const ast_expr *e, const binding *b) {
     l->scope = saved;
     return o;
   }
-  default: break;
+  default:
+    break;
   }
   ir_value *value = b->value;
   switch (value->space) {
   case IR_SIZE:
   case IR_INDEX:
-  case IR_SCALAR: return operand_scalar(e->loc, read_value(l, value));
+  case IR_SCALAR:
+    return operand_scalar(e->loc, read_value(l, value));
   case IR_TILE:
   case IR_SHARED:
     if (!l->in_parallel) return operand_tile(e->loc, value);
-    diag_error(l->d, DIAG_WHOLE_TILE, e->loc, "inside parallel '%s' needs its subscripts, as in %s[i%s]", e->name, e->name,
-               value->rank > 1 ? ", j" : "");
+    diag_error(l->d, DIAG_WHOLE_TILE, e->loc, "inside parallel '%s' needs its subscripts, as in %s[i%s]", e->name,
+               e->name, value->rank > 1 ? ", j" : "");
     break;
   default:
     diag_error(l->d, DIAG_WHOLE_TENSOR, e->loc,
@@ -154,7 +157,7 @@ bool eval_type(lower *l, const char *name, src_loc loc, ir_type *out) {
 
 /* -- Subscripts ---------------------------------------------------------------------------------------------------- */
 
-static const ir_expr *eval_position(lower *l, const ast_expr *e) {
+const ir_expr *eval_position(lower *l, const ast_expr *e) {
   operand o = eval(l, e);
   if (o.kind == OPERAND_BAD) return NULL;
   bool integer = o.kind == OPERAND_CONST ? o.type == IR_TYPE_NONE : o.kind == OPERAND_SCALAR && ir_is_integer(o.type);
@@ -167,15 +170,16 @@ static const ir_expr *eval_position(lower *l, const ast_expr *e) {
 }
 
 static bool report_subscript_count(lower *l, const ast_expr *e, const ir_value *value) {
-  diag_error(l->d, DIAG_RANK, e->loc, "'%s' takes %d subscript%s, not %d", value->name, value->rank, value->rank == 1 ? "" : "s",
-             ast_item_count(e->items));
+  diag_error(l->d, DIAG_RANK, e->loc, "'%s' takes %d subscript%s, not %d", value->name, value->rank,
+             value->rank == 1 ? "" : "s", ast_item_count(e->items));
   return diag_note(l->d, value->loc, "'%s' is declared here as %s", value->name, value_text(l, value));
 }
 
 /* A constant position must be inside a constant extent. */
 static bool check_position(lower *l, const ast_item *item, const ir_value *value, int dim, const ir_expr *position) {
   int64_t at = 0, extent = 0;
-  if (value->space == IR_GLOBAL || !ir_is_constant(position, &at) || !ir_is_constant(value->extent[dim], &extent)) return true;
+  if (value->space == IR_GLOBAL || !ir_is_constant(position, &at) || !ir_is_constant(value->extent[dim], &extent))
+    return true;
   if (at >= 0 && at < extent) return true;
   diag_error(l->d, DIAG_OUTSIDE, item->loc, "position %lld is outside '%s', whose extent here is %lld", (long long)at,
              value->name, (long long)extent);
@@ -206,12 +210,17 @@ bool is_natural(const lower *l, const ir_expr *e) {
   case IR_EXPR_MUL:
   case IR_EXPR_DIV:
   case IR_EXPR_CEILDIV:
-  case IR_EXPR_MIN: return left && right;
+  case IR_EXPR_MIN:
+    return left && right;
   case IR_EXPR_MAX:
-  case IR_EXPR_AND: return left || right;
-  case IR_EXPR_MOD: return right;
-  case IR_EXPR_SHR: return left;
-  default: return false;
+  case IR_EXPR_AND:
+    return left || right;
+  case IR_EXPR_MOD:
+    return right;
+  case IR_EXPR_SHR:
+    return left;
+  default:
+    return false;
   }
 }
 
@@ -242,14 +251,16 @@ static operand eval_element(lower *l, const ast_expr *e, ir_value *value) {
   if (!eval_subscripts(l, e, value, index)) return operand_bad(e->loc);
   if (value->space == IR_TILE && !l->in_parallel) {
     diag_error(l->d, DIAG_TILE_ELEMENT, e->loc,
-               "an element of the tile '%s' is held by one thread; read it inside parallel, or reduce the tile", value->name);
+               "an element of the tile '%s' is held by one thread; read it inside parallel, or reduce the tile",
+               value->name);
     diag_note(l->d, value->loc, "'%s' is declared here", value->name);
     return operand_bad(e->loc);
   }
   const ir_expr *element = ir_element(l->memory, value, NULL, value->rank, index);
   const ir_expr *inside = value->space == IR_GLOBAL ? inside_predicate(l, value, index) : NULL;
   if (inside && !ir_is_constant(inside, &(int64_t){0})) {
-    const ir_expr *zero = ir_cast(l->memory, value->type, ir_is_float(value->type) ? ir_float(l->memory, 0) : ir_int(l->memory, 0));
+    const ir_expr *zero =
+        ir_cast(l->memory, value->type, ir_is_float(value->type) ? ir_float(l->memory, 0) : ir_int(l->memory, 0));
     if (value->type == IR_PRED) zero = ir_bool(l->memory, false);
     element = ir_ternary(l->memory, IR_EXPR_SELECT, inside, element, zero);
   }
@@ -306,188 +317,6 @@ static operand eval_index(lower *l, const ast_expr *e) {
   return eval_view(l, e, value);
 }
 
-/* -- Calls --------------------------------------------------------------------------------------------------------- */
-
-const ast_item *named_argument(const ast_item *items, const char *name) {
-  for (const ast_item *item = items; item; item = item->next)
-    if (item->name && strcmp(item->name, name) == 0) return item;
-  return NULL;
-}
-
-bool check_arguments(lower *l, const ast_expr *call, int count, const char *const *names) {
-  int positional = 0;
-  for (const ast_item *item = call->items; item; item = item->next) {
-    if (!item->name) {
-      positional++;
-      continue;
-    }
-    const char *best = NULL;
-    bool known = false;
-    for (int i = 0; names && names[i]; i++) {
-      known = known || strcmp(names[i], item->name) == 0;
-      best = nearer_name(item->name, best, names[i]);
-    }
-    if (!known)
-      return diag_error(l->d, DIAG_ARGUMENT, item->loc, "%s has no argument '%s'%s%s%s", call->name, item->name,
-                        best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
-    if (named_argument(call->items, item->name) != item)
-      return diag_error(l->d, DIAG_ARGUMENT, item->loc, "the argument '%s' is given twice", item->name);
-  }
-  if (positional != count)
-    return diag_error(l->d, DIAG_ARGUMENT, call->loc, "%s takes %d argument%s, not %d", call->name, count,
-                      count == 1 ? "" : "s", positional);
-  return true;
-}
-
-static scope *root_scope(scope *s) {
-  while (s->parent)
-    s = s->parent;
-  return s;
-}
-
-bool enter_function(lower *l, const ast_expr *call, const ast_function *function, scope **saved) {
-  int wanted = ast_item_count(function->parameters);
-  if (!check_arguments(l, call, wanted, NULL)) return diag_note(l->d, function->loc, "'%s' is defined here", function->name);
-  if (l->inline_depth >= LOWER_MAX_INLINE) {
-    diag_error(l->d, DIAG_TOO_DEEP, call->loc, "inline functions call each other more than %d deep; they cannot recurse",
-               LOWER_MAX_INLINE);
-    return diag_note(l->d, function->loc, "'%s' is defined here", function->name);
-  }
-  scope *caller = l->scope;
-  l->scope = root_scope(caller);
-  scope_push(l);
-  const ast_item *argument = call->items;
-  for (const ast_item *p = function->parameters; p; p = p->next, argument = argument->next) {
-    binding *b = scope_add(l, BINDING_ALIAS, p->name, p->loc);
-    if (!b) {
-      l->scope = caller;
-      return false;
-    }
-    b->expr = argument->value;
-    b->where = caller;
-  }
-  l->inline_depth++;
-  *saved = caller;
-  return true;
-}
-
-void leave_function(lower *l, scope *saved) {
-  l->scope = saved;
-  l->inline_depth--;
-}
-
-static operand call_function(lower *l, const ast_expr *e, const ast_function *function) {
-  scope *saved = NULL;
-  if (!function->value) {
-    diag_error(l->d, DIAG_ARGUMENT, e->loc, "'%s' is a sequence of statements and has no value", function->name);
-    diag_note(l->d, function->loc, "'%s' is defined here", function->name);
-    return operand_bad(e->loc);
-  }
-  int errors = diag_error_count(l->d);
-  if (!enter_function(l, e, function, &saved)) return operand_bad(e->loc);
-  operand o = eval(l, function->value);
-  leave_function(l, saved);
-  if (diag_error_count(l->d) > errors && l->inline_depth == 0) diag_note(l->d, e->loc, "in this use of '%s'", e->name);
-  o.loc = e->loc;
-  return o;
-}
-
-static operand eval_cast(lower *l, const ast_expr *e, ir_type type) {
-  if (!check_arguments(l, e, 1, NULL)) return operand_bad(e->loc);
-  operand o = eval(l, e->items->value);
-  o.loc = e->loc;
-  return operand_convert(l, o, type, true);
-}
-
-static operand eval_bitcast(lower *l, const ast_expr *e) {
-  if (!check_arguments(l, e, 2, NULL)) return operand_bad(e->loc);
-  operand type = eval(l, e->items->value), o = eval(l, e->items->next->value);
-  if (type.kind == OPERAND_BAD || o.kind == OPERAND_BAD) return operand_bad(e->loc);
-  if (o.kind == OPERAND_CONST) o = operand_scalar(e->loc, operand_expr(l, &o));
-  if (o.kind == OPERAND_CONST) o = (operand){.kind = OPERAND_SCALAR, .type = IR_I32, .loc = e->loc, .expr = operand_expr(l, &o)};
-  if (type.kind != OPERAND_TYPE || o.kind != OPERAND_SCALAR || ir_bits(type.type) != ir_bits(o.type)) {
-    diag_error(l->d, DIAG_TYPE, e->loc, "bitcast(TYPE, x) takes a scalar of as many bits as the type, not %s",
-               operand_text(l, &o));
-    return operand_bad(e->loc);
-  }
-  return operand_scalar(e->loc, ir_typed(l->memory, IR_EXPR_BITCAST, type.type, type.type, 1, &o.expr));
-}
-
-/* bits(T), is_float(T), is_integer(T) */
-static bool eval_query(lower *l, const ast_expr *e, operand *out) {
-  bool bits = strcmp(e->name, "bits") == 0, real = strcmp(e->name, "is_float") == 0;
-  if (!bits && !real && strcmp(e->name, "is_integer") != 0) return false;
-  *out = operand_bad(e->loc);
-  if (!check_arguments(l, e, 1, NULL)) return true;
-  operand type = eval(l, e->items->value);
-  if (type.kind == OPERAND_BAD) return true;
-  if (type.kind != OPERAND_TYPE)
-    diag_error(l->d, DIAG_TYPE, e->loc, "%s takes a type, not %s", e->name, operand_text(l, &type));
-  else if (bits)
-    *out = operand_int(e->loc, ir_bits(type.type));
-  else
-    *out = operand_bool(e->loc, real ? ir_is_float(type.type) : ir_is_integer(type.type));
-  return true;
-}
-
-static operand eval_operator_call(lower *l, const ast_expr *e, ir_expr_kind op) {
-  operand args[LOWER_MAX_ARGS];
-  int count = 0;
-  if (!check_arguments(l, e, ir_expr_info_of(op)->arity, NULL)) return operand_bad(e->loc);
-  for (const ast_item *item = e->items; item; item = item->next)
-    args[count++] = eval(l, item->value);
-  if (op == IR_EXPR_SELECT && args[0].kind == OPERAND_CONST && args[1].kind == OPERAND_TYPE && args[2].kind == OPERAND_TYPE)
-    return args[args[0].int_value ? 1 : 2];
-  return operand_apply(l, op, e->loc, args, count);
-}
-
-static operand eval_tile_call(lower *l, const ast_expr *e, tile_call call, ir_operation operation) {
-  if (l->in_parallel || l->constants_only) {
-    diag_error(l->d, DIAG_WHOLE_TILE, e->loc, "%s works on whole tiles and cannot stand %s", e->name,
-               l->in_parallel ? "inside parallel" : "in a constant");
-    return operand_bad(e->loc);
-  }
-  ir_value *value = NULL;
-  switch (call) {
-  case TILE_CALL_DOT: value = lower_dot(l, e, NULL, false); break;
-  case TILE_CALL_REDUCE: value = lower_reduce(l, e, operation, NULL, false); break;
-  case TILE_CALL_SCAN: value = lower_scan(l, e, operation, NULL); break;
-  case TILE_CALL_VOTE: return lower_vote(l, e, operation);
-  default:
-    diag_error(l->d, DIAG_DECODE, e->loc,
-               "decode stands as an operand of dot or alone on the right of an assignment, which gives its type");
-    return operand_bad(e->loc);
-  }
-  return value ? operand_tile(e->loc, value) : operand_bad(e->loc);
-}
-
-static operand eval_call(lower *l, const ast_expr *e) {
-  const ast_function *function = find_function(l, e->name);
-  if (function) return call_function(l, e, function);
-  const binding *b = scope_find(l->scope, e->name);
-  ir_type type = ir_type_by_name(e->name, strlen(e->name));
-  if (b && b->kind == BINDING_CONSTANT && b->constant.kind == OPERAND_TYPE) type = b->constant.type;
-  if (type != IR_TYPE_NONE) return eval_cast(l, e, type);
-  ir_operation operation = IR_SUM;
-  tile_call call = tile_call_of(e, &operation);
-  if (call != TILE_CALL_NONE) return eval_tile_call(l, e, call, operation);
-  operand out;
-  if (eval_query(l, e, &out)) return out;
-  if (strcmp(e->name, "bitcast") == 0) return eval_bitcast(l, e);
-  const char *best = NULL;
-  for (int op = 0; op < IR_EXPR_KIND_COUNT; op++) {
-    const ir_expr_info *info = ir_expr_info_of((ir_expr_kind)op);
-    if (info->style != IR_STYLE_CALL || !operand_applies((ir_expr_kind)op)) continue;
-    if (strcmp(info->text, e->name) == 0) return eval_operator_call(l, e, (ir_expr_kind)op);
-    best = nearer_name(e->name, best, info->text);
-  }
-  for (const ast_function *f = l->ast->functions; f; f = f->next)
-    best = nearer_name(e->name, best, f->name);
-  diag_error(l->d, DIAG_UNKNOWN_FUNCTION, e->op_loc, "there is no function '%s'%s%s%s", e->name,
-             best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
-  return operand_bad(e->loc);
-}
-
 /* -- Operators ----------------------------------------------------------------------------------------------------- */
 
 /* && and ||: the right side is not looked at when the left decides at compile time. */
@@ -530,16 +359,25 @@ operand eval(lower *l, const ast_expr *e) {
   if (!step(l, e->loc)) return operand_bad(e->loc);
   operand args[2];
   switch (e->kind) {
-  case AST_INT: return operand_int(e->loc, e->int_value);
-  case AST_FLOAT: return operand_float(e->loc, e->float_value);
-  case AST_BOOL: return operand_bool(e->loc, e->int_value != 0);
-  case AST_NAME: return eval_name(l, e);
+  case AST_INT:
+    return operand_int(e->loc, e->int_value);
+  case AST_FLOAT:
+    return operand_float(e->loc, e->float_value);
+  case AST_BOOL:
+    return operand_bool(e->loc, e->int_value != 0);
+  case AST_NAME:
+    return eval_name(l, e);
   case AST_AND_ALSO:
-  case AST_OR_ELSE: return eval_logic(l, e);
-  case AST_SELECT: return eval_select(l, e);
-  case AST_CALL: return eval_call(l, e);
-  case AST_INDEX: return eval_index(l, e);
-  case AST_TRANSPOSE: return eval_transpose(l, e);
+  case AST_OR_ELSE:
+    return eval_logic(l, e);
+  case AST_SELECT:
+    return eval_select(l, e);
+  case AST_CALL:
+    return eval_call(l, e);
+  case AST_INDEX:
+    return eval_index(l, e);
+  case AST_TRANSPOSE:
+    return eval_transpose(l, e);
   case AST_NOT:
     args[0] = operand_convert(l, eval(l, e->left), IR_PRED, false);
     return operand_apply(l, e->op, e->loc, args, 1);
@@ -552,7 +390,8 @@ operand eval(lower *l, const ast_expr *e) {
     if (args[0].kind == OPERAND_TYPE && args[1].kind == OPERAND_TYPE && (e->op == IR_EXPR_EQ || e->op == IR_EXPR_NE))
       return operand_bool(e->loc, (args[0].type == args[1].type) == (e->op == IR_EXPR_EQ));
     return operand_apply(l, e->op, e->loc, args, 2);
-  case AST_BAD: break;
+  case AST_BAD:
+    break;
   }
   return operand_bad(e->loc);
 }

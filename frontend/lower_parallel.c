@@ -5,9 +5,9 @@
 
 ir_expr_kind assign_operator(ast_assign assign) {
   static const ir_expr_kind operators[] = {
-      [AST_ADD] = IR_EXPR_ADD,     [AST_SUB] = IR_EXPR_SUB,       [AST_MUL] = IR_EXPR_MUL,
-      [AST_DIV] = IR_EXPR_DIV,     [AST_MAX] = IR_EXPR_MAX,       [AST_MIN] = IR_EXPR_MIN,
-      [AST_BIT_AND] = IR_EXPR_AND, [AST_BIT_OR] = IR_EXPR_OR,     [AST_BIT_XOR] = IR_EXPR_XOR};
+      [AST_ADD] = IR_EXPR_ADD,     [AST_SUB] = IR_EXPR_SUB,   [AST_MUL] = IR_EXPR_MUL,
+      [AST_DIV] = IR_EXPR_DIV,     [AST_MAX] = IR_EXPR_MAX,   [AST_MIN] = IR_EXPR_MIN,
+      [AST_BIT_AND] = IR_EXPR_AND, [AST_BIT_OR] = IR_EXPR_OR, [AST_BIT_XOR] = IR_EXPR_XOR};
   ASSERT(assign != AST_SET);
   return operators[assign];
 }
@@ -30,7 +30,8 @@ static bool eval_target(lower *l, const ast_expr *e, bool reads_too, element *ou
   }
   for (const ast_item *item = e->items; item; item = item->next)
     if (item->kind != AST_ITEM_VALUE)
-      return diag_error(l->d, DIAG_REGION, item->loc, "a region is written by copy; here every subscript is a position");
+      return diag_error(l->d, DIAG_REGION, item->loc,
+                        "a region is written by copy; here every subscript is a position");
   if (value->space == IR_GLOBAL && value->direction != IR_INOUT && (value->direction == IR_IN || reads_too)) {
     diag_error(l->d, DIAG_READ_ONLY, e->loc, "'%s' is only %s; declare it %s", value->name,
                value->direction == IR_IN ? "read" : "written", value->direction == IR_IN ? "out or inout" : "inout");
@@ -75,7 +76,8 @@ static void close_single(lower *l, ir_block *outer) {
   l->in_parallel = false;
 }
 
-static const ir_expr *element_value(lower *l, const ast_stmt *stmt, const element *target, ir_expr_kind op, bool combine) {
+static const ir_expr *element_value(lower *l, const ast_stmt *stmt, const element *target, ir_expr_kind op,
+                                    bool combine) {
   operand value = eval(l, stmt->value);
   if (value.kind == OPERAND_BAD) return NULL;
   if (value.kind == OPERAND_TILE) {
@@ -83,7 +85,8 @@ static const ir_expr *element_value(lower *l, const ast_stmt *stmt, const elemen
     return NULL;
   }
   if (combine) {
-    operand both[2] = {operand_scalar(stmt->target->loc, ir_element(l->memory, target->value, NULL, target->value->rank, target->index)),
+    operand both[2] = {operand_scalar(stmt->target->loc,
+                                      ir_element(l->memory, target->value, NULL, target->value->rank, target->index)),
                        value};
     value = operand_apply(l, op, stmt->op_loc, both, 2);
   }
@@ -96,7 +99,8 @@ void lower_element(lower *l, const ast_stmt *stmt) {
   ir_block *outer = single ? open_single(l, stmt->loc) : NULL;
   bool combine = stmt->assign != AST_SET;
   if (eval_target(l, stmt->target, combine, &target)) {
-    const ir_expr *value = element_value(l, stmt, &target, combine ? assign_operator(stmt->assign) : IR_EXPR_ADD, combine);
+    const ir_expr *value =
+        element_value(l, stmt, &target, combine ? assign_operator(stmt->assign) : IR_EXPR_ADD, combine);
     if (value) {
       ir_op *set = ir_op_create(l->memory, IR_OP_SET, stmt->loc);
       ir_op_add_write(set, target.ref);
@@ -109,13 +113,26 @@ void lower_element(lower *l, const ast_stmt *stmt) {
 
 static bool atomic_operation(ast_assign assign, ir_operation *out) {
   switch (assign) {
-  case AST_ADD: *out = IR_SUM; return true;
-  case AST_MAX: *out = IR_MAX; return true;
-  case AST_MIN: *out = IR_MIN; return true;
-  case AST_BIT_AND: *out = IR_AND; return true;
-  case AST_BIT_OR: *out = IR_OR; return true;
-  case AST_BIT_XOR: *out = IR_XOR; return true;
-  default: return false;
+  case AST_ADD:
+    *out = IR_SUM;
+    return true;
+  case AST_MAX:
+    *out = IR_MAX;
+    return true;
+  case AST_MIN:
+    *out = IR_MIN;
+    return true;
+  case AST_BIT_AND:
+    *out = IR_AND;
+    return true;
+  case AST_BIT_OR:
+    *out = IR_OR;
+    return true;
+  case AST_BIT_XOR:
+    *out = IR_XOR;
+    return true;
+  default:
+    return false;
   }
 }
 
@@ -197,7 +214,8 @@ static const ir_expr *coordinate_extent(lower *l, const ast_stmt *stmt, const as
   if (coordinate->value) {
     const ir_expr *extent = eval_extent(l, coordinate->value);
     if (!extent || ir_is_constant(extent, &(int64_t){0})) return extent;
-    diag_error(l->d, DIAG_NOT_CONSTANT, coordinate->value->loc, "the extent of a coordinate must be known at compile time");
+    diag_error(l->d, DIAG_NOT_CONSTANT, coordinate->value->loc,
+               "the extent of a coordinate must be known at compile time");
     return NULL;
   }
   const ir_expr *extent = extent_in_block(l, &stmt->body, coordinate->name);
@@ -215,7 +233,8 @@ void lower_parallel(lower *l, const ast_stmt *stmt) {
   }
   int count = ast_item_count(stmt->coordinates), dim = 0;
   if (count > LOWER_MAX_TILE_RANK) {
-    diag_error(l->d, DIAG_PARALLEL, stmt->loc, "parallel has at most %d coordinates, not %d", LOWER_MAX_TILE_RANK, count);
+    diag_error(l->d, DIAG_PARALLEL, stmt->loc, "parallel has at most %d coordinates, not %d", LOWER_MAX_TILE_RANK,
+               count);
     return;
   }
   ir_op *parallel = ir_op_create(l->memory, IR_OP_PARALLEL, stmt->loc);

@@ -19,7 +19,8 @@ static bool eval_source(lower *l, const ast_expr *call, operand *source, int *ax
   if (axis_item && !eval_int(l, axis_item->value, -source->rank, source->rank - 1, "axis", &at)) return false;
   *axis = (int)(at < 0 ? at + source->rank : at);
   if (source->type == IR_PRED)
-    return diag_error(l->d, DIAG_REDUCE, call->loc, "%s takes numbers; any(...) and all(...) take conditions", call->name);
+    return diag_error(l->d, DIAG_REDUCE, call->loc, "%s takes numbers; any(...) and all(...) take conditions",
+                      call->name);
   return true;
 }
 
@@ -70,8 +71,10 @@ ir_value *lower_reduce(lower *l, const ast_expr *call, ir_operation operation, i
   if (direct || !dst) return result;
   operand value = operand_tile(call->loc, result);
   if (accumulate) {
-    ir_expr_kind combine = operation == IR_SUM ? IR_EXPR_ADD : operation == IR_MUL ? IR_EXPR_MUL
-                         : operation == IR_MAX ? IR_EXPR_MAX : IR_EXPR_MIN;
+    ir_expr_kind combine = operation == IR_SUM   ? IR_EXPR_ADD
+                           : operation == IR_MUL ? IR_EXPR_MUL
+                           : operation == IR_MAX ? IR_EXPR_MAX
+                                                 : IR_EXPR_MIN;
     operand both[2] = {operand_tile(call->loc, dst), value};
     value = operand_apply(l, combine, call->loc, both, 2);
   }

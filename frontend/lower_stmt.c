@@ -19,7 +19,8 @@ static void assign_scalar(lower *l, const ast_stmt *stmt, ir_value *dst) {
   operand value = eval(l, stmt->value);
   if (value.kind == OPERAND_BAD) return;
   if (value.kind == OPERAND_TILE) {
-    diag_error(l->d, DIAG_TYPE, stmt->value->loc, "'%s' is one value, not the tile %s", dst->name, operand_text(l, &value));
+    diag_error(l->d, DIAG_TYPE, stmt->value->loc, "'%s' is one value, not the tile %s", dst->name,
+               operand_text(l, &value));
     diag_note(l->d, dst->loc, "'%s' is declared here", dst->name);
     return;
   }
@@ -63,7 +64,9 @@ static void lower_into(lower *l, ir_block *into, const ast_block *body) {
   l->block = outer;
 }
 
-static bool is_call_of(const ast_expr *e, const char *name) { return e->kind == AST_CALL && strcmp(e->name, name) == 0; }
+static bool is_call_of(const ast_expr *e, const char *name) {
+  return e->kind == AST_CALL && strcmp(e->name, name) == 0;
+}
 
 static bool eval_condition(lower *l, const ast_expr *e, operand *out) {
   *out = eval(l, e);
@@ -122,7 +125,8 @@ static bool eval_loop_call(lower *l, const ast_expr *e, loop_range *range, bool 
   for (const ast_item *item = e->items; item; item = item->next)
     if (!item->name && count++ < 3) args[count - 1] = item->value;
   if (count > 3 || count < 1) {
-    diag_error(l->d, DIAG_LOOP, e->loc, "%s takes an end, or a begin and an end, or a begin, an end and a step", e->name);
+    diag_error(l->d, DIAG_LOOP, e->loc, "%s takes an end, or a begin and an end, or a begin, an end and a step",
+               e->name);
     return true;
   }
   if (!check_arguments(l, e, count, pipelined ? names : NULL)) return true;
@@ -190,7 +194,8 @@ void lower_macro(lower *l, const ast_expr *call, const ast_function *function) {
   if (!enter_function(l, call, function, &saved)) return;
   lower_block(l, &function->body);
   leave_function(l, saved);
-  if (diag_error_count(l->d) > errors && l->inline_depth == 0) diag_note(l->d, call->loc, "in this use of '%s'", call->name);
+  if (diag_error_count(l->d) > errors && l->inline_depth == 0)
+    diag_note(l->d, call->loc, "in this use of '%s'", call->name);
 }
 
 static void lower_call(lower *l, const ast_stmt *stmt) {
@@ -216,51 +221,81 @@ static void lower_call(lower *l, const ast_stmt *stmt) {
     return;
   }
   if (value.kind == OPERAND_TILE)
-    diag_error(l->d, DIAG_ARGUMENT, call->items->next->loc, "fill takes one value, not the tile %s", operand_text(l, &value));
+    diag_error(l->d, DIAG_ARGUMENT, call->items->next->loc, "fill takes one value, not the tile %s",
+               operand_text(l, &value));
   else
     assign_tile(l, dst, value, stmt->loc);
 }
 
 /* -- Statements ---------------------------------------------------------------------------------------------------- */
 
-static const char *const stmt_names[] = {[AST_STMT_SHARED] = "shared", [AST_STMT_TILE] = "tile", [AST_STMT_COPY] = "copy",
-                                         [AST_STMT_FOR] = "for",       [AST_STMT_WHILE] = "while"};
+static const char *const stmt_names[] = {[AST_STMT_SHARED] = "shared",
+                                         [AST_STMT_TILE] = "tile",
+                                         [AST_STMT_COPY] = "copy",
+                                         [AST_STMT_FOR] = "for",
+                                         [AST_STMT_WHILE] = "while"};
 
 static bool check_in_parallel(lower *l, const ast_stmt *stmt) {
   bool refused = stmt->kind == AST_STMT_SHARED || stmt->kind == AST_STMT_TILE || stmt->kind == AST_STMT_COPY ||
                  stmt->kind == AST_STMT_FOR || stmt->kind == AST_STMT_WHILE;
   if (!l->in_parallel || !refused) return true;
-  return diag_error(l->d, DIAG_PARALLEL, stmt->loc, "'%s' works block-wide and cannot stand inside parallel: only let, if, assignments to elements and atomic can",
-                    stmt_names[stmt->kind]);
+  return diag_error(
+      l->d, DIAG_PARALLEL, stmt->loc,
+      "'%s' works block-wide and cannot stand inside parallel: only let, if, assignments to elements and atomic can",
+      stmt_names[stmt->kind]);
 }
 
 static void lower_stmt(lower *l, const ast_stmt *stmt) {
   if (!check_in_parallel(l, stmt)) return;
   switch (stmt->kind) {
   case AST_STMT_SHARED:
-  case AST_STMT_TILE: lower_buffers(l, stmt); break;
+  case AST_STMT_TILE:
+    lower_buffers(l, stmt);
+    break;
   case AST_STMT_LET:
-  case AST_STMT_VAR: lower_variables(l, stmt); break;
-  case AST_STMT_CONST: lower_constants(l, stmt->constants); break;
-  case AST_STMT_ASSIGN: lower_assign(l, stmt); break;
+  case AST_STMT_VAR:
+    lower_variables(l, stmt);
+    break;
+  case AST_STMT_CONST:
+    lower_constants(l, stmt->constants);
+    break;
+  case AST_STMT_ASSIGN:
+    lower_assign(l, stmt);
+    break;
   case AST_STMT_ATOMIC:
     if (l->in_parallel) {
       if (stmt->target->kind == AST_INDEX)
         lower_atomic_element(l, stmt);
       else
-        diag_error(l->d, DIAG_ATOMIC, stmt->target->loc, "inside parallel atomic works on one element, as in %s[i]", stmt->target->name);
+        diag_error(l->d, DIAG_ATOMIC, stmt->target->loc, "inside parallel atomic works on one element, as in %s[i]",
+                   stmt->target->name);
       break;
     }
     lower_atomic_copy(l, stmt);
     break;
-  case AST_STMT_COPY: lower_copy(l, stmt); break;
-  case AST_STMT_CALL: lower_call(l, stmt); break;
-  case AST_STMT_IF: lower_if(l, stmt); break;
-  case AST_STMT_WHILE: lower_while(l, stmt); break;
-  case AST_STMT_FOR: lower_for(l, stmt); break;
-  case AST_STMT_PARALLEL: lower_parallel(l, stmt); break;
-  case AST_STMT_BLOCK: lower_block(l, &stmt->body); break;
-  case AST_STMT_BAD: break;
+  case AST_STMT_COPY:
+    lower_copy(l, stmt);
+    break;
+  case AST_STMT_CALL:
+    lower_call(l, stmt);
+    break;
+  case AST_STMT_IF:
+    lower_if(l, stmt);
+    break;
+  case AST_STMT_WHILE:
+    lower_while(l, stmt);
+    break;
+  case AST_STMT_FOR:
+    lower_for(l, stmt);
+    break;
+  case AST_STMT_PARALLEL:
+    lower_parallel(l, stmt);
+    break;
+  case AST_STMT_BLOCK:
+    lower_block(l, &stmt->body);
+    break;
+  case AST_STMT_BAD:
+    break;
   }
 }
 

@@ -9,12 +9,12 @@ static const struct {
   ir_operation operation;
   bool needs_axis; /* min(a, b) is elementwise, min(a, axis = 1) is a reduction */
 } tile_calls[] = {
-    {"dot", TILE_CALL_DOT, IR_SUM, false},       {"decode", TILE_CALL_DECODE, IR_SUM, false},
-    {"sum", TILE_CALL_REDUCE, IR_SUM, false},    {"prod", TILE_CALL_REDUCE, IR_MUL, false},
-    {"max", TILE_CALL_REDUCE, IR_MAX, true},     {"min", TILE_CALL_REDUCE, IR_MIN, true},
-    {"cumsum", TILE_CALL_SCAN, IR_SUM, false},   {"cumprod", TILE_CALL_SCAN, IR_MUL, false},
-    {"cummax", TILE_CALL_SCAN, IR_MAX, false},   {"cummin", TILE_CALL_SCAN, IR_MIN, false},
-    {"any", TILE_CALL_VOTE, IR_OR, false},       {"all", TILE_CALL_VOTE, IR_AND, false},
+    {"dot", TILE_CALL_DOT, IR_SUM, false},     {"decode", TILE_CALL_DECODE, IR_SUM, false},
+    {"sum", TILE_CALL_REDUCE, IR_SUM, false},  {"prod", TILE_CALL_REDUCE, IR_MUL, false},
+    {"max", TILE_CALL_REDUCE, IR_MAX, true},   {"min", TILE_CALL_REDUCE, IR_MIN, true},
+    {"cumsum", TILE_CALL_SCAN, IR_SUM, false}, {"cumprod", TILE_CALL_SCAN, IR_MUL, false},
+    {"cummax", TILE_CALL_SCAN, IR_MAX, false}, {"cummin", TILE_CALL_SCAN, IR_MIN, false},
+    {"any", TILE_CALL_VOTE, IR_OR, false},     {"all", TILE_CALL_VOTE, IR_AND, false},
 };
 
 tile_call tile_call_of(const ast_expr *e, ir_operation *operation) {
@@ -194,7 +194,8 @@ static bool eval_factor(lower *l, factor *f, ir_type decoded) {
     }
     operand o = eval(l, f->e);
     if (o.kind == OPERAND_BAD) return false;
-    if (o.kind != OPERAND_TILE) return diag_error(l->d, DIAG_DOT, f->e->loc, "dot takes tiles, not %s", operand_text(l, &o));
+    if (o.kind != OPERAND_TILE)
+      return diag_error(l->d, DIAG_DOT, f->e->loc, "dot takes tiles, not %s", operand_text(l, &o));
     ir_value *tile = tile_of(l, o, o.type, factor_name(l, &o));
     if (!tile) return false;
     f->ref = ir_ref_whole(tile);
@@ -216,15 +217,16 @@ static bool check_dot_types(lower *l, const ast_expr *call, const factor *a, con
     bool known = type == IR_F16 || type == IR_BF16 || type == IR_F32 || type == IR_TF32 || is_byte(type) ||
                  is_eight_bit_float(type);
     if (known) continue;
-    diag_error(l->d, DIAG_DOT, f[i]->e->loc, "dot multiplies f16, bf16, f8e4m3, f8e5m2, i8, u8, tf32 or f32, not %s; %s",
-               ir_type_of(type)->name, ir_bits(type) < 8 ? "decode it" : "cast it");
+    diag_error(l->d, DIAG_DOT, f[i]->e->loc,
+               "dot multiplies f16, bf16, f8e4m3, f8e5m2, i8, u8, tf32 or f32, not %s; %s", ir_type_of(type)->name,
+               ir_bits(type) < 8 ? "decode it" : "cast it");
     return diag_note(l->d, f[i]->ref.value->loc, "'%s' is declared here", f[i]->ref.value->name);
   }
   if (a->type == b->type || (is_byte(a->type) && is_byte(b->type)) ||
       (is_eight_bit_float(a->type) && is_eight_bit_float(b->type)))
     return true;
-  diag_error(l->d, DIAG_DOT, call->loc, "dot needs one type on both sides: %s and %s; cast one", ir_type_of(a->type)->name,
-             ir_type_of(b->type)->name);
+  diag_error(l->d, DIAG_DOT, call->loc, "dot needs one type on both sides: %s and %s; cast one",
+             ir_type_of(a->type)->name, ir_type_of(b->type)->name);
   diag_note(l->d, a->ref.value->loc, "'%s' is declared here", a->ref.value->name);
   return diag_note(l->d, b->ref.value->loc, "'%s' is declared here", b->ref.value->name);
 }
@@ -273,7 +275,8 @@ ir_value *lower_dot(lower *l, const ast_expr *call, ir_value *dst, bool accumula
     l->scope = own;
   }
   if (f[0].is_decode && f[1].is_decode) {
-    diag_error(l->d, DIAG_DECODE, call->loc, "both sides are decoded, so nothing gives their type; decode one to a tile first");
+    diag_error(l->d, DIAG_DECODE, call->loc,
+               "both sides are decoded, so nothing gives their type; decode one to a tile first");
     return NULL;
   }
   bool ok = true;
@@ -335,8 +338,9 @@ static bool check_group(lower *l, const ast_expr *call, const decode_part *codes
   bool rows = part->extent[0] == codes->extent[0];
   bool columns = (k + *group - 1) / *group == groups;
   if (rows && columns) return true;
-  diag_error(l->d, DIAG_DECODE, call->loc, "the %s are [%d, %d], but the codes are [%d, %d] in groups of %lld: [%d, %lld] is needed",
-             what, part->extent[0], groups, codes->extent[0], k, (long long)*group, codes->extent[0],
+  diag_error(l->d, DIAG_DECODE, call->loc,
+             "the %s are [%d, %d], but the codes are [%d, %d] in groups of %lld: [%d, %lld] is needed", what,
+             part->extent[0], groups, codes->extent[0], k, (long long)*group, codes->extent[0],
              (long long)((k + *group - 1) / *group));
   diag_note(l->d, part->ref.value->loc, "the %s are declared here", what);
   return diag_note(l->d, codes->ref.value->loc, "the codes are declared here");
@@ -355,17 +359,21 @@ static bool eval_zero_mode(lower *l, const ast_expr *call, const decode_part *ze
     *mode = (int)value;
   }
   if ((*mode != IR_ZERO_NONE) != zero->present)
-    return diag_error(l->d, DIAG_DECODE, call->loc, zero->present ? "zero is given, but mode is none" : "this mode needs zero = ...");
+    return diag_error(l->d, DIAG_DECODE, call->loc,
+                      zero->present ? "zero is given, but mode is none" : "this mode needs zero = ...");
   if (*mode == IR_ZERO_NONE) return true;
   bool integer = ir_is_integer(zero->ref.value->type);
   if (integer == (*mode == IR_ZERO_QUANTIZED)) return true;
   diag_error(l->d, DIAG_DECODE, call->loc, "mode %s takes %s zeros, and '%s' is %s",
-             *mode == IR_ZERO_QUANTIZED ? "quantized" : *mode == IR_ZERO_ORIGINAL ? "original" : "rescale",
+             *mode == IR_ZERO_QUANTIZED  ? "quantized"
+             : *mode == IR_ZERO_ORIGINAL ? "original"
+                                         : "rescale",
              *mode == IR_ZERO_QUANTIZED ? "integer" : "float", zero->ref.value->name, value_text(l, zero->ref.value));
   return diag_note(l->d, zero->ref.value->loc, "'%s' is declared here", zero->ref.value->name);
 }
 
-static bool check_decode_types(lower *l, const ast_expr *call, const decode_part *codes, const decode_part *scale, ir_type type) {
+static bool check_decode_types(lower *l, const ast_expr *call, const decode_part *codes, const decode_part *scale,
+                               ir_type type) {
   if (scale->present && !ir_is_float(scale->ref.value->type)) {
     diag_error(l->d, DIAG_DECODE, call->loc, "scales are floats, and '%s' is %s", scale->ref.value->name,
                value_text(l, scale->ref.value));
@@ -374,8 +382,8 @@ static bool check_decode_types(lower *l, const ast_expr *call, const decode_part
   bool fits = type != IR_PRED && type != IR_TYPE_NONE;
   if (ir_is_integer(type)) fits = !scale->present && ir_is_integer(codes->ref.value->type);
   if (fits) return true;
-  diag_error(l->d, DIAG_DECODE, call->loc, "decoding %s%s gives a float, not %s", ir_type_of(codes->ref.value->type)->name,
-             scale->present ? " with a scale" : "", ir_type_of(type)->name);
+  diag_error(l->d, DIAG_DECODE, call->loc, "decoding %s%s gives a float, not %s",
+             ir_type_of(codes->ref.value->type)->name, scale->present ? " with a scale" : "", ir_type_of(type)->name);
   return diag_note(l->d, codes->ref.value->loc, "'%s' is declared here", codes->ref.value->name);
 }
 
@@ -393,7 +401,8 @@ ir_value *lower_decode(lower *l, const ast_expr *call, ir_value *dst, ir_type ty
   if (!check_arguments(l, call, 1, names)) return NULL;
   decode_part codes = {0}, scale = {0}, zero = {0};
   const ast_item *scale_item = present_argument(l, call, "scale"), *zero_item = present_argument(l, call, "zero");
-  const ast_item *group_item = named_argument(call->items, "group"), *offset_item = named_argument(call->items, "offset");
+  const ast_item *group_item = named_argument(call->items, "group"),
+                 *offset_item = named_argument(call->items, "offset");
   const ast_item *first = call->items;
   while (first->name)
     first = first->next;
@@ -405,13 +414,14 @@ ir_value *lower_decode(lower *l, const ast_expr *call, ir_value *dst, ir_type ty
   if (group_item && !eval_int(l, group_item->value, 1, INT32_MAX, "group", &group)) return NULL;
   if (offset_item && !eval_int(l, offset_item->value, -65536, 65536, "offset", &offset)) return NULL;
   if (!check_decode_types(l, call, &codes, &scale, type) || !eval_zero_mode(l, call, &zero, &mode)) return NULL;
-  if (!check_group(l, call, &codes, &scale, "scales", &group) || !check_group(l, call, &codes, &zero, "zeros", &group)) return NULL;
+  if (!check_group(l, call, &codes, &scale, "scales", &group) || !check_group(l, call, &codes, &zero, "zeros", &group))
+    return NULL;
   if (!dst) {
     const char *name = arena_printf(l->memory, "%s_decoded", codes.ref.value->name);
     dst = new_tile(l, name, type, 2, codes.extent, call->loc);
   } else if (dst->rank != 2 || extent_of(dst, 0) != codes.extent[0] || extent_of(dst, 1) != codes.extent[1]) {
-    diag_error(l->d, DIAG_SHAPE, call->loc, "this decode gives [%d, %d], but '%s' is %s", codes.extent[0], codes.extent[1],
-               dst->name, value_text(l, dst));
+    diag_error(l->d, DIAG_SHAPE, call->loc, "this decode gives [%d, %d], but '%s' is %s", codes.extent[0],
+               codes.extent[1], dst->name, value_text(l, dst));
     diag_note(l->d, dst->loc, "'%s' is declared here", dst->name);
     return NULL;
   }

@@ -54,13 +54,16 @@ static const char *shape_text(lower *l, ir_type type, int rank, const int *exten
 
 const char *operand_text(lower *l, const operand *o) {
   switch (o->kind) {
-  case OPERAND_TYPE: return "a type";
+  case OPERAND_TYPE:
+    return "a type";
   case OPERAND_CONST:
     if (o->type == IR_PRED) return o->int_value ? "true" : "false";
     if (o->type == IR_TYPE_NONE) return arena_printf(l->memory, "%lld", (long long)o->int_value);
     return arena_printf(l->memory, "the constant %g", o->float_value);
-  case OPERAND_TILE: return shape_text(l, o->type, o->rank, o->extent);
-  default: return ir_type_of(o->type)->name;
+  case OPERAND_TILE:
+    return shape_text(l, o->type, o->rank, o->extent);
+  default:
+    return ir_type_of(o->type)->name;
   }
 }
 
@@ -139,9 +142,9 @@ static operand make(lower *l, ir_expr_kind op, ir_type type, src_loc loc, const 
       fits = args[i].extent[j] == 1 || args[i].extent[j] == tile.extent[j];
     }
     if (fits) continue;
-    diag_error(l->d, DIAG_SHAPE, loc, "the shapes differ: %s and %s%s", operand_text(l, first),
-               operand_text(l, &args[i]),
-               args[i].rank != first->rank ? "; place a dimension with [:, _] or [_, :]" : "; only an extent of 1 broadcasts");
+    diag_error(
+        l->d, DIAG_SHAPE, loc, "the shapes differ: %s and %s%s", operand_text(l, first), operand_text(l, &args[i]),
+        args[i].rank != first->rank ? "; place a dimension with [:, _] or [_, :]" : "; only an extent of 1 broadcasts");
     if (first->value) diag_note(l->d, first->value->loc, "'%s' is declared here", first->value->name);
     if (args[i].value) diag_note(l->d, args[i].value->loc, "'%s' is declared here", args[i].value->name);
     return operand_bad(loc);
@@ -286,22 +289,28 @@ static operator_rule rule_of(ir_expr_kind op) {
   case IR_EXPR_MIN:
   case IR_EXPR_MAX:
   case IR_EXPR_NEG:
-  case IR_EXPR_ABS: return RULE_NUMBER;
+  case IR_EXPR_ABS:
+    return RULE_NUMBER;
   case IR_EXPR_MOD:
   case IR_EXPR_CEILDIV:
   case IR_EXPR_SHL:
-  case IR_EXPR_SHR: return RULE_INTEGER;
+  case IR_EXPR_SHR:
+    return RULE_INTEGER;
   case IR_EXPR_AND:
   case IR_EXPR_OR:
   case IR_EXPR_XOR:
-  case IR_EXPR_NOT: return RULE_BITS;
+  case IR_EXPR_NOT:
+    return RULE_BITS;
   case IR_EXPR_EQ:
-  case IR_EXPR_NE: return RULE_EQUAL;
+  case IR_EXPR_NE:
+    return RULE_EQUAL;
   case IR_EXPR_LT:
   case IR_EXPR_LE:
   case IR_EXPR_GT:
-  case IR_EXPR_GE: return RULE_COMPARE;
-  case IR_EXPR_SELECT: return RULE_SELECT;
+  case IR_EXPR_GE:
+    return RULE_COMPARE;
+  case IR_EXPR_SELECT:
+    return RULE_SELECT;
   case IR_EXPR_FMA:
   case IR_EXPR_EXP2:
   case IR_EXPR_LOG2:
@@ -316,8 +325,10 @@ static operator_rule rule_of(ir_expr_kind op) {
   case IR_EXPR_COS:
   case IR_EXPR_FLOOR:
   case IR_EXPR_CEIL:
-  case IR_EXPR_ROUND: return RULE_FLOAT;
-  default: return RULE_NONE;
+  case IR_EXPR_ROUND:
+    return RULE_FLOAT;
+  default:
+    return RULE_NONE;
   }
 }
 

@@ -1,5 +1,5 @@
-/* The grammar of `.tl` (docs/language.md). Line ends mean nothing: every statement begins with a keyword or a name, and no expression goes
- * on with either, so statements need nothing between them; `;` may stand there. */
+/* The grammar of `.tl` (docs/language.md). Line ends mean nothing: every statement begins with a keyword or a name,
+ * and no expression goes on with either, so statements need nothing between them; `;` may stand there. */
 %require "3.7"
 %define api.pure full
 %define api.prefix {tl_}
@@ -55,7 +55,7 @@ static ast_expr *binary(ast_reader *r, ir_expr_kind op, src_loc loc, src_loc op_
   return ast_operator(r, AST_BINARY, op, loc, op_loc, left, right, NULL);
 }
 
-/* Lists are built last item first by the grammar's right recursion where they are short, so no list needs a tail. */
+/* Lists in one clause are short and grow by right recursion; what clauses and files gather keeps its last element. */
 static ast_declaration *direction(ast_declaration *declaration, ir_direction way) {
   declaration->direction = way;
   return declaration;
@@ -173,8 +173,12 @@ item: kernel
       }
     | INCLUDE STRING        { ast_include(r, @2, $2); }
     | CONST constants       { add_constants(&r->ast->constants, &r->ast->last_constant, $2); }
-    | PARAM constants       { add_constants(&r->ast->constants, &r->ast->last_constant, constants_of_kind($2, AST_PARAM)); }
-    | TUNE constants        { add_constants(&r->ast->constants, &r->ast->last_constant, constants_of_kind($2, AST_TUNE)); }
+    | PARAM constants {
+        add_constants(&r->ast->constants, &r->ast->last_constant, constants_of_kind($2, AST_PARAM));
+      }
+    | TUNE constants {
+        add_constants(&r->ast->constants, &r->ast->last_constant, constants_of_kind($2, AST_TUNE));
+      }
     | ';'
     | error;
 
@@ -200,7 +204,12 @@ arg: NAME ':' arg_type opt_stride opt_when {
        $$->condition = $5;
      };
 arg_type: NAME                        { $$ = ast_declaration_new(r, NULL, @1); $$->type = $1; $$->type_loc = @1; }
-        | NAME '[' exprs ']'          { $$ = ast_declaration_new(r, NULL, @1); $$->type = $1; $$->type_loc = @1; $$->shape = $3; }
+        | NAME '[' exprs ']' {
+            $$ = ast_declaration_new(r, NULL, @1);
+            $$->type = $1;
+            $$->type_loc = @1;
+            $$->shape = $3;
+          }
         | IN arg_type                 { $$ = direction($2, IR_IN); }
         | OUT arg_type                { $$ = direction($2, IR_OUT); }
         | INOUT arg_type              { $$ = direction($2, IR_INOUT); };
@@ -210,8 +219,14 @@ opt_when: %empty { $$ = NULL; } | WHEN expr { $$ = $2; };
 clauses: %empty { $$ = ARENA_NEW(r->ast->memory, ast_kernel); }
        | clauses WHERE exprs      { $$ = $1; add_items(&$1->facts, &$1->last_fact, $3); }
        | clauses CONST constants  { $$ = $1; add_constants(&$1->constants, &$1->last_constant, $3); }
-       | clauses PARAM constants  { $$ = $1; add_constants(&$1->constants, &$1->last_constant, constants_of_kind($3, AST_PARAM)); }
-       | clauses TUNE constants   { $$ = $1; add_constants(&$1->constants, &$1->last_constant, constants_of_kind($3, AST_TUNE)); }
+       | clauses PARAM constants {
+           $$ = $1;
+           add_constants(&$1->constants, &$1->last_constant, constants_of_kind($3, AST_PARAM));
+         }
+       | clauses TUNE constants {
+           $$ = $1;
+           add_constants(&$1->constants, &$1->last_constant, constants_of_kind($3, AST_TUNE));
+         }
        | clauses GRID '(' grid_dims ')' {
            $$ = $1;
            if ($1->grid) {

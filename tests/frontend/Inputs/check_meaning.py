@@ -119,6 +119,26 @@ def check_swiglu():
             close("swiglu", c[i, j], g / (1 + math.exp(-g)) * sum(a[i, p] * up[j, p] for p in range(k)))
 
 
+def check_quantised():
+    m, n, k, group = 5, 16, 64, 32
+    for mode, zero in (("none", False), ("original", True), ("rescale", True), ("quantized", True)):
+        names = ["A", "W", "S", "C"] + ["Z"] * zero
+        a, w, s, c, *z = run("matmul_w4a16.tl", names, f"M={m}", f"N={n}", f"K={k}", f"G={group}", f"ZERO={mode}", "WT=u4",
+                             "OFFSET=0", "BM=16", "BN=16", "BK=32")
+        for i in range(m):
+            for j in range(n):
+                total = 0
+                for p in range(k):
+                    q, scale, zero_point = w[j, p], s[j, p // group], z[0][j, p // group] if z else 0
+                    total += a[i, p] * (q * scale - zero_point if mode == "rescale" else (q - zero_point) * scale)
+                close(f"matmul_w4a16 {mode}", c[i, j], total, 0.05)
+    a, w, row, channel, c = run("matmul_w2a8.tl", ["A", "W", "row", "channel", "C"], f"M={m}", f"N={n}", f"K={k}", "BM=16",
+                                "BN=16", "BK=32")
+    for i in range(m):
+        for j in range(n):
+            close("matmul_w2a8", c[i, j], sum(a[i, p] * w[j, p] for p in range(k)) * row[i,] * channel[j,])
+
+
 for queries, keys, causal, bshd in ((20, 37, False, False), (37, 37, True, True), (40, 21, True, False), (5, 37, True, False)):
     check_flash(queries, keys, int(causal), bshd)
 check_decode_attention()
@@ -126,3 +146,4 @@ for layout in ("nt", "nn", "tn", "tt"):
     check_matmul(layout)
 check_rows()
 check_swiglu()
+check_quantised()
