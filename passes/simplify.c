@@ -286,6 +286,7 @@ static void drop_unused_values(ir_kernel *kernel, arena *scratch) {
     kernel->values[i]->number = i;
 }
 
+/* Facts stay as the user wrote them: what is known of a size follows from them. */
 static void fold_signature(simplifier *s) {
   ir_kernel *kernel = s->kernel;
   for (int i = 0; i < kernel->value_count; i++) {
@@ -295,8 +296,6 @@ static void fold_signature(simplifier *s) {
       if (value->stride[d]) value->stride[d] = fold(s, value->stride[d]);
     }
   }
-  for (int i = 0; i < kernel->fact_count; i++)
-    kernel->facts[i].condition = fold(s, kernel->facts[i].condition);
   for (int i = 0; i < kernel->grid_count; i++)
     kernel->grid[i].extent = fold(s, kernel->grid[i].extent);
   if (kernel->block_count) kernel->block_count = fold(s, kernel->block_count);
