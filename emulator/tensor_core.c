@@ -26,39 +26,55 @@ typedef struct product {
 /* What the tensor core makes of an element: f32 operands are taken as tf32. */
 static ir_type operand_type(ir_type type) { return type == IR_F32 ? IR_TF32 : type; }
 
+static float real_of(const machine *m, ir_type type, uint64_t bits) {
+  return m->decoded[type] ? m->decoded[type][bits] : (float)bits_cell(m, type, bits).f;
+}
+
 static void put_a(const machine *m, product *p, ir_type type, int row, int k, uint64_t bits) {
-  cell x = bits_cell(m, type, bits);
   if (p->real)
-    p->a[row][k] = (float)x.f;
+    p->a[row][k] = real_of(m, type, bits);
   else
-    p->ai[row][k] = (int32_t)x.i;
+    p->ai[row][k] = (int32_t)bits_cell(m, type, bits).i;
 }
 
 static void put_b(const machine *m, product *p, ir_type type, int k, int column, uint64_t bits) {
-  cell x = bits_cell(m, type, bits);
   if (p->real)
-    p->b[k][column] = (float)x.f;
+    p->b[k][column] = real_of(m, type, bits);
   else
-    p->bi[k][column] = (int32_t)x.i;
+    p->bi[k][column] = (int32_t)bits_cell(m, type, bits).i;
 }
 
 static uint64_t element_bits(uint64_t word, int index, int bits) {
   return word >> (index * bits) & (bits >= 32 ? 0xffffffffu : (1u << bits) - 1);
 }
 
+/* Columns come in eights, and loops of eight become vector instructions. */
+enum { EIGHT = 8 };
+
+static void multiply_row(const product *p, const float *a, float *d) {
+  for (int k = 0; k < p->depth; k++) {
+    float x = a[k];
+    const float *b = p->b[k];
+    for (int j = 0; j < p->columns; j += EIGHT)
+      for (int i = 0; i < EIGHT; i++) d[j + i] += x * b[j + i];
+  }
+}
+
+static void multiply_integer_row(const product *p, const int32_t *a, uint32_t *d) {
+  for (int k = 0; k < p->depth; k++) {
+    uint32_t x = (uint32_t)a[k];
+    const int32_t *b = p->bi[k];
+    for (int j = 0; j < p->columns; j += EIGHT)
+      for (int i = 0; i < EIGHT; i++) d[j + i] += x * (uint32_t)b[j + i];
+  }
+}
+
 static void multiply(product *p) {
-  for (int i = 0; i < ROWS; i++)
-    for (int k = 0; k < p->depth; k++) {
-      if (p->real) {
-        float x = p->a[i][k];
-        for (int j = 0; j < p->columns; j++)
-          p->d[i][j] += x * p->b[k][j];
-      } else {
-        uint32_t x = (uint32_t)p->ai[i][k];
-        for (int j = 0; j < p->columns; j++)
-          p->di[i][j] += x * (uint32_t)p->bi[k][j];
-      }
-    }
+  for (int row = 0; row < ROWS; row++)
+    if (p->real)
+      multiply_row(p, p->a[row], p->d[row]);
+    else
+      multiply_integer_row(p, p->ai[row], p->di[row]);
 }
 
 /* -- Registers ----------------------------------------------------------------------------------------------------- */
@@ -88,6 +104,19 @@ static bool read_b_registers(machine *m, agent *a, const operand *o, product *p)
   return true;
 }
 
+static float word_float(uint64_t word) {
+  uint32_t bits = (uint32_t)word;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static uint64_t float_word(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
 /* 16-bit accumulators are pairs in a word. */
 static int accumulator_words(const ir_value *value, int columns) {
   return ir_bits(value->type) == 16 ? columns / 4 : columns / 2;
@@ -108,7 +137,7 @@ static void read_accumulator(machine *m, const uint64_t *word, ir_type type, pro
       if (packed)
         p->d[row][column] = (float)bits_cell(m, type, element_bits(word[i / 2 * LANES + l], i % 2, 16)).f;
       else if (p->real)
-        p->d[row][column] = (float)register_cell(type, word[i * LANES + l]).f;
+        p->d[row][column] = word_float(word[i * LANES + l]);
       else
         p->di[row][column] = (uint32_t)word[i * LANES + l];
     }
@@ -119,13 +148,13 @@ static void write_accumulator(uint64_t *word, ir_type type, const product *p) {
   for (int i = 0; i < p->columns / 2; i++)
     for (int l = 0; l < LANES; l++) {
       int row = (l >> 2) + 8 * (i / 2 % 2), column = 8 * (i / 4) + 2 * (l & 3) + i % 2;
-      cell x = {.f = (double)p->d[row][column]};
       if (packed) {
+        cell x = {.f = (double)p->d[row][column]};
         uint64_t *at = &word[i / 2 * LANES + l];
         if (i % 2 == 0) *at = 0;
         *at |= cell_bits(type, x) << (16 * (i % 2));
       } else if (p->real) {
-        word[i * LANES + l] = register_word(IR_F32, x);
+        word[i * LANES + l] = float_word(p->d[row][column]);
       } else {
         word[i * LANES + l] = p->di[row][column];
       }
@@ -246,7 +275,9 @@ static bool read_matrix(machine *m, agent *a, const ir_op *op, const matrix *x, 
       const uint8_t *chunk = chunk_at(m, a, x, &touch, line + (mn ? 0 : first), byte);
       if (!chunk) return false;
       for (int e = 0; e < each; e++) {
-        uint64_t element = ir_get_bits(chunk, (size_t)e, bits);
+        uint16_t half;
+        memcpy(&half, chunk + (bits == 16 ? 2 * e : 0), sizeof half);
+        uint64_t element = bits == 16 ? half : ir_get_bits(chunk, (size_t)e, bits);
         int row = mn ? at + e : line, k = mn ? line : at + e;
         if (is_b)
           put_b(m, p, x->type, k, row, element);
