@@ -15,13 +15,23 @@
  *    be rounded.
  * 2. Narrow floats are moved into the exponent and mantissa of the wide one; a multiplication by a power of two mends
  *    the exponent's bias.
- * 3. Zeros of the operand's type are subtracted from the exact value, scales multiply last: one rounding each, none
- *    when the zeros are integers.
+ * 3. A table of 16 values, rounded to the operand's type, is looked up by byte permutations: four codes at once are the
+ *    selector, once for the low bytes of the values and once for the high ones.
+ * 4. Zeros of the operand's type are subtracted from the exact value, scales multiply last: one rounding each, none
+ *    when the zeros are integers. Zeros that are codes are added to what rule 1 subtracts.
  * Everything else is computed in f32 from the exact value, or from single codes, and rounded once. */
 #include "ir/numeric.h"
 #include "passes/lower.h"
 
-enum { BLOCK_ROWS = 64, GROUP_ROWS = 16, VECTOR_BYTES = 16, VECTOR_WORDS = 4, BLOCK_BYTES = 2048, MAX_ROW_GROUPS = 64 };
+enum {
+  BLOCK_ROWS = 64,
+  GROUP_ROWS = 16,
+  VECTOR_BYTES = 16,
+  VECTOR_WORDS = 4,
+  BLOCK_BYTES = 2048,
+  MAX_ROW_GROUPS = 64,
+  MAX_RAISED = 16
+};
 enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA }; /* (a & b) ^ c, (a & b) | c */
 
 /* An operand in packed order. */
@@ -36,6 +46,12 @@ typedef struct packed_operand {
   const ir_expr *value[2][TILE_MAX_REGISTERS]; /* scales and zeros: of row g and g + 8 of a group, by column */
 } packed_operand;
 
+/* A zero plus the number that codes were raised by. */
+typedef struct raised_zero {
+  const ir_expr *zero, *sum;
+  double base;
+} raised_zero;
+
 typedef struct decoding {
   lower *l;
   const ir_op *op;
@@ -49,8 +65,12 @@ typedef struct decoding {
   packed_operand codes, scale, zero;
   int group; /* codes that share a scale; 0: all */
   int group_words, row_groups;
-  int row[MAX_ROW_GROUPS]; /* of the thread's first 16-row group */
-  bool pairs;              /* whole registers are decoded at once, scale and zero being words of two */
+  int row[MAX_ROW_GROUPS];   /* of the thread's first 16-row group */
+  const ir_expr *low, *high; /* bytes of the values last looked up */
+  raised_zero raised[MAX_RAISED];
+  int raised_count;
+  bool folds_zero; /* into what rule 1 subtracts */
+  bool pairs;      /* whole registers are decoded at once, scale and zero being words of two */
 } decoding;
 
 static const ir_expr *word_constant(decoding *d, uint32_t value) { return ir_typed_int(d->l->memory, IR_U32, value); }
@@ -227,6 +247,10 @@ static const ir_expr *masked(decoding *d, const ir_expr *word, const ir_expr *ma
   return ir_binary(d->l->memory, IR_EXPR_AND, word, mask);
 }
 
+static bool is_narrow_integer(const decoding *d) {
+  return ir_is_integer(d->code_type) && ir_is_float(d->type) && d->code_bits <= ir_type_of(d->type)->mantissa_bits;
+}
+
 /* Whether codes minus the offset, and all that rule 1 adds and subtracts, are integers that the operand's type has. */
 static bool is_exact_integer(const decoding *d) {
   if (!ir_is_integer(d->code_type)) return false;
@@ -237,6 +261,14 @@ static bool is_exact_integer(const decoding *d) {
   int64_t bound = (int64_t)2 << mantissa; /* integers up to here are exact */
   if (least < -bound || most > bound) return false;
   return d->code_bits > mantissa || bound / 2 + sign + d->offset <= bound;
+}
+
+/* Whether rule 1 may subtract zeros that are codes too. */
+static bool folds_zero(const decoding *d) {
+  if (!d->zero.buffer || !ir_is_integer(d->zero.buffer->type) || !is_narrow_integer(d)) return false;
+  int64_t bound = (int64_t)2 << ir_type_of(d->type)->mantissa_bits, reach = (int64_t)1 << d->code_bits;
+  int64_t most = (int64_t)1 << ir_bits(d->zero.buffer->type);
+  return bound / 2 + reach + d->offset + most <= bound;
 }
 
 /* Rule 1, for codes as wide as the mantissa and more: the low seven bits and the highest one apart. */
@@ -251,7 +283,19 @@ static const ir_expr *wide_integer_pair(decoding *d, const ir_expr *word, int in
   return rest ? pairwise(d, IR_EXPR_ADD2, value, pair_of(d, (double)rest)) : value;
 }
 
-static const ir_expr *integer_pair(decoding *d, const ir_expr *word, int index) {
+/* What rule 1 subtracts. */
+static const ir_expr *base_pair(decoding *d, double base, const ir_expr *zero) {
+  const ir_expr *constant = pair_of(d, base);
+  if (!zero || !d->folds_zero) return constant;
+  for (int i = 0; i < d->raised_count; i++)
+    if (d->raised[i].zero == zero && d->raised[i].base == base) return d->raised[i].sum;
+  const ir_expr *sum = thread_let(d->l, "raised_zero", pairwise(d, IR_EXPR_ADD2, zero, constant));
+  if (d->raised_count == MAX_RAISED) d->raised_count = 0;
+  d->raised[d->raised_count++] = (raised_zero){zero, sum, base};
+  return sum;
+}
+
+static const ir_expr *integer_pair(decoding *d, const ir_expr *word, int index, const ir_expr *zero) {
   int mantissa = ir_type_of(d->type)->mantissa_bits, bits = d->code_bits;
   if (bits > mantissa) return wide_integer_pair(d, word, index);
   int reached = mantissa / bits; /* registers whose codes lie in the mantissa without a shift */
@@ -260,7 +304,7 @@ static const ir_expr *integer_pair(decoding *d, const ir_expr *word, int index) 
   double one = (double)((int64_t)1 << (mantissa - bit));
   uint32_t magic = (uint32_t)ir_encode(d->type, one) ^ sign << bit, mask = (((uint32_t)1 << bits) - 1) << bit;
   const ir_expr *raised = lut(d, shift(d, word, -down), both_halves(d, mask), both_halves(d, magic), LUT_AND_XOR);
-  return pairwise(d, IR_EXPR_SUB2, raised, pair_of(d, one + (double)sign + (double)d->offset));
+  return pairwise(d, IR_EXPR_SUB2, raised, base_pair(d, one + (double)sign + (double)d->offset, zero));
 }
 
 /* Rule 2; NULL where there is no short way. */
@@ -284,6 +328,44 @@ static const ir_expr *float_pair(decoding *d, const ir_expr *word, int index) {
   return NULL;
 }
 
+/* -- Tables ----------------------------------------------------------------------------------------------------------
+ */
+
+static const ir_expr *permute(decoding *d, const ir_expr *a, const ir_expr *b, const ir_expr *selector) {
+  return ir_ternary(d->l->memory, IR_EXPR_PRMT, a, b, selector);
+}
+
+/* Byte number `byte` of the values of four codes. */
+static const ir_expr *look_up(decoding *d, const ir_expr *selector, const ir_expr *half, int byte) {
+  uint32_t bytes[4] = {0};
+  for (int code = 0; code < 16; code++) {
+    uint32_t value = (uint32_t)ir_encode(d->type, ir_decode(d->code_type, (uint64_t)code));
+    bytes[code / 4] |= (value >> (8 * byte) & 0xFF) << (code % 4 * 8);
+  }
+  const ir_expr *below = permute(d, word_constant(d, bytes[0]), word_constant(d, bytes[1]), selector);
+  const ir_expr *above = permute(d, word_constant(d, bytes[2]), word_constant(d, bytes[3]), selector);
+  return permute(d, below, above, half);
+}
+
+/* Rule 3. Registers come in pairs: an even one looks up both, the odd one after it takes what is there. */
+static const ir_expr *table_pair(decoding *d, const ir_expr *word, int index) {
+  lower *l = d->l;
+  if (index % 2 == 0) {
+    const ir_expr *bytes = permute(d, word, word_constant(d, 0), word_constant(d, index ? 0x4431 : 0x4420));
+    bytes = thread_let(l, "four_codes", bytes);
+    const ir_expr *selector = thread_let(l, "selector", masked(d, bytes, word_constant(d, 0x7777)));
+    const ir_expr *half = lut(d, shift(d, bytes, -1), word_constant(d, 0x4444), word_constant(d, 0x3210), LUT_AND_OR);
+    half = thread_let(l, "table_half", half);
+    d->low = thread_let(l, "low_bytes", look_up(d, selector, half, 0));
+    d->high = thread_let(l, "high_bytes", look_up(d, selector, half, 1));
+  }
+  return permute(d, d->low, d->high, word_constant(d, index % 2 ? 0x7351 : 0x6240));
+}
+
+static bool is_table(const decoding *d) {
+  return ir_type_of(d->code_type)->class == IR_CLASS_TABLE && d->code_bits == 4 && d->operand_bits == 16 && !d->offset;
+}
+
 /* Four bytes at once; the subtraction borrows nothing because each byte has 128 added. NULL where a code may not fit.
  */
 static const ir_expr *integer_bytes(decoding *d, const ir_expr *word, int index) {
@@ -301,13 +383,14 @@ static const ir_expr *integer_bytes(decoding *d, const ir_expr *word, int index)
 }
 
 /* The register of exact values, before scale and zero; NULL when single codes must do. */
-static const ir_expr *exact_register(decoding *d, const ir_expr *word, int index) {
+static const ir_expr *exact_register(decoding *d, const ir_expr *word, int index, const ir_expr *zero) {
   if (d->operand_bits == 8) {
     if (d->scale.buffer || d->zero.buffer) return NULL;
     if (is_exact_integer(d) && ir_is_integer(d->type)) return integer_bytes(d, word, index);
     return d->code_type == d->type && !d->offset ? word : NULL;
   }
-  if (is_exact_integer(d)) return integer_pair(d, word, index);
+  if (is_exact_integer(d)) return integer_pair(d, word, index, zero);
+  if (is_table(d)) return table_pair(d, word, index);
   return d->offset ? NULL : float_pair(d, word, index);
 }
 
@@ -336,8 +419,8 @@ static const ir_expr *finish_element(decoding *d, const ir_expr *value, const ir
 static const ir_expr *decode_register(decoding *d, const ir_expr *word, int index, const ir_expr *scale,
                                       const ir_expr *zero) {
   lower *l = d->l;
-  const ir_expr *exact = exact_register(d, word, index), *element[4];
-  if (exact && d->pairs) return finish_pair(d, exact, scale, zero);
+  const ir_expr *exact = exact_register(d, word, index, zero), *element[4];
+  if (exact && d->pairs) return finish_pair(d, exact, scale, d->folds_zero ? NULL : zero);
   if (exact) exact = thread_let(l, "exact", exact);
   for (int part = 0; part < d->parts; part++) {
     if (exact) {
@@ -407,7 +490,8 @@ void thread_decode(lower *l, const ir_op *op) {
   d->scale = operand_of(d, 1, false);
   d->zero = operand_of(d, 2, false);
   bool factors_fit = is_pair_type(d, &d->scale) && is_pair_type(d, &d->zero);
-  d->pairs = factors_fit && exact_register(d, word_constant(d, 0), 0);
+  d->pairs = factors_fit && (is_table(d) || exact_register(d, word_constant(d, 0), 0, NULL));
+  d->folds_zero = d->pairs && folds_zero(d);
   for (int i = 0; i < d->row_groups; i++)
     decode_group(d, thread_registers(l, to), i);
 }
