@@ -26,14 +26,15 @@ typedef struct run {
   bool on_gpu;
   run_gpu gpu;
   bool check;
-  ir_module *module;    /* what is executed */
-  ir_module *reference; /* the tile form, of --check */
-  diag *reference_diagnostics;
+  ir_module *module;   /* what is executed */
+  ir_module *declared; /* its kernels as they were before the passes: the tensors that the user knows, the reference */
+  diag *declared_diagnostics;
   data_tensor **tensors;
   int tensor_count, tensor_capacity;
   named_size *sizes; /* --size */
   int size_count;
   uint64_t seed;
+  int blocks; /* --blocks; 0: the emulator's own choice */
   int repeat; /* launches to time; 0: none */
   data_precision precision;
 } run;
@@ -278,6 +279,7 @@ static int emulate(run *r, ir_kernel *kernel, data_tensor *const *tensors, const
   }
   launch.options.precision = reference ? EMULATOR_REFERENCE : EMULATOR_NATIVE;
   launch.options.seed = r->seed;
+  launch.options.blocks = r->blocks;
   launch.options.finding_limit = 10;
   emulator_report report;
   bool ok = emulator_run(kernel, &launch, &report);
@@ -331,7 +333,7 @@ static int run_reference(run *r, ir_kernel *kernel) {
   int status = take_tensors(r, kernel, replace, NULL, false, tensors);
   emulator_counts counts;
   double start = session_now();
-  if (!status) status = emulate(r, kernel, tensors, sizes, size_count, true, r->reference_diagnostics, &counts);
+  if (!status) status = emulate(r, kernel, tensors, sizes, size_count, true, r->declared_diagnostics, &counts);
   session_time(&r->s, "reference", start);
   return status;
 }
@@ -390,7 +392,7 @@ static int run_on_emulator(run *r, ir_kernel *kernel, data_tensor *const *tensor
 /* Makes the tensors of the kernels as the user declared them, in order. */
 static int make_tensors(run *r) {
   int status = 0;
-  for (ir_kernel *kernel = r->module->kernels; kernel && !status; kernel = kernel->next) {
+  for (ir_kernel *kernel = r->declared->kernels; kernel && !status; kernel = kernel->next) {
     const ir_expr **replace = ARENA_ARRAY(r->s.memory, const ir_expr *, kernel->value_count);
     int64_t *sizes = ARENA_ARRAY(r->s.memory, int64_t, kernel->value_count);
     data_tensor **tensors = ARENA_ARRAY(r->s.memory, data_tensor *, kernel->value_count);
@@ -470,6 +472,11 @@ static int take_run_options(run *r, const command_line *c, bool is_cubin) {
   if (!parse_number(command_value(c, OPTION_REPEAT, "20"), &repeat) || repeat < 1 || repeat > 1000000) {
     return usage_error("--repeat takes a number from 1, not '%s'", command_value(c, OPTION_REPEAT, ""));
   }
+  int64_t blocks = 0;
+  if (command_has(c, OPTION_BLOCKS) &&
+      (!parse_number(command_value(c, OPTION_BLOCKS, ""), &blocks) || blocks < 1 || blocks > 1 << 20))
+    return usage_error("--blocks takes a number from 1, not '%s'", command_value(c, OPTION_BLOCKS, ""));
+  r->blocks = (int)blocks;
   r->seed = (uint64_t)seed;
   r->repeat = command_has(c, OPTION_TIME) ? (int)repeat : 0;
   r->check = command_has(c, OPTION_CHECK);
@@ -486,7 +493,8 @@ static int take_run_options(run *r, const command_line *c, bool is_cubin) {
 /* Code of an older target runs on this GPU when it is compiled for it: sm_80's on an H200 as sm_90. Code that uses one architecture's own
  * instructions (sm_90a) runs there alone. */
 static bool choose_machine(run *r, ir_target here) {
-  const char *asked = ir_target_of(r->s.options.target)->name, *machine = arena_strdup(r->s.memory, ir_target_of(here)->name);
+  const char *asked = ir_target_of(r->s.options.target)->name,
+             *machine = arena_strdup(r->s.memory, ir_target_of(here)->name);
   char *suffix = strchr(machine, 'a');
   if (strchr(asked, 'a') || r->s.options.target > here) return false;
   if (suffix) *suffix = '\0';
@@ -523,15 +531,45 @@ static int choose_device(run *r) {
   return 0;
 }
 
-/* Reads the text once more for the reference, with diagnostics of its own: they were reported already. */
-static int read_reference(run *r) {
-  r->reference_diagnostics = diag_create();
-  compile_options options = r->s.options;
-  options.diagnostics = r->reference_diagnostics;
-  compile_status status = compile_read(&options, &r->reference, NULL);
-  if (status != COMPILE_OK) return fail(r, status, "the reference could not be read");
-  precision_walk w = {.rounding = 0x1p-20, .chained = r->reference->kernels->next != NULL};
-  for (ir_kernel *kernel = r->reference->kernels; kernel; kernel = kernel->next) {
+/* The -D of the command line, and the tune parameters that the passes chose for this kernel: they may say how a kernel divides its work,
+ * and so what it leaves in tensors that only another kernel reads. */
+static void bind_choices(run *r, const ir_kernel *kernel, compile_options *options) {
+  frontend_binding *bindings = ARENA_ARRAY(r->s.memory, frontend_binding, options->binding_count + kernel->param_count);
+  for (int i = 0; i < options->binding_count; i++)
+    bindings[i] = options->bindings[i];
+  for (int i = 0; i < kernel->param_count; i++) {
+    const ir_param *param = &kernel->params[i];
+    if (!param->tunable) continue;
+    bindings[options->binding_count++] =
+        (frontend_binding){param->name, arena_printf(r->s.memory, "%" PRId64, param->value)};
+  }
+  options->bindings = bindings;
+}
+
+/* Reads the text once more, kernel by kernel, with diagnostics of its own: they were reported already. */
+static int read_declared(run *r) {
+  r->declared_diagnostics = diag_create();
+  ir_kernel **link = NULL;
+  for (const ir_kernel *kernel = r->module->kernels; kernel; kernel = kernel->next) {
+    compile_options options = r->s.options;
+    options.diagnostics = r->declared_diagnostics;
+    options.kernel_name = kernel->name;
+    if (options.language == COMPILE_TL) bind_choices(r, kernel, &options);
+    ir_module *module;
+    compile_status status = compile_read(&options, &module, NULL);
+    if (status != COMPILE_OK) return fail(r, COMPILE_INTERNAL, "'%s' could not be read a second time", kernel->name);
+    if (link)
+      *link = module->kernels;
+    else
+      r->declared = module;
+    link = &module->kernels->next;
+  }
+  return 0;
+}
+
+static int learn_precisions(run *r) {
+  precision_walk w = {.rounding = 0x1p-20, .chained = r->declared->kernels->next != NULL};
+  for (ir_kernel *kernel = r->declared->kernels; kernel; kernel = kernel->next) {
     if (kernel->form != IR_FORM_TILE) {
       return fail(r, COMPILE_INPUT, "--check needs the tile form, and '%s' is in form %s", kernel->name,
                   ir_form_name(kernel->form));
@@ -542,29 +580,31 @@ static int read_reference(run *r) {
   return 0;
 }
 
-static int run_text(run *r) {
-  const command_line *c = r->s.command;
-  int status = choose_device(r);
-  if (status) return status;
-  double start = session_now();
-  status = compile_read(&r->s.options, &r->module, NULL);
-  session_time(&r->s, "read", start);
-  if (!status && r->check) status = read_reference(r);
-  if (!status) status = make_tensors(r);
-  if (!status) status = check_names(r, OPTION_INPUT);
-  if (!status) status = check_names(r, OPTION_OUTPUT);
-  if (status) return status;
-  for (ir_kernel *kernel = r->check ? r->reference->kernels : NULL; kernel && !status; kernel = kernel->next)
-    status = run_reference(r, kernel);
-  if (status) return status;
-  const char *form = command_value(c, OPTION_FORM, NULL);
+static void choose_form(run *r) {
+  const char *form = command_value(r->s.command, OPTION_FORM, NULL);
   for (int i = IR_FORM_TILE; form && i <= IR_FORM_THREAD; i++) {
     if (strcmp(ir_form_name((ir_form)i), form) != 0) continue;
     r->s.options.pipeline.has_last_form = true;
     r->s.options.pipeline.last_form = (ir_form)i;
   }
-  status = compile_lower(&r->s.options, r->module);
-  for (ir_kernel *kernel = r->module->kernels; kernel && !status; kernel = kernel->next)
+}
+
+static int run_text(run *r) {
+  int status = choose_device(r);
+  if (status) return status;
+  choose_form(r);
+  double start = session_now();
+  status = compile_read(&r->s.options, &r->module, NULL);
+  session_time(&r->s, "read", start);
+  if (!status) status = compile_lower(&r->s.options, r->module);
+  if (!status) status = read_declared(r);
+  if (!status && r->check) status = learn_precisions(r);
+  if (!status) status = make_tensors(r);
+  if (!status) status = check_names(r, OPTION_INPUT);
+  if (!status) status = check_names(r, OPTION_OUTPUT);
+  for (ir_kernel *kernel = r->check && !status ? r->declared->kernels : NULL; kernel && !status; kernel = kernel->next)
+    status = run_reference(r, kernel);
+  for (ir_kernel *kernel = status ? NULL : r->module->kernels; kernel && !status; kernel = kernel->next)
     status = run_kernel(r, kernel);
   return status ? status : finish(r);
 }
@@ -656,7 +696,7 @@ int command_run(const command_line *command, arena *memory) {
     if (!status) status = run_text(r);
   }
   run_gpu_close(&r->gpu);
-  diag_destroy(r->reference_diagnostics);
+  diag_destroy(r->declared_diagnostics);
   session_close(&r->s);
   return status;
 }
