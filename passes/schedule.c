@@ -52,13 +52,6 @@ static bool collect(void *data, ir_block *block, ir_op *op) {
   return true;
 }
 
-static int64_t pin(const ir_kernel *kernel, const pass_env *env, ir_attr attr, int64_t otherwise) {
-  for (int i = 0; i < env->options->pin_count; i++)
-    if (!strcmp(env->options->pins[i].name, ir_attr_info_of(attr)->name))
-      return env->options->pins[i].value;
-  return ir_attr_get(&kernel->attrs, attr, otherwise);
-}
-
 /* -- Dots ---------------------------------------------------------------------------------------------------------------------------- */
 
 static bool all_dots(survey *s, const char *(*refusal)(const ir_kernel *, const ir_op *), const char *topic) {
@@ -91,7 +84,7 @@ static int dot_registers(const survey *s, int groups) {
 
 /* Warps that compute, as asked for; 0 when nobody did. */
 static int pinned_warps(const survey *s) {
-  return (int)pin(s->kernel, s->env, IR_ATTR_WARPS, 0);
+  return (int)ir_attr_get(&s->kernel->attrs, IR_ATTR_WARPS, 0);
 }
 
 static int choose_warpgroups(const survey *s) {
@@ -162,7 +155,7 @@ static int schedule_dots(survey *s) {
   ir_kernel *kernel = s->kernel;
   const ir_target_info *target = ir_target_of(kernel->target);
   if (!s->dot_count) {
-    int warps = (int)pin(kernel, s->env, IR_ATTR_WARPS, 0);
+    int warps = pinned_warps(s);
     if (!warps)
       warps = s->largest >= 8192 ? 8 : s->largest >= 1024 ? 4 : s->largest >= 512 ? 2 : 1;
     return warps;
@@ -299,7 +292,48 @@ static bool bands_pay(ir_kernel *kernel, pass_env *env) {
   return true;
 }
 
+/* What a caller or a source may pin, and between what. */
+static const struct {
+  ir_attr attr;
+  int64_t least, most, otherwise;
+} pinnable[] = {
+    {IR_ATTR_WARPS, 1, 32, 0},   {IR_ATTR_PRODUCERS, 0, 8, 0}, {IR_ATTR_PERSISTENT, 0, 1, 0}, {IR_ATTR_RASTER, 0, 1024, 0},
+    {IR_ATTR_CLUSTER, 1, 16, 1}, {IR_ATTR_REVERSE, 0, 1, 0},   {IR_ATTR_MIN_BLOCKS, 1, 32, 1}, {IR_ATTR_PDL, 0, 1, 0},
+};
+enum { PINNABLE = sizeof pinnable / sizeof *pinnable };
+
+/* Writes the caller's pins beside those of the source, which they replace. */
+static bool take_pins(ir_kernel *kernel, pass_env *env) {
+  for (int i = 0; i < env->options->pin_count; i++) {
+    const pass_number *p = &env->options->pins[i];
+    int k = 0;
+    while (k < PINNABLE && strcmp(p->name, ir_attr_info_of(pinnable[k].attr)->name))
+      k++;
+    if (k == PINNABLE)
+      return diag_error(env->diagnostics, DIAG_SCHEDULE, kernel->loc,
+                        "'%s' cannot be pinned; warps, producers, persistent, raster, cluster, reverse, min_blocks and pdl can", p->name);
+    if (p->value < pinnable[k].least || p->value > pinnable[k].most)
+      return diag_error(env->diagnostics, DIAG_SCHEDULE, kernel->loc, "%s = %lld cannot be pinned: it is from %lld to %lld", p->name,
+                        (long long)p->value, (long long)pinnable[k].least, (long long)pinnable[k].most);
+    ir_attr_set(&kernel->attrs, pinnable[k].attr, p->value);
+  }
+  return true;
+}
+
+/* Says which of the pins in `asked` the schedule could not obey. */
+static void report_pins(const ir_kernel *kernel, const ir_attrs *asked, pass_env *env) {
+  for (int k = 0; k < PINNABLE; k++) {
+    if (!ir_attr_has(asked, pinnable[k].attr)) continue;
+    int64_t wanted = ir_attr_get(asked, pinnable[k].attr, 0), got = ir_attr_get(&kernel->attrs, pinnable[k].attr, pinnable[k].otherwise);
+    if (wanted == got) continue;
+    diag_remark(env->diagnostics, "schedule", "pin", false, kernel->loc, "%s is %lld, not %lld as asked: its dots and copies do not allow that",
+                ir_attr_info_of(pinnable[k].attr)->name, (long long)got, (long long)wanted);
+  }
+}
+
 bool schedule(ir_kernel *kernel, pass_env *env) {
+  if (!take_pins(kernel, env)) return false;
+  const ir_attrs asked = kernel->attrs;
   survey s = {.env = env, .kernel = kernel};
   ir_walk(&kernel->body, collect, &s);
   for (int i = 0; i < kernel->value_count; i++)
@@ -325,20 +359,24 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
     producers = wgmma ? 4 : 1;
   if (env->options->level < 2 || !target->has_tma)
     producers = 0;
-  producers = (int)pin(kernel, env, IR_ATTR_PRODUCERS, producers);
-  ir_attr_set(&kernel->attrs, IR_ATTR_THREADS, (warps + producers) * 32);
   if (producers) {
-    ir_attr_set(&kernel->attrs, IR_ATTR_PRODUCERS, producers);
-    ir_attr_set(&kernel->attrs, IR_ATTR_PERSISTENT, pin(kernel, env, IR_ATTR_PERSISTENT, s.dot_count > 0));
-    if (pin(kernel, env, IR_ATTR_CLUSTER, 1) > 1)
-      ir_attr_set(&kernel->attrs, IR_ATTR_CLUSTER, pin(kernel, env, IR_ATTR_CLUSTER, 1));
+    int asked_for = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, producers);
+    producers = wgmma && asked_for % 4 ? producers : asked_for; /* warpgroups trade registers whole */
   }
+  ir_attr_set(&kernel->attrs, IR_ATTR_THREADS, (warps + producers) * 32);
+  if (producers || ir_attr_has(&kernel->attrs, IR_ATTR_PRODUCERS))
+    ir_attr_set(&kernel->attrs, IR_ATTR_PRODUCERS, producers);
+  if (producers)
+    ir_attr_set(&kernel->attrs, IR_ATTR_PERSISTENT, ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, s.dot_count > 0));
+  if (!producers || ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1) < 2) /* multicast is a producer's */
+    ir_attr_clear(&kernel->attrs, IR_ATTR_CLUSTER);
   if (s.dot_count && bands_pay(kernel, env))
-    ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, pin(kernel, env, IR_ATTR_RASTER, 8));
+    ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 8));
   bool heavier = kernel->grid_count && ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) && work_trend(env->scratch, kernel, 0) > 0;
-  if (pin(kernel, env, IR_ATTR_REVERSE, heavier)) /* the heaviest tiles first, so that the last to finish are light */
+  if (ir_attr_get(&kernel->attrs, IR_ATTR_REVERSE, heavier)) /* the heaviest tiles first, so that the last to finish are light */
     ir_attr_set(&kernel->attrs, IR_ATTR_REVERSE, 1);
   fit_stages(&s);
+  report_pins(kernel, &asked, env);
   kernel->form = IR_FORM_SCHEDULED;
   if (env->explain) {
     estimate e;
