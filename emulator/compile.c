@@ -138,6 +138,7 @@ static void mark_definition(compiler *c, const ir_op *op) {
     for (int i = 0; i < op->expr_count; i++)
       if (expr_varies(c, op->expr[i])) *varying = true;
   } else if (op->kind == IR_OP_ATOMIC_GLOBAL) {
+    c->out->has_atomics = true;
     *varying = true;
   }
 }

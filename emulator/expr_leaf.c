@@ -89,6 +89,7 @@ void expr_element(evaluation *v, const ir_expr *e, cell (*arg)[LANES]) {
       if (inside) position = tensor_position(t, index);
       if (inside && tensor_holds(t, position)) {
         result[l] = tensor_load(v->m, t, position);
+        tensor_touch(v->m, v->a, t, position, 1, TENSOR_READ);
         v->m->report->counts.global_read_bytes += (uint64_t)(t->bits + 7) / 8;
       } else if (inside) {
         finding(v->m, v->a, EMULATOR_BOUNDS, nowhere, value->loc, "element %lld of '%s' lies beyond its %zu bytes",

@@ -92,6 +92,7 @@ typedef struct code {
   int stack_depth; /* of programs */
   bool *varying;   /* by value number: a scalar that may differ between lanes */
   bool reads_blocks;
+  bool has_atomics; /* blocks may order themselves */
 } code;
 
 typedef struct machine machine;
@@ -110,6 +111,7 @@ typedef struct tensor {
   int64_t packed_columns; /* before the thread form: blocks of a packed tensor along k; 0: stored as the extents and
                              strides say */
   int64_t extent[IR_MAX_RANK], stride[IR_MAX_RANK]; /* in elements */
+  uint32_t *writer; /* block + 1 that wrote each byte (before the thread form: element); NULL: not followed */
 } tensor;
 
 /* A buffer or tile before the thread form: `slots` copies of a row-major array of cells. */
@@ -302,6 +304,10 @@ cell tensor_load(const machine *m, const tensor *t, int64_t position);
 void tensor_store(tensor *t, int64_t position, cell value);
 /* Position of the element with these coordinates; -1 outside the extents. */
 int64_t tensor_position(const tensor *t, const int64_t *index);
+/* What a block does to [first, first + count) of a tensor: bytes in the thread form, elements before it. A finding when
+ * another block has written there, unless the blocks of this kernel order themselves by atomics. */
+typedef enum tensor_use { TENSOR_READ, TENSOR_WRITE, TENSOR_COMBINE } tensor_use;
+void tensor_touch(machine *m, agent *a, const tensor *t, int64_t first, int64_t count, tensor_use use);
 /* Whether neighbours along a dimension are `stride` positions apart. */
 static inline bool tensor_is_strided(const tensor *t) { return t->packed_columns == 0; }
 int register_words(const ir_value *value);

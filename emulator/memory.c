@@ -141,6 +141,25 @@ void tensor_store(tensor *t, int64_t position, cell value) {
   ir_put_bits(t->bytes, (size_t)position, t->bits, cell_bits(t->value->type, value));
 }
 
+void tensor_touch(machine *m, agent *a, const tensor *t, int64_t first, int64_t count, tensor_use use) {
+  if (!t->writer) return;
+  const uint32_t combined = UINT32_MAX, mine = use == TENSOR_COMBINE ? combined : (uint32_t)a->block->index + 1;
+  for (int64_t i = first; i < first + count; i++) {
+    uint32_t writer = t->writer[i];
+    if (writer && writer != mine) {
+      const char *verb = use == TENSOR_READ ? "read" : use == TENSOR_WRITE ? "written" : "combined with";
+      if (writer == combined)
+        finding(m, a, EMULATOR_RACE, nowhere, t->value->loc,
+                "'%s' is %s here and combined with atomically elsewhere (at %lld)", t->value->name, verb, (long long)i);
+      else
+        finding(m, a, EMULATOR_RACE, nowhere, t->value->loc,
+                "'%s' is %s by block %d, and was written by block %u (at %lld)", t->value->name, verb, a->block->index,
+                (unsigned)(writer - 1), (long long)i);
+    }
+    if (use != TENSOR_READ) t->writer[i] = mine;
+  }
+}
+
 int64_t tensor_position(const tensor *t, const int64_t *index) {
   int64_t position = 0;
   for (int d = 0; d < t->value->rank; d++) {

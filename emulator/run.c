@@ -54,6 +54,10 @@ static void bind_tensor(machine *m, const ir_value *value, const emulator_tensor
             t->byte_size);
   if (value->packed && !m->thread_form && value->rank == 2)
     t->packed_columns = (t->extent[1] + value->packed->k - 1) / value->packed->k;
+  if (m->checks && value->direction != IR_IN && !m->code.has_atomics) {
+    size_t count = m->thread_form ? t->byte_size : t->byte_size * 8 / (size_t)t->bits;
+    t->writer = arena_alloc(m->memory, sizeof(uint32_t) * (count + 1));
+  }
   if (!m->reference || !given->wide || m->stopped) return;
   for (int64_t i = 0; tensor_holds(t, i); i++)
     given->wide[i] = ir_decode(value->type, ir_get_bits(t->bytes, (size_t)i, t->bits));

@@ -111,6 +111,7 @@ static void write_tensor(machine *m, agent *a, const instruction *in, cell (*ind
     if (in->op->kind == IR_OP_ATOMIC)
       result = combine_cells(m, value->type, ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_SUM),
                              tensor_load(m, t, position), x[l]);
+    tensor_touch(m, a, t, position, 1, in->op->kind == IR_OP_ATOMIC ? TENSOR_COMBINE : TENSOR_WRITE);
     tensor_store(t, position, result);
     m->report->counts.global_write_bytes += (uint64_t)(t->bits + 7) / 8;
   }

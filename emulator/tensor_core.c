@@ -56,7 +56,8 @@ static void multiply_row(const product *p, const float *a, float *d) {
     float x = a[k];
     const float *b = p->b[k];
     for (int j = 0; j < p->columns; j += EIGHT)
-      for (int i = 0; i < EIGHT; i++) d[j + i] += x * b[j + i];
+      for (int i = 0; i < EIGHT; i++)
+        d[j + i] += x * b[j + i];
   }
 }
 
@@ -65,7 +66,8 @@ static void multiply_integer_row(const product *p, const int32_t *a, uint32_t *d
     uint32_t x = (uint32_t)a[k];
     const int32_t *b = p->bi[k];
     for (int j = 0; j < p->columns; j += EIGHT)
-      for (int i = 0; i < EIGHT; i++) d[j + i] += x * (uint32_t)b[j + i];
+      for (int i = 0; i < EIGHT; i++)
+        d[j + i] += x * (uint32_t)b[j + i];
   }
 }
 

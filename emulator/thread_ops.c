@@ -114,7 +114,7 @@ static void locate_shared(machine *m, agent *a, const operand *o, const program 
 }
 
 static void locate_global(machine *m, agent *a, const operand *o, const program *offset, uint32_t mask, int width,
-                          lanes *out) {
+                          tensor_use use, lanes *out) {
   cell where[LANES];
   const tensor *t = &m->tensors[o->value->number];
   evaluate(m, a, offset, where);
@@ -122,6 +122,7 @@ static void locate_global(machine *m, agent *a, const operand *o, const program 
   for (int l = 0; l < LANES; l++) {
     if (!(mask >> l & 1)) continue;
     if (!global_fits(m, a, t, where[l].i, width, width)) return;
+    tensor_touch(m, a, t, where[l].i, width, use);
     out->at[l] = t->bytes + where[l].i;
   }
 }
@@ -136,7 +137,7 @@ static void load(machine *m, agent *a, const instruction *in, bool shared) {
   if (shared)
     locate_shared(m, a, &in->read[0], in->expr[0], mask, width, false, &from);
   else
-    locate_global(m, a, &in->read[0], in->expr[0], mask, width, &from);
+    locate_global(m, a, &in->read[0], in->expr[0], mask, width, TENSOR_READ, &from);
   if (!shared) m->report->counts.global_read_bytes += (uint64_t)(width * __builtin_popcount(mask));
   for (int l = 0; l < LANES; l++) {
     if (!(a->mask >> l & 1)) continue;
@@ -161,7 +162,7 @@ static void save(machine *m, agent *a, const instruction *in, bool shared) {
   if (shared)
     locate_shared(m, a, &in->write[0], in->expr[0], mask, width, true, &to);
   else
-    locate_global(m, a, &in->write[0], in->expr[0], mask, width, &to);
+    locate_global(m, a, &in->write[0], in->expr[0], mask, width, TENSOR_WRITE, &to);
   if (!shared) m->report->counts.global_write_bytes += (uint64_t)(width * __builtin_popcount(mask));
   for (int l = 0; l < LANES; l++)
     for (int w = 0; w < words && to.at[l]; w++)
@@ -181,7 +182,7 @@ static void reduce_global(machine *m, agent *a, const instruction *in) {
   a->mask = active;
   if (!word) return;
   lanes at;
-  locate_global(m, a, to, in->expr[0], mask, t->bits / 8, &at);
+  locate_global(m, a, to, in->expr[0], mask, t->bits / 8, TENSOR_COMBINE, &at);
   int64_t operation = ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_SUM);
   ir_type type = to->value->type;
   bool packed = ir_bits(from->value->type) < 32;
@@ -202,7 +203,7 @@ static void atomic_global(machine *m, agent *a, const instruction *in) {
   cell x[LANES], *to = a->scalars + (size_t)old->number * LANES;
   lanes at;
   evaluate(m, a, in->expr[1], x);
-  locate_global(m, a, from, in->expr[0], a->mask, t->bits / 8, &at);
+  locate_global(m, a, from, in->expr[0], a->mask, t->bits / 8, TENSOR_COMBINE, &at);
   int64_t operation = ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_SUM);
   ir_type type = from->value->type;
   for (int l = 0; l < LANES; l++) {
@@ -294,6 +295,7 @@ static void copy_async(machine *m, agent *a, const instruction *in) {
       return;
     }
     if (wanted > 0 && !global_fits(m, a, t, from[l].i, wanted, width)) return;
+    tensor_touch(m, a, t, from[l].i, wanted, TENSOR_READ);
     shared_touch(m, &x, a->block, offset, width);
     memset(a->block->shared + offset, 0, (size_t)width);
     if (wanted > 0) memcpy(a->block->shared + offset, t->bytes + from[l].i, (size_t)wanted);

@@ -171,6 +171,7 @@ const cell *region_read(machine *m, const region *r, access *x, cell outside) {
         continue;
       }
       int64_t position = walk_position(&w, i);
+      if (r->tensor) tensor_touch(m, x->agent, r->tensor, position, 1, TENSOR_READ);
       to[i] = r->store ? r->store->cells[position] : tensor_load(m, r->tensor, position);
     }
     if (r->tensor && w.hi > w.lo)
@@ -195,6 +196,7 @@ void region_write(machine *m, const region *r, access *x, ir_type from, const ce
         continue;
       }
       if (add) value = combine_cells(m, to, IR_SUM, tensor_load(m, r->tensor, position), value);
+      tensor_touch(m, x->agent, r->tensor, position, 1, add ? TENSOR_COMBINE : TENSOR_WRITE);
       tensor_store(r->tensor, position, value);
     }
     if (r->tensor && w.hi > w.lo)

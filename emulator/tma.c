@@ -84,13 +84,14 @@ static void read_chunk(machine *m, agent *a, const box *b, int64_t column, uint8
   }
 }
 
-static void write_chunk(machine *m, const box *b, int64_t column, const uint8_t *from, bool add) {
+static void write_chunk(machine *m, agent *a, const box *b, int64_t column, const uint8_t *from, bool add) {
   int64_t elements = CHUNK * 8 / b->t->bits;
   ir_type type = b->t->value->type;
   for (int64_t e = 0; e < elements; e++) {
     int64_t position = row_position(b, column + e);
     if (position < 0 || !tensor_holds(b->t, position)) continue;
     uint64_t bits = ir_get_bits(from, (size_t)e, b->t->bits);
+    tensor_touch(m, a, b->t, position * b->t->bits / 8, (b->t->bits + 7) / 8, add ? TENSOR_COMBINE : TENSOR_WRITE);
     if (add)
       bits = cell_bits(type, combine_cells(m, type, IR_SUM, tensor_load(m, b->t, position), bits_cell(m, type, bits)));
     ir_put_bits(b->t->bytes, (size_t)position, b->t->bits, bits);
@@ -160,7 +161,7 @@ static void tma_store(machine *m, agent *a, const instruction *in) {
     for (int64_t chunk = 0; chunk < b.row_bytes / CHUNK; chunk++) {
       int64_t offset = chunk_offset(&b, address, row, chunk);
       shared_touch(m, &x, a->block, offset, CHUNK);
-      write_chunk(m, &b, chunk * CHUNK * 8 / b.t->bits, a->block->shared + offset, add);
+      write_chunk(m, a, &b, chunk * CHUNK * 8 / b.t->bits, a->block->shared + offset, add);
     }
   m->report->counts.async_bytes += (uint64_t)bytes;
 }

@@ -235,6 +235,22 @@ static void division_by_zero(void **state) {
   run_close(&r);
 }
 
+/* Both blocks write the whole tensor. */
+static void blocks_write_the_same(void **state) {
+  (void)state;
+  run r;
+  row_kernel(&r, "  %x <- fill 1.0\n"
+                 "  %Y[0 : 4, 0 : 32] <- copy %x @9:3\n");
+  r.sizes[0] = 8;
+  r.tensors[0].byte_size *= 2;
+  r.tensors[1].byte_size *= 2;
+  r.tensors[0].bytes = arena_alloc(r.memory, r.tensors[0].byte_size);
+  r.tensors[1].bytes = arena_alloc(r.memory, r.tensors[1].byte_size);
+  run_finds(&r, EMULATOR_RACE);
+  assert_int_equal(r.report.findings[0].block, 1);
+  run_close(&r);
+}
+
 static void endless_loop(void **state) {
   (void)state;
   run r;
@@ -254,7 +270,7 @@ int main(void) {
       cmocka_unit_test(scan_and_vote),        cmocka_unit_test(decode_with_groups),
       cmocka_unit_test(loops_and_conditions), cmocka_unit_test(uninitialised_read),
       cmocka_unit_test(index_outside),        cmocka_unit_test(division_by_zero),
-      cmocka_unit_test(endless_loop),
+      cmocka_unit_test(endless_loop),         cmocka_unit_test(blocks_write_the_same),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
