@@ -20,16 +20,21 @@ static void copy_op(lower *l, const ir_op *op) {
   ir_block_append(l->out, copy);
 }
 
+/* Whether the op before this one in its block waits for the warp's tensor-core work, which the lanes then do together. */
+static bool warp_is_converged(const ir_op *op) {
+  while (op->previous && op->previous->kind == IR_OP_MBAR_ARRIVE)
+    op = op->previous;
+  return op->previous && op->previous->kind == IR_OP_DOT_WAIT;
+}
+
 static void thread_arrive(lower *l, const ir_op *op) {
   if (l->one_thread) {
     copy_op(l, op);
     return;
   }
   int64_t rank = 0; /* arrivals on the barriers of several blocks come from as many lanes */
-  if (op->expr_count)
-    ir_is_constant(op->expr[0], &rank);
-  if (rank == 0)
-    thread_op(l, IR_OP_WARP_SYNC);
+  if (op->expr_count) ir_is_constant(op->expr[0], &rank);
+  if (rank == 0 && !warp_is_converged(op)) thread_op(l, IR_OP_WARP_SYNC);
   ir_block *saved = thread_guard(l, ir_binary(l->memory, IR_EXPR_EQ, l->lane, thread_int(l, rank)));
   copy_op(l, op);
   thread_leave(l, saved);

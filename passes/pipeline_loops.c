@@ -106,11 +106,15 @@ static void append_copies(ir_kernel *kernel, pass_env *env, ir_block *block, con
   append(env, block, IR_OP_CP_COMMIT, loop->loc);
 }
 
-static void append_wait(pass_env *env, ir_kernel *kernel, ir_block *block, int pending, src_loc loc) {
-  ir_attr_set(&append(env, block, IR_OP_CP_WAIT, loc)->attrs, IR_ATTR_PENDING, pending);
+static void append_meeting(pass_env *env, const ir_kernel *kernel, ir_block *block, src_loc loc) {
   ir_op *meet = append(env, block, IR_OP_BAR_SYNC, loc);
   ir_attr_set(&meet->attrs, IR_ATTR_ID, 0);
   ir_attr_set(&meet->attrs, IR_ATTR_THREADS, ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128));
+}
+
+static void append_wait(pass_env *env, ir_kernel *kernel, ir_block *block, int pending, src_loc loc) {
+  ir_attr_set(&append(env, block, IR_OP_CP_WAIT, loc)->attrs, IR_ATTR_PENDING, pending);
+  append_meeting(env, kernel, block, loc);
 }
 
 static void append_advance(pass_env *env, ir_block *block, ir_value *position, int stages) {
@@ -158,7 +162,7 @@ static void name_slots(slot_change *s, ir_op *op) {
     name_slots(s, child);
 }
 
-static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *loop, ring *r) {
+static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *loop, ring *r, bool nested) {
   arena *memory = env->memory;
   ir_block front = {NULL, NULL};
   for (int i = 0; i < r->count; i++)
@@ -194,28 +198,29 @@ static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_o
   append_advance(env, &loop->body, get, r->stages);
   append_advance(env, &loop->body, put, r->stages);
 
-  ir_block tail = {NULL, NULL};
-  append_wait(env, kernel, &tail, 0, loop->loc);
-  while (tail.last) {
-    ir_op *op = tail.last;
+  if (nested) { /* entered again: its first copies must not overtake the last readers */
+    ir_block tail = {NULL, NULL};
+    append_meeting(env, kernel, &tail, loop->loc);
+    ir_op *op = tail.first;
     ir_block_remove(&tail, op);
     ir_block_insert_after(block, loop, op);
   }
 }
 
-static void pipeline_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
+static void pipeline_block(ir_kernel *kernel, pass_env *env, ir_block *block, bool nested) {
   ir_op *next;
   for (ir_op *op = block->first; op; op = next) {
     next = op->next;
-    pipeline_block(kernel, env, &op->body);
-    pipeline_block(kernel, env, &op->other);
+    bool inside = nested || op->kind == IR_OP_FOR || op->kind == IR_OP_WHILE;
+    pipeline_block(kernel, env, &op->body, inside);
+    pipeline_block(kernel, env, &op->other, inside);
     int stages = op->kind == IR_OP_FOR ? (int)ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : 1;
     if (stages < 2) continue;
     ring r = {.stages = stages};
     for (ir_op *child = op->body.first; child && r.count < MAX_COPIES; child = child->next)
       if (can_hoist(kernel, op, child)) r.copy[r.count++] = child;
     if (r.count)
-      rewrite_loop(kernel, env, block, op, &r);
+      rewrite_loop(kernel, env, block, op, &r, nested);
     else
       diag_remark(env->diagnostics, "pipeline-loops", "stages", false, op->loc,
                   "no copy of this loop can run ahead, so stages = %d has no effect", stages);
@@ -223,6 +228,6 @@ static void pipeline_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
 }
 
 bool pipeline_loops(ir_kernel *kernel, pass_env *env) {
-  if (!ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0)) pipeline_block(kernel, env, &kernel->body);
+  if (!ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0)) pipeline_block(kernel, env, &kernel->body, false);
   return true;
 }

@@ -80,6 +80,7 @@ typedef struct prove_agent { /* a flow as it runs */
   int copies, copies_done;
   int dots, dots_done;
   bool store_open, copy_open, dot_open; /* something was issued since the last commit */
+  int64_t last_copies; /* groups of copies up to the last that is not empty */
   const ir_op *store_op, *copy_op, *dot_op;
   const ir_op *blocked_at;
   int *all, *first, *own, *seen_all, *seen_own;
@@ -108,7 +109,7 @@ struct prove_machine {
   bool init_fenced;
   int pattern;
   bool met_unknown;
-  int steps;
+  int steps, limit;
   const prove_env *start;
 };
 

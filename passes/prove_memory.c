@@ -55,6 +55,7 @@ static bool refuse(prove_machine *m, const prove_agent *a, const prove_access *a
                    const prove_memory *cell, const ir_op *op, prove_touch earlier, const prove_event *event,
                    bool fence) {
   const char *name = access->value->name, *culprit = culprit_of(access->value, cell, earlier, access->touch);
+  if (earlier == PROVE_DOT_READ && event->op && event->time <= a->dots_done) culprit = "place-barriers"; /* waited for */
   char where[32] = "";
   if (access->value->slots > 1) snprintf(where, sizeof where, " (slot %d)", slot);
   return prove_fail(m, a, culprit, op, event->op, "%s %s%s while %s%s", touch_text(access->touch), name, where,
@@ -183,7 +184,7 @@ bool prove_accesses(prove_machine *m, prove_agent *a, const prove_instruction *i
       record(a, access, cell, op, is_dot);
     }
     if (access->touch == PROVE_STORE_READ) a->store_open = true, a->store_op = op;
-    if (access->touch == PROVE_COPY_WRITE) a->copy_open = true, a->copy_op = op;
+    if (access->touch == PROVE_COPY_WRITE) a->copy_open = true, a->copy_op = op, a->last_copies = a->copies + 1;
   }
   if (is_dot) a->dot_open = true, a->dot_op = op;
   return true;

@@ -248,7 +248,7 @@ prove_status prove_synchronise(prove_machine *m, prove_agent *a, const ir_op *op
 bool prove_flow_ends(prove_machine *m, prove_agent *a) {
   if (a->dot_open || a->dots_done < a->dots)
     return prove_fail(m, a, "place-waits", a->dot_op, NULL, "is not waited for before the end");
-  if (a->copy_open || (a->copy_op && a->copies_done < a->copies))
+  if (a->copy_open || a->copies_done < a->last_copies)
     return prove_fail(m, a, "pipeline-loops", a->copy_op, NULL, "is not waited for before the end");
   if (a->store_open || a->stores_done < a->stores)
     return prove_fail(m, a, "place-barriers", a->store_op, NULL,
