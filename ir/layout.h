@@ -254,7 +254,7 @@ typedef struct packed_layout {
   int rows;
   int k;
   int code_bits;    /* 1, 2, 4, 8; of scales that lie in blocks of rows also 16, 32 */
-  int operand_bits; /* 16 or 8: width of the register lane that a code is decoded into */
+  int operand_bits; /* 16 or 8: width of the register lane that a code is decoded into; of scales their own, at least 8 */
   linmap map;       /* bijective; in and out: log2(rows * k) bits */
 } packed_layout;
 
