@@ -42,7 +42,8 @@ typedef struct plan {
   estimate cost;
   const char *error; /* what the passes reported */
   bool expanded;
-  int number; /* order of discovery */
+  bool repeats; /* an earlier plan: a request that changes nothing, or stages that do not fit */
+  int number;   /* order of discovery */
 } plan;
 
 typedef struct choice {
@@ -219,6 +220,14 @@ static bool is_known(const choice *c, const int64_t *value) {
   return false;
 }
 
+static bool same_cost(const estimate *a, const estimate *b) {
+  bool same = a->refusal == b->refusal && a->microseconds == b->microseconds && a->blocks == b->blocks && a->blocks_per_sm == b->blocks_per_sm;
+  same = same && a->registers == b->registers && a->shared_bytes == b->shared_bytes;
+  for (int i = 0; same && i < ESTIMATE_TERM_COUNT; i++)
+    same = a->term[i] == b->term[i];
+  return same;
+}
+
 static void try_plan(choice *c, const int64_t *value, int limit) {
   if (c->plan_count >= limit || is_known(c, value)) return;
   plan *p = &c->plan[c->plan_count];
@@ -228,6 +237,8 @@ static void try_plan(choice *c, const int64_t *value, int limit) {
   assess(c, p);
   /* what the source's own plan does on tensor cores, no other should do without */
   if (p->cost.uses_fma && !c->plan[0].cost.uses_fma && !p->cost.refusal) p->cost.refusal = "no tensor cores";
+  for (int i = 0; i < p->number && !p->repeats; i++)
+    p->repeats = same_cost(&c->plan[i].cost, &p->cost);
 }
 
 static bool better(const plan *a, const plan *b) {
@@ -243,7 +254,7 @@ static void search(choice *c, bool attributes, int limit) {
     plan *best = NULL;
     int before = 0;
     for (int i = 0; i < c->plan_count; i++) {
-      if (!c->plan[i].expanded && (!best || better(&c->plan[i], best))) best = &c->plan[i];
+      if (!c->plan[i].expanded && !c->plan[i].repeats && (!best || better(&c->plan[i], best))) best = &c->plan[i];
     }
     for (int i = 0; best && i < c->plan_count; i++)
       before += c->plan[i].expanded && better(&c->plan[i], best);
@@ -281,17 +292,21 @@ static int compare(const void *a, const void *b) {
   return better(*x, *y) ? -1 : better(*y, *x) ? 1 : 0;
 }
 
-static void rank(choice *c, plan **order, bool standing) {
-  for (int i = 0; i < c->plan_count; i++)
-    order[i] = &c->plan[i];
-  qsort(order, (size_t)c->plan_count, sizeof *order, compare);
+/* Returns how many plans there are. */
+static int rank(choice *c, plan **order, bool standing) {
+  int count = 0;
+  for (int i = 0; i < c->plan_count; i++) {
+    if (!c->plan[i].repeats) order[count++] = &c->plan[i];
+  }
+  qsort(order, (size_t)count, sizeof *order, compare);
   plan *own = &c->plan[0];
-  if (own->cost.refusal || !(standing || order[0]->cost.microseconds > own->cost.microseconds * clearly)) return;
-  for (int i = c->plan_count - 1; i > 0; i--) {
+  bool stays = !own->cost.refusal && (standing || order[0]->cost.microseconds > own->cost.microseconds * clearly);
+  for (int i = count - 1; stays && i > 0; i--) {
     if (order[i] != own) continue;
     order[i] = order[i - 1];
     order[i - 1] = own;
   }
+  return count;
 }
 
 /* -- The table --------------------------------------------------------------------------------------------------------------------------- */
@@ -305,7 +320,7 @@ static const char *plan_text(const choice *c, const plan *p) {
   return *text ? text : "as it stands";
 }
 
-static void explain(const choice *c, const ir_kernel *kernel, plan *const *order, int chosen) {
+static void explain(const choice *c, const ir_kernel *kernel, plan *const *order, int count, int chosen) {
   str *out = c->options->explain;
   str_printf(out, "plans of %s for %s", kernel->name, ir_target_of(kernel->target)->name);
   for (int i = 0; i < kernel->value_count; i++) {
@@ -322,7 +337,7 @@ static void explain(const choice *c, const ir_kernel *kernel, plan *const *order
   }
   str_append(out, ":\n");
   estimate_print_head(out);
-  for (int i = 0; i < c->plan_count; i++) {
+  for (int i = 0; i < count; i++) {
     const char *text = plan_text(c, order[i]);
     if (order[i] == &c->plan[0]) text = arena_printf(c->memory, "%s [the source's]", text);
     estimate_print_row(&order[i]->cost, i, i == chosen ? "*" : "", text, out);
@@ -332,9 +347,9 @@ static void explain(const choice *c, const ir_kernel *kernel, plan *const *order
 /* -- Kernels ----------------------------------------------------------------------------------------------------------------------------- */
 
 /* The rank of the plan to take: the one asked for, else the first that every pass accepts. -1 when there is none. */
-static int pick(choice *c, plan **order) {
+static int pick(choice *c, plan **order, int count) {
   int asked = c->options->passes.candidate, fitting = 0;
-  while (fitting < c->plan_count && !order[fitting]->cost.refusal)
+  while (fitting < count && !order[fitting]->cost.refusal)
     fitting++;
   if (asked) return asked < fitting ? asked : -1;
   for (int i = 0; i < fitting; i++) {
@@ -369,9 +384,8 @@ static compile_status choose_kernel(choice *c, ir_kernel **link) {
   search(c, false, TILE_LIMIT);
   search(c, true, PLAN_LIMIT);
   plan *order[PLAN_LIMIT];
-  rank(c, order, !known);
-  int chosen = pick(c, order);
-  if (c->options->explain) explain(c, kernel, order, chosen);
+  int count = rank(c, order, !known), chosen = pick(c, order, count);
+  if (c->options->explain) explain(c, kernel, order, count, chosen);
   if (chosen < 0 && c->options->passes.candidate) {
     diag_error(c->options->diagnostics, DIAG_UNBOUND, kernel->loc, "'%s' has no plan of rank %d (see --explain-schedule)", kernel->name,
                c->options->passes.candidate);
