@@ -9,7 +9,7 @@
 /* The lanes of the warp have met. */
 static void meet(agent *a) {
   a->synced = a->clock[a->clock_index];
-  a->unsynced = 0;
+  a->unsynced_reads = a->unsynced_writes = 0;
 }
 
 /* -- mbarriers ----------------------------------------------------------------------------------------------------- */
@@ -87,7 +87,7 @@ static void complete_phase(machine *m, cluster *c, mbarrier *bar, const ir_value
  * met. */
 static void gather(agent *a, uint32_t *clock, uint32_t *async_clock) {
   uint32_t *own = &a->clock[a->clock_index], all = *own;
-  if (a->unsynced & ~a->mask) *own = a->synced;
+  if ((a->unsynced_reads | a->unsynced_writes) & ~a->mask) *own = a->synced;
   clock_join(clock, a->clock, a->block->cluster->clock_count);
   *own = all;
   clock_join(async_clock, a->async_clock, a->block->cluster->clock_count);
@@ -346,6 +346,8 @@ outcome execute_sync(machine *m, agent *a, const instruction *in) {
     break;
   case IR_OP_DOT_WAIT:
   case IR_OP_WGMMA_WAIT:
+    /* Aligned: every lane has come this far, with its loads done; their stores may still be on the way. */
+    if (m->thread_form) a->unsynced_reads = 0;
     wait_group(a, op, a->dot_open, &a->dot_done, CLOCK_DOT);
     break;
   case IR_OP_FENCE_ASYNC:

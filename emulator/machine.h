@@ -171,13 +171,13 @@ struct agent {
   uint32_t cp_open, cp_done; /* group being filled, newest group known to be complete; groups count from 1 */
   uint32_t dot_open, dot_done;
   uint32_t bulk_open, bulk_done;
-  uint32_t bulk_used;    /* newest group with a store in it */
-  int bulk_instruction;  /* that store */
-  uint32_t synced;       /* own clock at the last warp-wide synchronisation */
-  uint32_t unsynced;     /* lanes that have accessed shared memory since */
-  uint32_t *clock;       /* vector clock: what this agent has observed */
-  uint32_t *async_clock; /* generic accesses made visible to the async proxy, and observed */
-  int clock_index;       /* of CLOCK_SELF */
+  uint32_t bulk_used;                       /* newest group with a store in it */
+  int bulk_instruction;                     /* that store */
+  uint32_t synced;                          /* own clock at the last warp-wide synchronisation */
+  uint32_t unsynced_reads, unsynced_writes; /* lanes that have accessed shared memory since */
+  uint32_t *clock;                          /* vector clock: what this agent has observed */
+  uint32_t *async_clock;                    /* generic accesses made visible to the async proxy, and observed */
+  int clock_index;                          /* of CLOCK_SELF */
 };
 
 typedef struct mbarrier {

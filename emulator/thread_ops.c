@@ -102,7 +102,7 @@ static void locate_shared(machine *m, agent *a, const operand *o, const program 
   cell where[LANES];
   evaluate(m, a, address, where);
   access x = access_generic(a, m->code.instructions[a->pc].op, write, o->value);
-  a->unsynced |= mask;
+  *(write ? &a->unsynced_writes : &a->unsynced_reads) |= mask;
   memset(out, 0, sizeof *out);
   for (int l = 0; l < LANES; l++) {
     if (!(mask >> l & 1)) continue;
@@ -224,7 +224,7 @@ static void locate_rows(machine *m, agent *a, const instruction *in, const opera
   cell where[LANES];
   evaluate(m, a, in->expr[0], where);
   access x = access_generic(a, in->op, write, o->value);
-  a->unsynced = ~0u;
+  *(write ? &a->unsynced_writes : &a->unsynced_reads) = ~0u;
   memset(rows, 0, sizeof *rows);
   for (int l = 0; l < count * MATRIX_ROWS; l++) {
     int64_t offset = shared_offset(m, a, o, where[l].i, ROW_BYTES, ROW_BYTES);
