@@ -20,6 +20,7 @@ typedef struct prove_env {
   prove_number *value;
   const ir_expr *const *definition; /* of immutable scalars; NULL: none */
   int64_t block, blocks;            /* what block() and blocks() are */
+  prove_number element;             /* what integer elements of tensors are */
 } prove_env;
 
 prove_number prove_eval(const prove_env *env, const ir_expr *e);
@@ -87,6 +88,7 @@ typedef struct prove_program {
   int flow_count;
   prove_flow flow[PROVE_MAX_FLOWS]; /* [0]: the block */
   int site_count;
+  bool reads_elements; /* control depends on elements of tensors */
   int loop_count;
   const ir_op *loop[PROVE_MAX_LOOPS]; /* loops with different bounds that hold synchronisation, outer ones first */
 } prove_program;
@@ -98,11 +100,11 @@ bool prove_flatten(ir_kernel *kernel, arena *memory, prove_program *program);
 
 typedef struct prove_machine prove_machine;
 prove_machine *prove_machine_create(const prove_program *program, pass_env *env);
-/* Executes the program for the sizes of `start`. Conditions and loops that do not follow from the sizes take the choice
- * number `pattern` (0 .. PROVE_PATTERNS - 1), in all roles alike. False: a diagnostic was reported. */
+/* Executes the program for the sizes of `start`. Integers in tensors, and conditions and loops that follow neither from them
+ * nor from the sizes, take the choice number `pattern` (0 .. PROVE_PATTERNS - 1), in all roles alike. False: a diagnostic was reported. */
 bool prove_run(prove_machine *machine, const prove_env *start, int pattern);
 bool prove_met_unknown(const prove_machine *machine); /* whether a run so far had to choose */
 int prove_steps(const prove_machine *machine);        /* executed so far */
-enum { PROVE_PATTERNS = 3 };
+enum { PROVE_PATTERNS = 4 };
 
 #endif

@@ -14,7 +14,7 @@
  * Nothing is changed. A failure is the compiler's own mistake and is reported as such. */
 #include "passes/prove.h"
 
-enum { MAX_TARGETS = 6, MAX_RUNS = 256, MAX_STEPS = 60000, MAX_CHOSEN = 4 };
+enum { MAX_TARGETS = 6, MAX_RUNS = 256, MAX_STEPS = 24000, MAX_CHOSEN = 4 };
 
 /* -- Hardware barriers ----------------------------------------------------------------------------------------------------- */
 
@@ -93,9 +93,21 @@ static plan plan_targets(const prove_program *program) {
   return p;
 }
 
+/* With many tiles, so many blocks that this one has two or three of them. */
+static void choose_blocks(const prove_program *program, prove_env *env) {
+  env->blocks = 1;
+  for (int l = 0; l < program->loop_count; l++) {
+    const ir_op *loop = program->loop[l];
+    if (!ir_attr_get(&loop->attrs, IR_ATTR_PERSISTENT, 0)) continue;
+    prove_number trips = prove_trips(env, loop->expr[0], loop->expr[1], loop->expr[2]);
+    if (trips.known && trips.value > 3) env->blocks = (trips.value + 1) / 2;
+  }
+}
+
 /* The sizes of combination `number`; false when there are none. */
 static bool choose_sizes(const prove_program *program, const plan *p, int number, prove_env *env, bool *fixed) {
   const ir_kernel *kernel = program->kernel;
+  env->blocks = 1;
   for (int i = 0; i < kernel->value_count; i++) {
     env->value[i].known = false;
     fixed[i] = false;
@@ -108,6 +120,7 @@ static bool choose_sizes(const prove_program *program, const plan *p, int number
     if (!prove_reach(kernel, env, fixed, loop->expr[0], loop->expr[1], loop->expr[2], target) && index > 0) return false;
     env->value[loop->write[0].value->number] = prove_eval(env, loop->expr[0]);
   }
+  choose_blocks(program, env);
   for (int l = 0; l < program->loop_count; l++)
     env->value[program->loop[l]->write[0].value->number].known = false;
   return prove_facts_hold(kernel, env);

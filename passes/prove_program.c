@@ -102,6 +102,7 @@ static void collect_accesses(context *c, const ir_op *op) {
 
 static void need_expr(context *c, const ir_expr *e) {
   if (!e) return;
+  if (e->kind == IR_EXPR_ELEMENT) c->program->reads_elements = true;
   if (e->kind == IR_EXPR_VALUE && !c->needed[e->value->number]) c->needed[e->value->number] = c->changed = true;
   for (int i = 0; i < e->arg_count; i++)
     need_expr(c, e->args[i]);

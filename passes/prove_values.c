@@ -51,6 +51,7 @@ prove_number prove_eval(const prove_env *env, const ir_expr *e) {
     if (env->value[n].known) return env->value[n];
     return env->definition && env->definition[n] ? prove_eval(env, env->definition[n]) : unknown;
   }
+  case IR_EXPR_ELEMENT: return e->value->space == IR_GLOBAL && ir_is_integer(e->type) ? env->element : unknown;
   default: break;
   }
   if (e->type != IR_PRED && !ir_is_integer(e->type)) return unknown;
