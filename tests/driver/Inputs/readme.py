@@ -1,0 +1,26 @@
+"""readme.py ROOT BITBLASC OUT: writes the README's kernel to OUT; complains about options in the documents that --help does not list."""
+
+import glob
+import os
+import re
+import subprocess
+import sys
+
+root, bitblasc, out = sys.argv[1:]
+readme = open(os.path.join(root, "README.md"), encoding="utf-8").read()
+blocks = re.findall(r"^```\n(.*?)^```", readme, flags=re.M | re.S)
+kernels = [block for block in blocks if re.search(r"^kernel ", block, flags=re.M)]
+assert len(kernels) == 1, kernels
+open(out, "w", encoding="utf-8").write(kernels[0])
+
+help_text = subprocess.run([bitblasc, "--help"], capture_output=True, text=True, check=True).stdout
+known = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", help_text))
+wrong = []
+for path in [os.path.join(root, "README.md"), *sorted(glob.glob(os.path.join(root, "docs", "*.md")))]:
+    for line in open(path, encoding="utf-8"):
+        if "bitblasc" not in line and not line.startswith(("|", "-")) and "`--" not in line:
+            continue
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line):
+            if option not in known:
+                wrong.append(f"{os.path.basename(path)}: {option}: {line.strip()}")
+sys.exit("\n".join(wrong))
