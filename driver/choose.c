@@ -132,7 +132,8 @@ static void find_dials(choice *c, ir_kernel *kernel) {
   for (size_t k = 0; k < sizeof knobs / sizeof *knobs && c->dial_count < MAX_DIALS; k++) {
     if (is_pinned(c, kernel, knobs[k].attr) || c->options->passes.level < 2) continue;
     dial *d = &c->dial[c->dial_count++];
-    *d = (dial){.name = ir_attr_info_of(knobs[k].attr)->name, .is_attr = true, .attr = knobs[k].attr, .standard = UNSET};
+    *d =
+        (dial){.name = ir_attr_info_of(knobs[k].attr)->name, .is_attr = true, .attr = knobs[k].attr, .standard = UNSET};
     add_value(d, UNSET);
     for (int i = 0; i < knobs[k].count; i++)
       add_value(d, knobs[k].value[i]);
@@ -149,7 +150,8 @@ static ir_module *read_plan(const choice *c, const plan *p, arena *memory, diag 
     bindings[i] = options.bindings[i];
   for (int i = 0; i < c->dial_count; i++) {
     if (c->dial[i].is_attr || p->value[i] == c->dial[i].standard) continue;
-    bindings[options.binding_count++] = (frontend_binding){c->dial[i].name, arena_printf(memory, "%" PRId64, p->value[i])};
+    bindings[options.binding_count++] =
+        (frontend_binding){c->dial[i].name, arena_printf(memory, "%" PRId64, p->value[i])};
   }
   options.bindings = bindings;
   options.memory = memory;
@@ -221,7 +223,8 @@ static bool is_known(const choice *c, const int64_t *value) {
 }
 
 static bool same_cost(const estimate *a, const estimate *b) {
-  bool same = a->refusal == b->refusal && a->microseconds == b->microseconds && a->blocks == b->blocks && a->blocks_per_sm == b->blocks_per_sm;
+  bool same = a->refusal == b->refusal && a->microseconds == b->microseconds && a->blocks == b->blocks &&
+              a->blocks_per_sm == b->blocks_per_sm;
   same = same && a->registers == b->registers && a->shared_bytes == b->shared_bytes;
   for (int i = 0; same && i < ESTIMATE_TERM_COUNT; i++)
     same = a->term[i] == b->term[i];
@@ -243,7 +246,8 @@ static void try_plan(choice *c, const int64_t *value, int limit) {
 
 static bool better(const plan *a, const plan *b) {
   if (!a->cost.refusal != !b->cost.refusal) return !a->cost.refusal;
-  return a->cost.microseconds < b->cost.microseconds || (a->cost.microseconds == b->cost.microseconds && a->number < b->number);
+  return a->cost.microseconds < b->cost.microseconds ||
+         (a->cost.microseconds == b->cost.microseconds && a->number < b->number);
 }
 
 /* Varies each dial of the best plan that was not varied yet, until that is worse than two that were. */
@@ -387,8 +391,8 @@ static compile_status choose_kernel(choice *c, ir_kernel **link) {
   int count = rank(c, order, !known), chosen = pick(c, order, count);
   if (c->options->explain) explain(c, kernel, order, count, chosen);
   if (chosen < 0 && c->options->passes.candidate) {
-    diag_error(c->options->diagnostics, DIAG_UNBOUND, kernel->loc, "'%s' has no plan of rank %d (see --explain-schedule)", kernel->name,
-               c->options->passes.candidate);
+    diag_error(c->options->diagnostics, DIAG_UNBOUND, kernel->loc,
+               "'%s' has no plan of rank %d (see --explain-schedule)", kernel->name, c->options->passes.candidate);
     return COMPILE_INPUT;
   }
   return chosen < 0 ? COMPILE_OK : take(c, order[chosen], link);
@@ -405,7 +409,11 @@ compile_status choose_plans(const compile_options *options, ir_module *module) {
   double start = p->time ? now_ms() : 0;
   choice *c = calloc(1, sizeof *c);
   if (!c) BUG("out of memory");
-  *c = (choice){.options = options, .memory = arena_create(), .trial = arena_create(), .scratch = arena_create(), .quiet = diag_create()};
+  *c = (choice){.options = options,
+                .memory = arena_create(),
+                .trial = arena_create(),
+                .scratch = arena_create(),
+                .quiet = diag_create()};
   diag_require_like(c->quiet, options->diagnostics);
   c->tree = options->tree;
   if (!c->tree && options->language == COMPILE_TL)

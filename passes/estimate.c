@@ -12,17 +12,18 @@
 #include <stdio.h>
 
 static const double launch_us = 2.0;
-static const double load_clocks = 1000;       /* from issue to arrival, memory busy */
-static const double role_turn_clocks = 60;    /* a consumer's barrier, when a producer role fills the ring */
-static const double block_turn_clocks = 180;  /* the same with a barrier of the whole block */
-static const double hbm_reached = 0.90;       /* of the nominal bandwidth */
-static const double l2_kept = 0.6;            /* of the L2 that one tensor may fill and still be there in the next wave */
-static const double start_clocks = 600;       /* of a block that replaces another */
+static const double load_clocks = 1000;      /* from issue to arrival, memory busy */
+static const double role_turn_clocks = 60;   /* a consumer's barrier, when a producer role fills the ring */
+static const double block_turn_clocks = 180; /* the same with a barrier of the whole block */
+static const double hbm_reached = 0.90;      /* of the nominal bandwidth */
+static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
+static const double start_clocks = 600; /* of a block that replaces another */
 
 enum { ALU_LANES = 128, LARGEST_REGISTERS = 255, WORK_REGISTERS = 40, RESERVED_SHARED = 1024, MAX_BLOCKS = 32 };
 
 const char *estimate_term_name(estimate_term term) {
-  static const char *const names[ESTIMATE_TERM_COUNT] = {"tensor", "shared", "l2", "hbm", "exp", "alu", "latency", "tail"};
+  static const char *const names[ESTIMATE_TERM_COUNT] = {"tensor", "shared", "l2",      "hbm",
+                                                         "exp",    "alu",    "latency", "tail"};
   return names[term];
 }
 
@@ -40,7 +41,8 @@ static int register_budget(const machine *m) {
   int threads = (m->warps + m->producers) * 32;
   int whole = m->target->registers / threads / 8 * 8;
   if (m->producers < 4 || !m->target->has_wgmma) return whole < LARGEST_REGISTERS ? whole : LARGEST_REGISTERS;
-  int groups = m->warps / 4, entry = whole < 248 ? whole : 248; /* setmaxnreg: 40 for the producer, the rest in eights */
+  int groups = m->warps / 4,
+      entry = whole < 248 ? whole : 248; /* setmaxnreg: 40 for the producer, the rest in eights */
   int given = (entry * (groups + m->producers / 4) - 40 * (m->producers / 4)) / (groups ? groups : 1) / 8 * 8;
   return given < 240 ? given : 240;
 }
@@ -52,7 +54,8 @@ static const char *refusal_of(const machine *m, const block_work *w, estimate *e
   if (e->registers > register_budget(m)) return "registers";
   /* an instruction's accumulators must fit what a thread has at entry, before roles trade registers */
   int entry = m->target->registers / threads / 8 * 8;
-  if (w->wgmma_columns && w->wgmma_columns / 2 + 26 > (entry < LARGEST_REGISTERS ? entry : LARGEST_REGISTERS)) return "registers";
+  if (w->wgmma_columns && w->wgmma_columns / 2 + 26 > (entry < LARGEST_REGISTERS ? entry : LARGEST_REGISTERS))
+    return "registers";
   return NULL;
 }
 
@@ -87,7 +90,8 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
 static double section_clocks(const machine *m, const work *w, double blocks) {
   double chain = w->async_waits * load_clocks;
   double groups = w->tensor > 0 ? larger(m->warps / 4, 1) : 1;
-  double waits = w->sync_waits * load_clocks + w->turns * (m->producers ? role_turn_clocks : block_turn_clocks) / groups;
+  double waits =
+      w->sync_waits * load_clocks + w->turns * (m->producers ? role_turn_clocks : block_turn_clocks) / groups;
   double alone = larger(throughput_clocks(m, w, 1), chain) + waits;
   return larger(alone, larger(throughput_clocks(m, w, blocks), chain));
 }
@@ -105,7 +109,8 @@ static double block_clocks(const machine *m, const block_work *w, double blocks,
 /* How many different values of each grid dimension `count` neighbouring blocks have. */
 static void spread(const machine *m, const block_work *w, double count, double distinct[3]) {
   double first = w->grid[0], second = w->grid[1];
-  if (m->raster > 1 && second > 1) { /* a band of `raster` along the second dimension, walked before the first one moves on */
+  if (m->raster > 1 &&
+      second > 1) { /* a band of `raster` along the second dimension, walked before the first one moves on */
     double band = larger(1, m->raster < second ? m->raster : second), columns = count / band;
     distinct[1] = count < band ? count : band * larger(1, columns / first);
     distinct[0] = columns < first ? larger(1, columns) : first;
@@ -199,7 +204,9 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   double sms = m.target->sms / m.cluster * m.cluster, slots = sms * out->blocks_per_sm;
 
   double waves = (double)(int64_t)(blocks / slots), rest = blocks - waves * slots, clocks = 0;
-  if (waves > 0) clocks = block_clocks(&m, &w, out->blocks_per_sm, false) + (waves - 1) * block_clocks(&m, &w, out->blocks_per_sm, true);
+  if (waves > 0)
+    clocks =
+        block_clocks(&m, &w, out->blocks_per_sm, false) + (waves - 1) * block_clocks(&m, &w, out->blocks_per_sm, true);
   double rest_per_sm = rest > 0 ? (double)(int64_t)((rest + sms - 1) / sms) : 0;
   if (rest > 0) clocks += block_clocks(&m, &w, rest_per_sm, waves > 0);
 
@@ -236,7 +243,8 @@ void estimate_print_row(const estimate *e, int rank, const char *mark, const cha
     str_printf(out, "%-2s%4d  %10.2f  %-8s", mark, rank, e->microseconds, estimate_term_name(e->bound));
   for (int i = 0; i < ESTIMATE_TERM_COUNT; i++)
     str_printf(out, " %9.2f", e->term[i]);
-  str_printf(out, " %9.0f %4d %7lld %4d  %s", e->blocks, e->blocks_per_sm, (long long)e->shared_bytes, e->registers, plan);
+  str_printf(out, " %9.0f %4d %7lld %4d  %s", e->blocks, e->blocks_per_sm, (long long)e->shared_bytes, e->registers,
+             plan);
   if (e->refusal) str_printf(out, "  (%s)", e->refusal);
   str_append_char(out, '\n');
 }

@@ -17,18 +17,20 @@ typedef enum estimate_term {
   ESTIMATE_TAIL,    /* SMs without work in the last wave */
   ESTIMATE_TERM_COUNT
 } estimate_term;
-const char *estimate_term_name(estimate_term term); /* "tensor", "shared", "l2", "hbm", "exp", "alu", "latency", "tail" */
+const char *
+estimate_term_name(estimate_term term); /* "tensor", "shared", "l2", "hbm", "exp", "alu", "latency", "tail" */
 
 typedef struct estimate {
-  const char *refusal; /* why the plan cannot run, in words; NULL when it can. The rest is filled in either case as far as it is known */
-  double microseconds; /* of one launch */
+  const char *
+      refusal; /* why the plan cannot run, in words; NULL when it can. The rest is filled in either case as far as it is known */
+  double microseconds;              /* of one launch */
   double term[ESTIMATE_TERM_COUNT]; /* microseconds */
-  estimate_term bound; /* the largest term */
-  double blocks;       /* of the grid, at the sizes assumed */
+  estimate_term bound;              /* the largest term */
+  double blocks;                    /* of the grid, at the sizes assumed */
   int blocks_per_sm;
-  int registers;       /* a thread that computes */
+  int registers;        /* a thread that computes */
   int64_t shared_bytes; /* of a block */
-  bool uses_fma;       /* some dot runs without tensor cores */
+  bool uses_fma;        /* some dot runs without tensor cores */
 } estimate;
 
 /* Estimates a kernel in scheduled form that still has its grid. Sizes are those bound, else options->expected, else 4096. `scratch` is

@@ -8,8 +8,8 @@
 #include <string.h>
 
 enum {
-  UNKNOWN_SIZE = 4096,    /* what a size is taken to be when nobody says */
-  BARRIER_BYTES = 2048,   /* barriers and alignment */
+  UNKNOWN_SIZE = 4096,  /* what a size is taken to be when nobody says */
+  BARRIER_BYTES = 2048, /* barriers and alignment */
   WHILE_TRIPS = 8,
   MAX_DOTS = 32
 };
@@ -19,9 +19,9 @@ typedef struct counter {
   ir_kernel *kernel;
   const ir_target_info *target;
   arena *scratch;
-  int64_t *value;       /* by value number */
-  uint8_t *grid_mask;   /* by value number: the grid dimensions that it depends on */
-  work *now;            /* the open section */
+  int64_t *value;     /* by value number */
+  uint8_t *grid_mask; /* by value number: the grid dimensions that it depends on */
+  work *now;          /* the open section */
   const ir_op *dot[MAX_DOTS];
   int dot_count;
   int warps, producers, level;
@@ -45,34 +45,62 @@ static int64_t evaluate(const int64_t *values, const ir_expr *e) {
   int64_t b = e->arg_count > 1 ? evaluate(values, e->args[1]) : 0;
   switch (e->kind) {
   case IR_EXPR_INT:
-  case IR_EXPR_BOOL: return e->int_value;
-  case IR_EXPR_FLOAT: return 0;
-  case IR_EXPR_VALUE: return values[e->value->number];
-  case IR_EXPR_ADD: return a + b;
-  case IR_EXPR_SUB: return a - b;
-  case IR_EXPR_MUL: return a * b;
-  case IR_EXPR_DIV: return floor_div(a, b);
-  case IR_EXPR_MOD: return a - b * floor_div(a, b);
-  case IR_EXPR_CEILDIV: return floor_div(a + b - 1, b);
-  case IR_EXPR_MIN: return a < b ? a : b;
-  case IR_EXPR_MAX: return a > b ? a : b;
-  case IR_EXPR_NEG: return -a;
-  case IR_EXPR_ABS: return a < 0 ? -a : a;
-  case IR_EXPR_AND: return a & b;
-  case IR_EXPR_OR: return a | b;
-  case IR_EXPR_XOR: return a ^ b;
-  case IR_EXPR_NOT: return e->type == IR_PRED ? !a : ~a;
-  case IR_EXPR_SHL: return b < 0 || b > 62 ? 0 : (int64_t)((uint64_t)a << b);
-  case IR_EXPR_SHR: return b < 0 || b > 62 ? 0 : a >> b;
-  case IR_EXPR_EQ: return a == b;
-  case IR_EXPR_NE: return a != b;
-  case IR_EXPR_LT: return a < b;
-  case IR_EXPR_LE: return a <= b;
-  case IR_EXPR_GT: return a > b;
-  case IR_EXPR_GE: return a >= b;
-  case IR_EXPR_SELECT: return a ? b : evaluate(values, e->args[2]);
-  case IR_EXPR_CAST: return a;
-  default: return UNKNOWN_SIZE;
+  case IR_EXPR_BOOL:
+    return e->int_value;
+  case IR_EXPR_FLOAT:
+    return 0;
+  case IR_EXPR_VALUE:
+    return values[e->value->number];
+  case IR_EXPR_ADD:
+    return a + b;
+  case IR_EXPR_SUB:
+    return a - b;
+  case IR_EXPR_MUL:
+    return a * b;
+  case IR_EXPR_DIV:
+    return floor_div(a, b);
+  case IR_EXPR_MOD:
+    return a - b * floor_div(a, b);
+  case IR_EXPR_CEILDIV:
+    return floor_div(a + b - 1, b);
+  case IR_EXPR_MIN:
+    return a < b ? a : b;
+  case IR_EXPR_MAX:
+    return a > b ? a : b;
+  case IR_EXPR_NEG:
+    return -a;
+  case IR_EXPR_ABS:
+    return a < 0 ? -a : a;
+  case IR_EXPR_AND:
+    return a & b;
+  case IR_EXPR_OR:
+    return a | b;
+  case IR_EXPR_XOR:
+    return a ^ b;
+  case IR_EXPR_NOT:
+    return e->type == IR_PRED ? !a : ~a;
+  case IR_EXPR_SHL:
+    return b < 0 || b > 62 ? 0 : (int64_t)((uint64_t)a << b);
+  case IR_EXPR_SHR:
+    return b < 0 || b > 62 ? 0 : a >> b;
+  case IR_EXPR_EQ:
+    return a == b;
+  case IR_EXPR_NE:
+    return a != b;
+  case IR_EXPR_LT:
+    return a < b;
+  case IR_EXPR_LE:
+    return a <= b;
+  case IR_EXPR_GT:
+    return a > b;
+  case IR_EXPR_GE:
+    return a >= b;
+  case IR_EXPR_SELECT:
+    return a ? b : evaluate(values, e->args[2]);
+  case IR_EXPR_CAST:
+    return a;
+  default:
+    return UNKNOWN_SIZE;
   }
 }
 
@@ -109,25 +137,45 @@ static void operator_cost(const ir_expr *e, double *exp, double *alu) {
   case IR_EXPR_FLOAT:
   case IR_EXPR_BOOL:
   case IR_EXPR_VALUE:
-  case IR_EXPR_ELEMENT: *alu = 0; break;
+  case IR_EXPR_ELEMENT:
+    *alu = 0;
+    break;
   case IR_EXPR_EXP2:
   case IR_EXPR_LOG2:
   case IR_EXPR_RSQRT:
-  case IR_EXPR_RCP: *exp = 1; break;
+  case IR_EXPR_RCP:
+    *exp = 1;
+    break;
   case IR_EXPR_EXP:
-  case IR_EXPR_LOG: *exp = 1, *alu = 2; break;
-  case IR_EXPR_SQRT: *exp = 1, *alu = 4; break;
-  case IR_EXPR_TANH: *exp = 2, *alu = 8; break;
-  case IR_EXPR_DIV: *exp = 1, *alu = is_float ? 8 : 12; break;
-  case IR_EXPR_MOD: *exp = 1, *alu = 14; break;
+  case IR_EXPR_LOG:
+    *exp = 1, *alu = 2;
+    break;
+  case IR_EXPR_SQRT:
+    *exp = 1, *alu = 4;
+    break;
+  case IR_EXPR_TANH:
+    *exp = 2, *alu = 8;
+    break;
+  case IR_EXPR_DIV:
+    *exp = 1, *alu = is_float ? 8 : 12;
+    break;
+  case IR_EXPR_MOD:
+    *exp = 1, *alu = 14;
+    break;
   case IR_EXPR_ERF:
   case IR_EXPR_SIN:
-  case IR_EXPR_COS: *exp = 1, *alu = 20; break;
+  case IR_EXPR_COS:
+    *exp = 1, *alu = 20;
+    break;
   case IR_EXPR_MAX:
   case IR_EXPR_MIN:
   case IR_EXPR_SELECT:
-  case IR_EXPR_CAST: *alu = 1.5; break; /* pipes of 64 lanes, beside the one of 128 */
-  default: *alu = is_float ? 1 : 1.5; break;
+  case IR_EXPR_CAST:
+    *alu = 1.5;
+    break; /* pipes of 64 lanes, beside the one of 128 */
+  default:
+    *alu = is_float ? 1 : 1.5;
+    break;
   }
 }
 
@@ -182,7 +230,9 @@ static void count_expr(counter *c, const ir_op *parallel, const ir_expr *e, doub
 /* -- Dots and decodes -------------------------------------------------------------------------------------------------------------------- */
 
 static double macs_a_clock(const ir_target_info *target, ir_type type, bool wgmma) {
-  double rate = ir_bits(type) == 8 ? target->mma8_macs_clk : ir_bits(type) == 32 ? target->mma16_macs_clk / 2.0 : target->mma16_macs_clk;
+  double rate = ir_bits(type) == 8    ? target->mma8_macs_clk
+                : ir_bits(type) == 32 ? target->mma16_macs_clk / 2.0
+                                      : target->mma16_macs_clk;
   bool emulated = !wgmma && ir_bits(type) == 8 && ir_is_float(type) && !target->has_native_fp8_mma;
   if (emulated) rate = target->mma16_macs_clk;
   return wgmma ? rate : target->has_wgmma ? rate * 0.62 : rate * 0.9; /* what mma.sync reaches of it */
@@ -192,7 +242,8 @@ static void count_dot(counter *c, const ir_op *dot, double weight) {
   dot_shape d = dot_shape_of(dot);
   double m = d.m, n = d.n, k = d.k, bytes = ir_bits(d.rows->value->type) / 8.0;
   bool rows_shared = d.rows->value->space == IR_SHARED, columns_shared = d.columns->value->space == IR_SHARED;
-  int64_t warps_m = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1), warps_n = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1);
+  int64_t warps_m = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1),
+          warps_n = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1);
   switch (ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA)) {
   case IR_INSTRUCTION_WGMMA: {
     int columns = wgmma_columns(d.n, d.columns->value->type);
@@ -204,7 +255,8 @@ static void count_dot(counter *c, const ir_op *dot, double weight) {
   }
   case IR_INSTRUCTION_MMA:
     c->now->tensor += weight * m * n * k / macs_a_clock(c->target, d.columns->value->type, false);
-    c->now->shared += weight * k * bytes * ((rows_shared ? m * (double)warps_n : 0) + (columns_shared ? n * (double)warps_m : 0));
+    c->now->shared +=
+        weight * k * bytes * ((rows_shared ? m * (double)warps_n : 0) + (columns_shared ? n * (double)warps_m : 0));
     break;
   default:
     c->out->uses_fma = true;
@@ -234,7 +286,8 @@ static double decode_cost(const ir_op *decode) {
 static void count_decode(counter *c, const ir_op *decode, double weight) {
   double elements = (double)ir_element_count(decode->write[0].value), bytes = 0;
   const ir_op *dot = reader_dot(c, decode->write[0].value);
-  double again = dot ? (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1) : 1; /* warps along the other side decode the same codes */
+  double again = dot ? (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1)
+                     : 1; /* warps along the other side decode the same codes */
   for (int i = 0; i < decode->read_count; i++) {
     const ir_value *from = decode->read[i].value;
     if (from && from->space == IR_SHARED) bytes += (double)ir_element_count(from) * ir_bits(from->type) / 8;
@@ -270,12 +323,16 @@ static void count_load(counter *c, const ir_op *copy, double weight, loop_frame 
   const ir_value *to = copy->write[0].value;
   double bytes = inside_elements(c, from) * ir_bits(from->value->type) / 8;
   ir_engine engine = (ir_engine)ir_attr_get(&copy->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
-  bool by_engine = engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK, async = by_engine || engine == IR_ENGINE_CPASYNC;
+  bool by_engine = engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK,
+       async = by_engine || engine == IR_ENGINE_CPASYNC;
   frame->has_async |= async;
   frame->has_sync |= !async;
   if (to->space == IR_SHARED) c->now->shared += weight * tile_bytes(to);
   int width = region_access_bytes(c->scratch, from);
-  double accesses = (double)ir_element_count(to) * ir_bits(from->value->type) / 8 / (width ? width : ir_bits(from->value->type) >= 16 ? ir_bits(from->value->type) / 8 : 1);
+  double accesses = (double)ir_element_count(to) * ir_bits(from->value->type) / 8 /
+                    (width                              ? width
+                     : ir_bits(from->value->type) >= 16 ? ir_bits(from->value->type) / 8
+                                                        : 1);
   if (!by_engine) c->now->alu += weight * accesses * (engine == IR_ENGINE_CPASYNC ? 5 : to->space == IR_SHARED ? 8 : 5);
   move(c, from->value, weight * bytes, ref_mask(c, from), true, engine == IR_ENGINE_TMA);
 }
@@ -283,9 +340,11 @@ static void count_load(counter *c, const ir_op *copy, double weight, loop_frame 
 static void count_store(counter *c, const ir_op *copy, double weight) {
   const ir_ref *to = &copy->write[0];
   const ir_value *from = copy->read[0].value;
-  double bytes = inside_elements(c, to) * ir_bits(to->value->type) / 8, whole = (double)ir_element_count(from) * ir_bits(to->value->type) / 8;
+  double bytes = inside_elements(c, to) * ir_bits(to->value->type) / 8,
+         whole = (double)ir_element_count(from) * ir_bits(to->value->type) / 8;
   bool adds = ir_attr_get(&copy->attrs, IR_ATTR_REDUCE, 0) != 0;
-  bool staged = c->producers > 0 && c->level >= 2 && !adds && from->space == IR_TILE && !region_tma_refusal(c->scratch, to);
+  bool staged =
+      c->producers > 0 && c->level >= 2 && !adds && from->space == IR_TILE && !region_tma_refusal(c->scratch, to);
   bool fragments = c->dot_count > 0 && from->space == IR_TILE && !staged;
   if (staged) {
     c->now->shared += weight * 2 * whole;
@@ -316,7 +375,8 @@ static void count_copy(counter *c, const ir_op *copy, double weight, loop_frame 
 
 /* -- Control ----------------------------------------------------------------------------------------------------------------------------- */
 
-static void count_block(counter *c, const ir_block *block, double weight, const ir_op *parallel, loop_frame *frame, bool outermost);
+static void count_block(counter *c, const ir_block *block, double weight, const ir_op *parallel, loop_frame *frame,
+                        bool outermost);
 
 static void open_section(counter *c) {
   if (c->out->section_count < WORK_MAX_SECTIONS) c->out->section_count++;
@@ -324,7 +384,8 @@ static void open_section(counter *c) {
 }
 
 static void count_for(counter *c, const ir_op *loop, double weight, bool outermost) {
-  int64_t lo = evaluate(c->value, loop->expr[0]), hi = evaluate(c->value, loop->expr[1]), step = evaluate(c->value, loop->expr[2]);
+  int64_t lo = evaluate(c->value, loop->expr[0]), hi = evaluate(c->value, loop->expr[1]),
+          step = evaluate(c->value, loop->expr[2]);
   int64_t trips = step > 0 && hi > lo ? (hi - lo + step - 1) / step : 0;
   const ir_value *variable = loop->write[0].value;
   c->value[variable->number] = lo + (trips / 2) * step;
@@ -368,33 +429,57 @@ static void count_scalar(counter *c, const ir_op *op, double weight, const ir_op
   move(c, to, weight * bytes * (op->kind == IR_OP_ATOMIC ? 4 : 1), ref_mask(c, &op->write[0]), false, false);
 }
 
-static void count_op(counter *c, const ir_op *op, double weight, const ir_op *parallel, loop_frame *frame, bool outermost) {
+static void count_op(counter *c, const ir_op *op, double weight, const ir_op *parallel, loop_frame *frame,
+                     bool outermost) {
   switch (op->kind) {
-  case IR_OP_FOR: count_for(c, op, weight, outermost); break;
-  case IR_OP_WHILE: count_block(c, &op->body, weight * WHILE_TRIPS, NULL, frame, false); break;
+  case IR_OP_FOR:
+    count_for(c, op, weight, outermost);
+    break;
+  case IR_OP_WHILE:
+    count_block(c, &op->body, weight * WHILE_TRIPS, NULL, frame, false);
+    break;
   case IR_OP_IF: {
     /* inside parallel the coordinates decide, and both sides are issued */
     bool taken = parallel || evaluate(c->value, op->expr[0]) != 0;
     if (parallel) count_expr(c, parallel, op->expr[0], weight);
-    if (taken && !ir_attr_get(&op->attrs, IR_ATTR_COLD, 0)) count_block(c, &op->body, weight, parallel, frame, outermost && !parallel);
+    if (taken && !ir_attr_get(&op->attrs, IR_ATTR_COLD, 0))
+      count_block(c, &op->body, weight, parallel, frame, outermost && !parallel);
     if (!taken || parallel) count_block(c, &op->other, weight, parallel, frame, outermost && !parallel);
     break;
   }
-  case IR_OP_PARALLEL: count_parallel(c, op, weight); break;
+  case IR_OP_PARALLEL:
+    count_parallel(c, op, weight);
+    break;
   case IR_OP_LET:
   case IR_OP_SET:
-  case IR_OP_ATOMIC: count_scalar(c, op, weight, parallel); break;
-  case IR_OP_COPY: count_copy(c, op, weight, frame); break;
-  case IR_OP_DOT: count_dot(c, op, weight); break;
-  case IR_OP_DECODE: count_decode(c, op, weight); break;
-  case IR_OP_REDUCE: c->now->alu += weight * (double)ir_element_count(op->read[0].value) * 1.2; break;
-  case IR_OP_SCAN: c->now->alu += weight * (double)ir_element_count(op->read[0].value) * 4; break;
-  case IR_OP_VOTE: c->now->alu += weight * (double)ir_element_count(op->read[0].value); break;
-  default: break;
+  case IR_OP_ATOMIC:
+    count_scalar(c, op, weight, parallel);
+    break;
+  case IR_OP_COPY:
+    count_copy(c, op, weight, frame);
+    break;
+  case IR_OP_DOT:
+    count_dot(c, op, weight);
+    break;
+  case IR_OP_DECODE:
+    count_decode(c, op, weight);
+    break;
+  case IR_OP_REDUCE:
+    c->now->alu += weight * (double)ir_element_count(op->read[0].value) * 1.2;
+    break;
+  case IR_OP_SCAN:
+    c->now->alu += weight * (double)ir_element_count(op->read[0].value) * 4;
+    break;
+  case IR_OP_VOTE:
+    c->now->alu += weight * (double)ir_element_count(op->read[0].value);
+    break;
+  default:
+    break;
   }
 }
 
-static void count_block(counter *c, const ir_block *block, double weight, const ir_op *parallel, loop_frame *frame, bool outermost) {
+static void count_block(counter *c, const ir_block *block, double weight, const ir_op *parallel, loop_frame *frame,
+                        bool outermost) {
   for (const ir_op *op = block->first; op; op = op->next)
     count_op(c, op, weight, parallel, frame, outermost);
 }
@@ -444,9 +529,12 @@ static double tile_registers(const counter *c, const ir_value *tile) {
   if (tile->rank == 1 && c->dot_count) return elements / (c->warps * 8.0);
   const ir_op *dot = reader_dot(c, tile);
   for (const ir_op *op = dot ? dot->previous : NULL; op; op = op->previous) {
-    if (op->kind != IR_OP_DECODE || op->write[0].value != tile || ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND) continue;
+    if (op->kind != IR_OP_DECODE || op->write[0].value != tile ||
+        ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND)
+      continue;
     double blocks = dot_shape_of(dot).m / (16.0 * (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1));
-    double all = words / (c->warps * 32.0), two = blocks * 4 * 8 + blocks * 8; /* two sets of four steps, and raw codes */
+    double all = words / (c->warps * 32.0),
+           two = blocks * 4 * 8 + blocks * 8; /* two sets of four steps, and raw codes */
     return all < two ? all : two;
   }
   return words / (c->warps * 32.0);
@@ -461,7 +549,8 @@ static int count_registers(const counter *c) {
     if (!l.of[i].first) continue;
     double live = 0; /* the peak is where some tile begins */
     for (int j = 0; j < kernel->value_count; j++) {
-      if (l.of[j].first && l.of[j].first <= l.of[i].first && l.of[j].last >= l.of[i].first) live += tile_registers(c, kernel->values[j]);
+      if (l.of[j].first && l.of[j].first <= l.of[i].first && l.of[j].last >= l.of[i].first)
+        live += tile_registers(c, kernel->values[j]);
     }
     if (live > most) most = live;
   }
@@ -470,7 +559,9 @@ static int count_registers(const counter *c) {
 
 /* -- Shared memory ----------------------------------------------------------------------------------------------------------------------- */
 
-static int64_t aligned_bytes(int64_t elements, ir_type type) { return ((elements * ir_bits(type) + 7) / 8 + 1023) / 1024 * 1024; }
+static int64_t aligned_bytes(int64_t elements, ir_type type) {
+  return ((elements * ir_bits(type) + 7) / 8 + 1023) / 1024 * 1024;
+}
 
 /* The further slots that the stages of loops ask for, and the staging that stage-stores will add. */
 static int64_t extra_bytes(const counter *c, const ir_block *block) {
@@ -478,13 +569,14 @@ static int64_t extra_bytes(const counter *c, const ir_block *block) {
   for (const ir_op *op = block->first; op; op = op->next) {
     int64_t stages = op->kind == IR_OP_FOR ? ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : 1;
     for (const ir_op *copy = stages > 1 ? op->body.first : NULL; copy; copy = copy->next) {
-      if (copy->kind != IR_OP_COPY || copy->write[0].value->space != IR_SHARED || copy->read[0].value->space != IR_GLOBAL ||
-          ir_attr_get(&copy->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_SIMT)
+      if (copy->kind != IR_OP_COPY || copy->write[0].value->space != IR_SHARED ||
+          copy->read[0].value->space != IR_GLOBAL || ir_attr_get(&copy->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_SIMT)
         continue;
       bytes += (stages - 1) * aligned_bytes(ir_element_count(copy->write[0].value), copy->write[0].value->type);
     }
-    if (op->kind == IR_OP_COPY && c->producers && c->level >= 2 && op->read[0].value->space == IR_TILE && op->write[0].value->space == IR_GLOBAL &&
-        !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) && !region_tma_refusal(c->scratch, &op->write[0]))
+    if (op->kind == IR_OP_COPY && c->producers && c->level >= 2 && op->read[0].value->space == IR_TILE &&
+        op->write[0].value->space == IR_GLOBAL && !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) &&
+        !region_tma_refusal(c->scratch, &op->write[0]))
       bytes += aligned_bytes(ir_element_count(op->read[0].value), op->write[0].value->type);
     bytes += extra_bytes(c, &op->body) + extra_bytes(c, &op->other);
   }

@@ -9,14 +9,15 @@ enum { WORK_MAX_SECTIONS = 32, WORK_MAX_TRAFFIC = 64 };
 /* The work of a section: an outermost loop, or the ops between two of them. Within a section things overlap as far as the warps allow, sections
  * follow one another. Fractions are averages over the blocks of the grid. */
 typedef struct work {
-  double tensor;      /* clocks of the SM's tensor cores */
-  double shared;      /* bytes of shared memory read and written, operands of tensor-core instructions included */
-  double l2;          /* bytes between the L2 cache and the SM, before multicast */
-  double exp;         /* results of the special function unit */
-  double alu;         /* thread instructions, in units of a 32-bit float operation */
-  double async_waits; /* load latencies one after the other that copy engines leave behind, stages in flight taken off */
-  double sync_waits;  /* load latencies that the block's threads wait for */
-  double turns;       /* iterations of loops that hand buffers over: one barrier each */
+  double tensor; /* clocks of the SM's tensor cores */
+  double shared; /* bytes of shared memory read and written, operands of tensor-core instructions included */
+  double l2;     /* bytes between the L2 cache and the SM, before multicast */
+  double exp;    /* results of the special function unit */
+  double alu;    /* thread instructions, in units of a 32-bit float operation */
+  double
+      async_waits;   /* load latencies one after the other that copy engines leave behind, stages in flight taken off */
+  double sync_waits; /* load latencies that the block's threads wait for */
+  double turns;      /* iterations of loops that hand buffers over: one barrier each */
 } work;
 
 /* What a block moves of one tensor by one copy. */
@@ -33,11 +34,11 @@ typedef struct block_work {
   int section_count;
   traffic moved[WORK_MAX_TRAFFIC];
   int moved_count;
-  double grid[3];      /* extents of the grid, 1 where there is none */
-  int64_t *sizes;      /* by value number: what the sizes were taken to be */
-  int registers;       /* 32-bit registers a thread that tiles need at once, without addresses and temporaries */
-  int wgmma_columns;   /* of the widest wgmma, 0 when there is none */
-  bool uses_fma;       /* some dot runs without tensor cores */
+  double grid[3];       /* extents of the grid, 1 where there is none */
+  int64_t *sizes;       /* by value number: what the sizes were taken to be */
+  int registers;        /* 32-bit registers a thread that tiles need at once, without addresses and temporaries */
+  int wgmma_columns;    /* of the widest wgmma, 0 when there is none */
+  bool uses_fma;        /* some dot runs without tensor cores */
   int64_t shared_bytes; /* buffers in all their stages, the staging of stores, barriers */
 } block_work;
 

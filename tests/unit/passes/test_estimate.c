@@ -1,0 +1,190 @@
+/* The cost model: more work is never faster, what cannot run is refused, and each kind of work is named as the bound where it is one. */
+#include "tests/unit/unit.h"
+
+#include "passes/estimate.h"
+
+static const char multiply[] =
+    "source \"multiply.tl\"\n"
+    "kernel @multiply target %s form scheduled {persistent = 1, threads = 384, warps = 8, producers = 4, raster = 8}\n"
+    "  size %%M\n  size %%N\n  size %%K\n"
+    "  arg %%A: global f16[%%M, %%K] in\n"
+    "  arg %%B: global f16[%%N, %%K] in\n"
+    "  arg %%C: global f32[%%M, %%N] out\n"
+    "  grid %%bn in ceildiv(%%N, %d)\n"
+    "  grid %%bm in ceildiv(%%M, %d)\n"
+    "  alloc %%As: shared f16[%d, 64]\n"
+    "  alloc %%Bs: shared f16[%d, 64]\n"
+    "  alloc %%acc: tile f32[%d, %d]\n"
+    "  alloc %%k: index\n"
+    "do\n"
+    "  %%acc <- fill 0.0\n"
+    "  for %%k in 0 .. ceildiv(%%K, 64) step 1 {stages = %d} do\n"
+    "    %%As <- copy %%A[%%bm * %d : %d, %%k * 64 : 64] {engine = tma}\n"
+    "    %%Bs <- copy %%B[%%bn * %d : %d, %%k * 64 : 64] {engine = tma}\n"
+    "    %%acc <- dot %%As, %%Bs {accumulate = 1, transpose_b = 1, instruction = %s, warps_m = 8, warps_n = 1}\n"
+    "  end\n"
+    "  %%C[%%bm * %d : %d, %%bn * %d : %d] <- copy %%acc\n"
+    "end\n";
+
+static const char rows[] = "source \"rows.tl\"\n"
+                           "kernel @rows target sm_90a form scheduled {threads = 128, warps = 4}\n"
+                           "  size %%M\n  size %%N\n"
+                           "  arg %%X: global %s[%%M, %%N] in\n"
+                           "  arg %%Y: global %s[%%M, %%N] out\n"
+                           "  grid %%bn in ceildiv(%%N, 128)\n"
+                           "  grid %%bm in ceildiv(%%M, 32)\n"
+                           "  alloc %%x: tile f32[32, 128]\n"
+                           "  alloc %%i: index\n  alloc %%j: index\n"
+                           "do\n"
+                           "  %%x <- copy %%X[%%bm * 32 : 32, %%bn * 128 : 128] {engine = simt}\n"
+                           "  parallel %%i in 32, %%j in 128 do\n"
+                           "    %%x[%%i, %%j] <- %s\n"
+                           "  end\n"
+                           "  %%Y[%%bm * 32 : 32, %%bn * 128 : 128] <- copy %%x {engine = simt}\n"
+                           "end\n";
+
+typedef struct sizes {
+  int64_t m, n, k;
+} sizes;
+
+static estimate estimate_text(const char *text, sizes s) {
+  arena *memory = arena_create(), *scratch = arena_create();
+  diag *d = diag_create();
+  uint16_t file = diag_add_file(d, "test.tir", text, strlen(text));
+  ir_module *module = ir_parse_module(memory, d, file, text, strlen(text));
+  if (!module) print_error("%s\n", diag_first_error(d));
+  assert_non_null(module);
+  assert_true(ir_verify(module->kernels, d));
+  const pass_number expected[] = {{"M", s.m}, {"N", s.n}, {"K", s.k}};
+  const pass_options options = {.level = 2, .expected = expected, .expected_count = 3};
+  estimate first, second;
+  estimate_kernel(module->kernels, &options, scratch, &first);
+  estimate_kernel(module->kernels, &options, scratch, &second);
+  assert_true(first.microseconds == second.microseconds);
+  for (int i = 0; i < ESTIMATE_TERM_COUNT; i++)
+    assert_true(first.term[i] == second.term[i] && first.term[i] >= 0);
+  diag_destroy(d);
+  arena_destroy(scratch);
+  arena_destroy(memory);
+  return first;
+}
+
+static estimate multiply_with(const char *target, const char *instruction, int bm, int bn, int stages, sizes s) {
+  char text[4096];
+  snprintf(text, sizeof text, multiply, target, bn, bm, bm, bn, bm, bn, stages, bm, bm, bn, bn, instruction, bm, bm, bn,
+           bn);
+  return estimate_text(text, s);
+}
+
+static estimate multiply_at(int bm, int bn, sizes s) { return multiply_with("sm_90a", "wgmma", bm, bn, 3, s); }
+
+static estimate rows_at(const char *type, const char *value, sizes s) {
+  char text[4096];
+  snprintf(text, sizeof text, rows, type, type, value);
+  return estimate_text(text, s);
+}
+
+static void test_more_is_not_faster(void **state) {
+  (void)state;
+  double before = 0;
+  for (int64_t size = 64; size <= 16384; size *= 2) {
+    double each[] = {multiply_at(128, 256, (sizes){size, 4096, 4096}).microseconds,
+                     multiply_at(128, 256, (sizes){4096, size, 4096}).microseconds,
+                     multiply_at(128, 256, (sizes){4096, 4096, size}).microseconds,
+                     rows_at("f16", "%x[%i, %j] * 2.0", (sizes){size, 4096, 1}).microseconds};
+    double sum = 0;
+    for (int i = 0; i < 4; i++)
+      sum += each[i];
+    assert_true(sum >= before);
+    before = sum;
+  }
+}
+
+static void test_more_bytes_are_not_faster(void **state) {
+  (void)state;
+  sizes s = {8192, 8192, 1};
+  estimate narrow = rows_at("f16", "%x[%i, %j] * 2.0", s), wide = rows_at("f32", "%x[%i, %j] * 2.0", s);
+  assert_true(wide.microseconds > narrow.microseconds);
+  assert_true(wide.term[ESTIMATE_HBM] > 1.9 * narrow.term[ESTIMATE_HBM]);
+  /* the bytes of the tensors over the bandwidth are a floor */
+  assert_true(wide.microseconds * 4800e3 >= 2.0 * 8192 * 8192 * 4);
+}
+
+static void test_more_work_is_not_faster(void **state) {
+  (void)state;
+  sizes s = {8192, 8192, 1};
+  estimate once = rows_at("f16", "exp2(%x[%i, %j])", s),
+           twice = rows_at("f16", "exp2(exp2(exp2(exp2(exp2(exp2(%x[%i, %j]))))))", s);
+  assert_true(twice.microseconds > once.microseconds);
+  assert_true(twice.term[ESTIMATE_EXP] > 5.9 * once.term[ESTIMATE_EXP]);
+}
+
+static void test_bounds(void **state) {
+  (void)state;
+  sizes s = {8192, 8192, 8192};
+  assert_int_equal(rows_at("f32", "%x[%i, %j] * 2.0", s).bound, ESTIMATE_HBM);
+  assert_int_equal(rows_at("f16", "exp2(exp2(exp2(exp2(exp2(exp2(%x[%i, %j]))))))", s).bound, ESTIMATE_EXP);
+  assert_int_equal(multiply_at(64, 64, s).bound, ESTIMATE_L2);
+  assert_int_equal(multiply_at(128, 256, (sizes){1, 2048, 8192}).bound, ESTIMATE_TAIL);
+  assert_string_equal(estimate_term_name(ESTIMATE_TAIL), "tail");
+}
+
+/* Larger tiles move less and are faster where there is work for all SMs; where there is not, smaller ones are. */
+static void test_tiles(void **state) {
+  (void)state;
+  sizes large = {8192, 8192, 8192}, small = {64, 4096, 4096};
+  assert_true(multiply_at(128, 256, large).microseconds < multiply_at(128, 128, large).microseconds);
+  assert_true(multiply_at(128, 128, large).microseconds < multiply_at(64, 64, large).microseconds);
+  assert_true(multiply_at(64, 64, small).microseconds < multiply_at(128, 256, small).microseconds);
+}
+
+static void test_stages_hide_latency(void **state) {
+  (void)state;
+  sizes s = {64, 4096, 4096};
+  double two = multiply_with("sm_90a", "wgmma", 64, 64, 2, s).microseconds,
+         four = multiply_with("sm_90a", "wgmma", 64, 64, 4, s).microseconds;
+  assert_true(four < two);
+}
+
+/* One block more than the SMs hold begins another wave. */
+static void test_waves(void **state) {
+  (void)state;
+  double full = multiply_at(128, 256, (sizes){128 * 4, 256 * 33, 8192}).microseconds,
+         more = multiply_at(128, 256, (sizes){128 * 4, 256 * 34, 8192}).microseconds;
+  assert_true(more > 1.8 * full);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  sizes s = {8192, 8192, 8192};
+  assert_null(multiply_at(128, 256, s).refusal);
+  assert_string_equal(multiply_at(256, 256, s).refusal, "registers");
+  assert_string_equal(multiply_with("sm_90a", "wgmma", 128, 256, 8, s).refusal, "shared memory");
+  assert_false(multiply_at(128, 256, s).uses_fma);
+  estimate fma = multiply_with("sm_90a", "fma", 128, 256, 3, s);
+  assert_true(fma.uses_fma);
+  assert_true(fma.microseconds > 10 * multiply_at(128, 256, s).microseconds);
+  assert_true(multiply_with("sm_90a", "mma", 128, 256, 3, s).microseconds > multiply_at(128, 256, s).microseconds);
+}
+
+static void test_no_work(void **state) {
+  (void)state;
+  estimate e = multiply_at(128, 256, (sizes){0, 0, 0});
+  assert_null(e.refusal);
+  assert_true(e.microseconds >= 0 && e.microseconds < 10);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_more_is_not_faster),
+      cmocka_unit_test(test_more_bytes_are_not_faster),
+      cmocka_unit_test(test_more_work_is_not_faster),
+      cmocka_unit_test(test_bounds),
+      cmocka_unit_test(test_tiles),
+      cmocka_unit_test(test_stages_hide_latency),
+      cmocka_unit_test(test_waves),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_no_work),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
