@@ -161,12 +161,54 @@ static const ir_expr *group_element(arena *memory, ir_value *value, const ir_exp
   return ir_element(memory, value, NULL, 2, at);
 }
 
-/* Rows of codes that are no whole number of bytes, such as one zero for each row: a byte for each code. */
-static void widen(ir_value *buffer) {
+/* Whether rows of codes are no whole number of bytes (one zero for each row), or codes cross them (3 bits). */
+static bool crosses_bytes(const ir_value *buffer) {
   if (!buffer || buffer->space != IR_SHARED || !ir_is_integer(buffer->type) || buffer->rank < 1)
-    return;
-  if (ir_extent(buffer, buffer->rank - 1) * ir_bits(buffer->type) % 8)
-    buffer->type = ir_type_of(buffer->type)->class == IR_CLASS_SINT ? IR_I8 : IR_U8;
+    return false;
+  int bits = ir_bits(buffer->type);
+  return bits < 8 && (8 % bits || ir_extent(buffer, buffer->rank - 1) * bits % 8);
+}
+
+typedef struct widening {
+  ir_kernel *kernel;
+  arena *memory;
+  ir_value *buffer;
+} widening;
+
+/* copy -> parallel: an element for an element. */
+static bool widen_copy(void *data, ir_block *block, ir_op *op) {
+  widening *w = data;
+  (void)block;
+  if (op->kind != IR_OP_COPY || op->write[0].value != w->buffer || op->write[0].count || op->read[0].value->space != IR_GLOBAL || op->expr_count)
+    return true;
+  ir_ref from = op->read[0], to = op->write[0];
+  const ir_expr *at[IR_MAX_RANK];
+  op->kind = IR_OP_PARALLEL;
+  op->read_count = op->write_count = 0;
+  op->variable_count = to.count = w->buffer->rank;
+  op->variable = ARENA_ARRAY(w->memory, ir_value *, op->variable_count);
+  for (int d = 0; d < to.count; d++) {
+    op->variable[d] = ir_value_create(w->memory, w->kernel, IR_INDEX, IR_I32, d ? "j" : "i", op->loc);
+    ir_op_add_expr(w->memory, op, w->buffer->extent[d]);
+    to.start[d] = ir_read(w->memory, op->variable[d]);
+  }
+  for (int d = 0, spanned = 0; d < from.value->rank; d++) {
+    at[d] = from.count ? from.start[d] : ir_int(w->memory, 0);
+    if (!from.count || from.span[d])
+      at[d] = ir_binary(w->memory, IR_EXPR_ADD, at[d], to.start[spanned++]);
+  }
+  ir_op *set = ir_op_create(w->memory, IR_OP_SET, op->loc);
+  ir_op_add_write(set, to);
+  ir_op_add_expr(w->memory, set, ir_element(w->memory, from.value, NULL, from.value->rank, at));
+  ir_block_append(&op->body, set);
+  return true;
+}
+
+/* A byte for each code. */
+static void widen(ir_kernel *kernel, pass_env *env, ir_value *buffer) {
+  widening w = {kernel, env->memory, buffer};
+  buffer->type = ir_type_of(buffer->type)->class == IR_CLASS_SINT ? IR_I8 : IR_U8;
+  ir_walk(&kernel->body, widen_copy, &w);
 }
 
 /* decode -> parallel (rule 3). */
@@ -176,7 +218,8 @@ static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *dec
   ir_value *scale = decode->read[1].value, *zero = decode->read_count > 2 ? decode->read[2].value : NULL;
   int64_t group = ir_attr_get(&decode->attrs, IR_ATTR_GROUP, ir_extent(codes, 1));
   for (int i = 0; i < decode->read_count; i++)
-    widen(decode->read[i].value);
+    if (crosses_bytes(decode->read[i].value))
+      widen(kernel, env, decode->read[i].value);
   ir_op *loop = ir_op_create(memory, IR_OP_PARALLEL, decode->loc);
   loop->variable_count = 2;
   loop->variable = ARENA_ARRAY(memory, ir_value *, 2);

@@ -10,13 +10,13 @@ DEEP = {1: 256, 2: 128} # codes along k that a thread's 16 bytes hold, by their 
 TARGETS = (("sm_90a", "-O2"), ("sm_80", "-O1"))
 
 
-def run(kernel, target, level, **values):
+def run(kernel, target, level, is_fused=True, **values):
     command = [bitblasc, "run", f"{examples}/{kernel}.tl", "--device=emulator", "--check", f"--target={target}", level, "-Rfuse-decode"]
     command += [f"-D{name}={value}" for name, value in values.items()]
     done = subprocess.run(command, capture_output=True, text=True)
     fused = "is decoded into the registers of its dot" in done.stderr
-    if done.returncode or not fused:
-        sys.exit(" ".join(command) + ("" if fused else ": not fused") + f"\n{done.stdout}{done.stderr}")
+    if done.returncode or fused != is_fused:
+        sys.exit(" ".join(command) + ("" if fused == is_fused else f": fused {fused}") + f"\n{done.stdout}{done.stderr}")
 
 
 count = 0
@@ -34,5 +34,11 @@ for code, operand in itertools.product(("u2", "u4", "i4", "i8"), ("f16", "bf16")
 for code, offset in itertools.product(("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"), (0, 1, 5)):
     target, level = TARGETS[offset % 2]
     run("matmul_w2a8", target, level, WT=code, OFFSET=offset, BK=256, M=64, N=128, K=256, BM=64, BN=128)
+    count += 1
+for code, level in itertools.product(("u3", "i3", "u5", "i6", "u7"), ("-O0", "-O1", "-O2")): # codes that cross bytes
+    run("matmul_w4a16", "sm_90a", level, False, WT=code, M=64, N=136, K=256, BM=64, BN=64, BK=64)
+    count += 1
+for code, groups in itertools.product(("u1", "u2", "u4"), (1, 3)): # rows of zeros that are no whole bytes
+    run("matmul_w4a16", "sm_90a", "-O0", False, WT=code, ZERO="quantized", M=64, N=136, K=128 * groups, BM=64, BN=64, BK=64)
     count += 1
 print(count, "decodes")
