@@ -1,9 +1,10 @@
-/* Comparing plans. A plan is a value for each dial: the tune parameters whose values are tile extents or stages, and attributes that schedule
- * takes as pins. Starting from the source's own values, the best plan so far is varied one dial at a time until nothing near it is better or
- * PLAN_LIMIT plans were seen: a tile space has few valleys, and a wide survey would cost more than the rest of the compiler.
+/* Comparing plans. A plan is a value for each dial: the tune parameters whose values are tile extents or stages, and
+ * attributes that schedule takes as pins. Starting from the source's own values, the best plan so far is varied one
+ * dial at a time until nothing near it is better or PLAN_LIMIT plans were seen: a tile space has few valleys, and a
+ * wide survey would cost more than the rest of the compiler.
  *
- * The source's values stay unless another plan is better by CLEARLY: the model is not that exact. The plan that wins is lowered all the way
- * before it is taken, so that a later pass can still refuse it. */
+ * The source's values stay unless another plan is better by CLEARLY: the model is not that exact. The plan that wins
+ * is lowered all the way before it is taken, so that a later pass can still refuse it. */
 #include "driver/choose.h"
 
 #include "passes/estimate.h"
@@ -65,7 +66,7 @@ bool choose_applies(const compile_options *options) {
   return !p->passes && options->passes.level >= 1 && (!p->has_last_form || p->last_form >= IR_FORM_SCHEDULED);
 }
 
-/* -- Dials ------------------------------------------------------------------------------------------------------------------------------- */
+/* -- Dials --------------------------------------------------------------------------------------------------------- */
 
 typedef struct meaning {
   int64_t value;
@@ -140,7 +141,7 @@ static void find_dials(choice *c, ir_kernel *kernel) {
   }
 }
 
-/* -- One plan ---------------------------------------------------------------------------------------------------------------------------- */
+/* -- One plan ------------------------------------------------------------------------------------------------------ */
 
 /* The kernel read with the plan's values, in `memory`; NULL and diagnostics in `d` when it cannot be. */
 static ir_module *read_plan(const choice *c, const plan *p, arena *memory, diag *d) {
@@ -213,7 +214,7 @@ static bool lowers(choice *c, plan *p) {
   return false;
 }
 
-/* -- Search ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- Search -------------------------------------------------------------------------------------------------------- */
 
 static bool is_known(const choice *c, const int64_t *value) {
   for (int i = 0; i < c->plan_count; i++) {
@@ -290,7 +291,7 @@ static bool knows_sizes(const choice *c, const ir_kernel *kernel) {
   return known || !any;
 }
 
-/* Best first; the source's own plan before those that are not clearly better, or before all that fit when `standing`. */
+/* Best first; the source's own plan before those that are not clearly better, or before all when `standing`. */
 static int compare(const void *a, const void *b) {
   const plan *const *x = a, *const *y = b;
   return better(*x, *y) ? -1 : better(*y, *x) ? 1 : 0;
@@ -313,7 +314,7 @@ static int rank(choice *c, plan **order, bool standing) {
   return count;
 }
 
-/* -- The table --------------------------------------------------------------------------------------------------------------------------- */
+/* -- The table ----------------------------------------------------------------------------------------------------- */
 
 static const char *plan_text(const choice *c, const plan *p) {
   const char *text = "";
@@ -348,7 +349,7 @@ static void explain(const choice *c, const ir_kernel *kernel, plan *const *order
   }
 }
 
-/* -- Kernels ----------------------------------------------------------------------------------------------------------------------------- */
+/* -- Kernels ------------------------------------------------------------------------------------------------------- */
 
 /* The rank of the plan to take: the one asked for, else the first that every pass accepts. -1 when there is none. */
 static int pick(choice *c, plan **order, int count) {

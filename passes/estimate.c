@@ -1,15 +1,17 @@
-/* The cost model. One block's work (estimate_work.c) becomes the time of an SM that holds as many blocks as fit, then waves of them:
+/* The cost model. One block's work (estimate_work.c) becomes the time of an SM that holds as many blocks as fit, then
+ * waves of them:
  *
- *   section   max(tensor, exp and alu as far as they overlap, shared, L2, load latency over what is in flight) + barriers
- *   SM        the sum of its blocks' sections + the first load, which a persistent block with a producer hides behind the tile before
+ *   section   max(tensor, exp and alu as far as they overlap, shared, L2, load latency over what is in flight) +
+ *             barriers
+ *   SM        the sum of its blocks' sections + the first load, which a persistent block with a producer hides behind
+ *             the tile before
  *   launch    waves * SM, the last with fewer blocks an SM; at least the bytes from device memory over its bandwidth
  *
- * Bytes from device memory depend on what the blocks of a wave have in common and on what L2 keeps from wave to wave, so on the raster. The
- * constants below were fitted to measurements of hand-written kernels on one H200; the rates are targets.def's. */
+ * Bytes from device memory depend on what the blocks of a wave have in common and on what L2 keeps from wave to wave,
+ * so on the raster. The constants below are round figures from hand-written kernels on one H200; the rates are
+ * targets.def's. */
 #include "passes/estimate.h"
 #include "passes/estimate_work.h"
-
-#include <stdio.h>
 
 static const double launch_us = 2.0;
 static const double load_clocks = 1000;      /* from issue to arrival, memory busy */
@@ -34,7 +36,7 @@ typedef struct machine {
   double l2_share; /* of the bytes that multicast leaves to each block */
 } machine;
 
-/* -- What fits --------------------------------------------------------------------------------------------------------------------------- */
+/* -- What fits ----------------------------------------------------------------------------------------------------- */
 
 /* Registers a computing thread may have: all of the SM's, or what a producer role gives away. */
 static int register_budget(const machine *m) {
@@ -71,7 +73,7 @@ static int blocks_that_fit(const machine *m, const block_work *w, int registers)
   return blocks < 1 ? 1 : blocks < MAX_BLOCKS ? (int)blocks : MAX_BLOCKS;
 }
 
-/* -- An SM ------------------------------------------------------------------------------------------------------------------------------- */
+/* -- An SM --------------------------------------------------------------------------------------------------------- */
 
 static double larger(double a, double b) { return a > b ? a : b; }
 
@@ -86,7 +88,8 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
   return larger(compute, larger(w->shared * blocks / m->target->shared_bytes_clk, l2));
 }
 
-/* Clocks of one section with `blocks` blocks at once: one block's own chain of waits lies beneath the work of the others. */
+/* Clocks of one section with `blocks` blocks at once: one block's own chain of waits lies beneath the work of the
+ * others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
   double chain = w->async_waits * load_clocks;
   double groups = w->tensor > 0 ? larger(m->warps / 4, 1) : 1;
@@ -104,7 +107,7 @@ static double block_clocks(const machine *m, const block_work *w, double blocks,
   return hidden ? clocks : clocks + load_clocks + (follows ? start_clocks : 0);
 }
 
-/* -- Memory ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- Memory -------------------------------------------------------------------------------------------------------- */
 
 /* How many different values of each grid dimension `count` neighbouring blocks have. */
 static void spread(const machine *m, const block_work *w, double count, double distinct[3]) {
@@ -154,7 +157,8 @@ static double memory_bytes(const machine *m, const block_work *w, double blocks,
   return total;
 }
 
-/* The share of the bytes from L2 that is left to each block when the blocks of a cluster load what they have in common once. */
+/* The share of the bytes from L2 that is left to each block when the blocks of a cluster load what they have in common
+ * once. */
 static double multicast_share(const machine *m, const block_work *w) {
   if (m->cluster < 2) return 1;
   double all = 0, most = 0;
@@ -171,7 +175,7 @@ static double multicast_share(const machine *m, const block_work *w) {
   return all > 0 ? 1 - most * (1 - 1.0 / m->cluster) / all : 1;
 }
 
-/* -- The launch -------------------------------------------------------------------------------------------------------------------------- */
+/* -- The launch ---------------------------------------------------------------------------------------------------- */
 
 /* Microseconds of each resource when every SM had an even share of the work. */
 static void fill_terms(const machine *m, const block_work *w, double blocks, double per_us, estimate *e) {
@@ -227,7 +231,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   out->microseconds = larger(busy, out->term[ESTIMATE_HBM] + load_clocks / per_us) + launch_us;
 }
 
-/* -- The table --------------------------------------------------------------------------------------------------------------------------- */
+/* -- The table ----------------------------------------------------------------------------------------------------- */
 
 void estimate_print_head(str *out) {
   str_printf(out, "  rank  %10s  %-8s", "us", "bound");

@@ -1,5 +1,5 @@
-/* The cost model: how long a scheduled kernel takes, and what bounds it, from its ops and the target's figures alone. Nothing is measured
- * and no kernel is known; ratios between plans for the same kernel are what it is for. */
+/* The cost model: how long a scheduled kernel takes, and what bounds it, from its ops and the target's figures alone.
+ * Nothing is measured and no kernel is known; ratios between plans for the same kernel are what it is for. */
 #ifndef BITBLASC_PASSES_ESTIMATE_H
 #define BITBLASC_PASSES_ESTIMATE_H
 
@@ -21,9 +21,8 @@ const char *
 estimate_term_name(estimate_term term); /* "tensor", "shared", "l2", "hbm", "exp", "alu", "latency", "tail" */
 
 typedef struct estimate {
-  const char *
-      refusal; /* why the plan cannot run, in words; NULL when it can. The rest is filled in either case as far as it is known */
-  double microseconds;              /* of one launch */
+  const char *refusal; /* why the plan cannot run; NULL when it can. The rest is filled as far as it is known */
+  double microseconds; /* of one launch */
   double term[ESTIMATE_TERM_COUNT]; /* microseconds */
   estimate_term bound;              /* the largest term */
   double blocks;                    /* of the grid, at the sizes assumed */
@@ -33,11 +32,12 @@ typedef struct estimate {
   bool uses_fma;        /* some dot runs without tensor cores */
 } estimate;
 
-/* Estimates a kernel in scheduled form that still has its grid. Sizes are those bound, else options->expected, else 4096. `scratch` is
- * used for tables and may be reset afterwards. */
+/* Estimates a kernel in scheduled form that still has its grid. Sizes are those bound, else options->expected, else
+ * 4096. `scratch` is used for tables and may be reset afterwards. */
 void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scratch, estimate *out);
 
-/* A table of estimates: the head, and a row. `plan` is the plan in words; `mark` stands before it ("*" for the one chosen, "" else). */
+/* A table of estimates: the head, and a row. `plan` is the plan in words; `mark` stands before it ("*" for the one
+ * chosen, "" else). */
 void estimate_print_head(str *out);
 void estimate_print_row(const estimate *e, int rank, const char *mark, const char *plan, str *out);
 

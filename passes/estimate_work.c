@@ -1,5 +1,5 @@
-/* Counting the work of one block: a walk over its ops with sizes put in, loops taken as often as they run, conditions at the middle of
- * the grid and of the loop. Knows ops, never kernels. */
+/* Counting the work of one block: a walk over its ops with sizes put in, loops taken as often as they run, conditions
+ * at the middle of the grid and of the loop. Knows ops, never kernels. */
 #include "passes/estimate_work.h"
 
 #include "passes/region.h"
@@ -8,8 +8,7 @@
 #include <string.h>
 
 enum {
-  UNKNOWN_SIZE = 4096,  /* what a size is taken to be when nobody says */
-  BARRIER_BYTES = 2048, /* barriers and alignment */
+  UNKNOWN_SIZE = 4096, /* what a size is taken to be when nobody says */
   WHILE_TRIPS = 8,
   MAX_DOTS = 32
 };
@@ -32,7 +31,7 @@ typedef struct loop_frame {
   bool has_async, has_sync;
 } loop_frame;
 
-/* -- Values ---------------------------------------------------------------------------------------------------------------------------- */
+/* -- Values -------------------------------------------------------------------------------------------------------- */
 
 static int64_t floor_div(int64_t a, int64_t b) {
   if (b == 0) return 0;
@@ -125,7 +124,7 @@ static double extent_at(const int64_t *values, const ir_expr *e) {
   return extent > 0 ? (double)extent : 0;
 }
 
-/* -- Expressions ------------------------------------------------------------------------------------------------------------------------- */
+/* -- Expressions --------------------------------------------------------------------------------------------------- */
 
 /* The special function unit's results and the other instructions that one operator takes. */
 static void operator_cost(const ir_expr *e, double *exp, double *alu) {
@@ -179,7 +178,8 @@ static void operator_cost(const ir_expr *e, double *exp, double *alu) {
   }
 }
 
-/* The product of the extents of the coordinates that the expression reads, at most `count`: how many different elements it can name. */
+/* The product of the extents of the coordinates that the expression reads, at most `count`: how many different
+ * elements it can name. */
 static double distinct(const ir_op *parallel, const int64_t *values, const ir_expr *e, bool *seen) {
   double product = 1;
   for (int v = 0; e->value && v < parallel->variable_count; v++) {
@@ -227,7 +227,7 @@ static void count_expr(counter *c, const ir_op *parallel, const ir_expr *e, doub
   move(c, e->value, elements * bytes, mask, true, false);
 }
 
-/* -- Dots and decodes -------------------------------------------------------------------------------------------------------------------- */
+/* -- Dots and decodes ---------------------------------------------------------------------------------------------- */
 
 static double macs_a_clock(const ir_target_info *target, ir_type type, bool wgmma) {
   double rate = ir_bits(type) == 8    ? target->mma8_macs_clk
@@ -266,10 +266,9 @@ static void count_dot(counter *c, const ir_op *dot, double weight) {
   }
 }
 
-/* The dot that reads the tile, or NULL. */
-static const ir_op *reader_dot(const counter *c, const ir_value *tile) {
-  for (int i = 0; i < c->dot_count; i++) {
-    if (c->dot[i]->read[0].value == tile || c->dot[i]->read[1].value == tile) return c->dot[i];
+const ir_op *work_reader(const ir_op *const *dot, int count, const ir_value *tile) {
+  for (int i = 0; i < count; i++) {
+    if (dot[i]->read[0].value == tile || dot[i]->read[1].value == tile) return dot[i];
   }
   return NULL;
 }
@@ -285,7 +284,7 @@ static double decode_cost(const ir_op *decode) {
 
 static void count_decode(counter *c, const ir_op *decode, double weight) {
   double elements = (double)ir_element_count(decode->write[0].value), bytes = 0;
-  const ir_op *dot = reader_dot(c, decode->write[0].value);
+  const ir_op *dot = work_reader(c->dot, c->dot_count, decode->write[0].value);
   double again = dot ? (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1)
                      : 1; /* warps along the other side decode the same codes */
   for (int i = 0; i < decode->read_count; i++) {
@@ -296,7 +295,7 @@ static void count_decode(counter *c, const ir_op *decode, double weight) {
   c->now->alu += weight * again * elements * decode_cost(decode) * 1.3; /* half of it runs on pipes of 64 lanes */
 }
 
-/* -- Copies ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- Copies -------------------------------------------------------------------------------------------------------- */
 
 /* Elements of the region that are inside its tensor. */
 static double inside_elements(const counter *c, const ir_ref *ref) {
@@ -373,7 +372,7 @@ static void count_copy(counter *c, const ir_op *copy, double weight, loop_frame 
   }
 }
 
-/* -- Control ----------------------------------------------------------------------------------------------------------------------------- */
+/* -- Control ------------------------------------------------------------------------------------------------------- */
 
 static void count_block(counter *c, const ir_block *block, double weight, const ir_op *parallel, loop_frame *frame,
                         bool outermost);
@@ -484,115 +483,7 @@ static void count_block(counter *c, const ir_block *block, double weight, const 
     count_op(c, op, weight, parallel, frame, outermost);
 }
 
-/* -- Registers --------------------------------------------------------------------------------------------------------------------------- */
-
-typedef struct lifetime {
-  int first, last; /* positions of ops; 0: never */
-} lifetime;
-
-typedef struct liveness {
-  lifetime *of; /* by value number */
-  int position;
-} liveness;
-
-static void touch(void *context, ir_op *op, ir_value *value, bool written) {
-  liveness *l = context;
-  (void)op;
-  (void)written;
-  if (value->space != IR_TILE) return;
-  lifetime *life = &l->of[value->number];
-  if (!life->first) life->first = l->position;
-  life->last = l->position;
-}
-
-/* Positions ops in program order. What was there before a loop and is touched in it lives to the loop's end. */
-static void live_block(liveness *l, const ir_block *block, int value_count) {
-  for (ir_op *op = block->first; op; op = op->next) {
-    l->position++;
-    bool descends = op->kind == IR_OP_FOR || op->kind == IR_OP_WHILE || op->kind == IR_OP_IF;
-    ir_op_visit(op, !descends, touch, l);
-    if (!descends) continue;
-    int start = l->position;
-    live_block(l, &op->body, value_count);
-    live_block(l, &op->other, value_count);
-    l->position++;
-    for (int i = 0; op->kind != IR_OP_IF && i < value_count; i++) {
-      if (l->of[i].first && l->of[i].first < start && l->of[i].last > start) l->of[i].last = l->position;
-    }
-  }
-}
-
-/* Registers of one thread for the tile. A row vector is held by every thread of a quad; what a decode leaves for a dot exists a few steps at
- * a time. */
-static double tile_registers(const counter *c, const ir_value *tile) {
-  double elements = (double)ir_element_count(tile), words = elements * ir_bits(tile->type) / 32;
-  if (tile->rank == 1 && c->dot_count) return elements / (c->warps * 8.0);
-  const ir_op *dot = reader_dot(c, tile);
-  for (const ir_op *op = dot ? dot->previous : NULL; op; op = op->previous) {
-    if (op->kind != IR_OP_DECODE || op->write[0].value != tile ||
-        ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND)
-      continue;
-    double blocks = dot_shape_of(dot).m / (16.0 * (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1));
-    double all = words / (c->warps * 32.0),
-           two = blocks * 4 * 8 + blocks * 8; /* two sets of four steps, and raw codes */
-    return all < two ? all : two;
-  }
-  return words / (c->warps * 32.0);
-}
-
-static int count_registers(const counter *c) {
-  const ir_kernel *kernel = c->kernel;
-  liveness l = {ARENA_ARRAY(c->scratch, lifetime, kernel->value_count), 0};
-  live_block(&l, &kernel->body, kernel->value_count);
-  double most = 0;
-  for (int i = 0; i < kernel->value_count; i++) {
-    if (!l.of[i].first) continue;
-    double live = 0; /* the peak is where some tile begins */
-    for (int j = 0; j < kernel->value_count; j++) {
-      if (l.of[j].first && l.of[j].first <= l.of[i].first && l.of[j].last >= l.of[i].first)
-        live += tile_registers(c, kernel->values[j]);
-    }
-    if (live > most) most = live;
-  }
-  return (int)(most + 0.999);
-}
-
-/* -- Shared memory ----------------------------------------------------------------------------------------------------------------------- */
-
-static int64_t aligned_bytes(int64_t elements, ir_type type) {
-  return ((elements * ir_bits(type) + 7) / 8 + 1023) / 1024 * 1024;
-}
-
-/* The further slots that the stages of loops ask for, and the staging that stage-stores will add. */
-static int64_t extra_bytes(const counter *c, const ir_block *block) {
-  int64_t bytes = 0;
-  for (const ir_op *op = block->first; op; op = op->next) {
-    int64_t stages = op->kind == IR_OP_FOR ? ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : 1;
-    for (const ir_op *copy = stages > 1 ? op->body.first : NULL; copy; copy = copy->next) {
-      if (copy->kind != IR_OP_COPY || copy->write[0].value->space != IR_SHARED ||
-          copy->read[0].value->space != IR_GLOBAL || ir_attr_get(&copy->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_SIMT)
-        continue;
-      bytes += (stages - 1) * aligned_bytes(ir_element_count(copy->write[0].value), copy->write[0].value->type);
-    }
-    if (op->kind == IR_OP_COPY && c->producers && c->level >= 2 && op->read[0].value->space == IR_TILE &&
-        op->write[0].value->space == IR_GLOBAL && !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) &&
-        !region_tma_refusal(c->scratch, &op->write[0]))
-      bytes += aligned_bytes(ir_element_count(op->read[0].value), op->write[0].value->type);
-    bytes += extra_bytes(c, &op->body) + extra_bytes(c, &op->other);
-  }
-  return bytes;
-}
-
-static int64_t count_shared(const counter *c) {
-  int64_t bytes = BARRIER_BYTES;
-  for (int i = 0; i < c->kernel->value_count; i++) {
-    const ir_value *value = c->kernel->values[i];
-    if (value->space == IR_SHARED) bytes += aligned_bytes(ir_element_count(value), value->type);
-  }
-  return bytes + extra_bytes(c, &c->kernel->body);
-}
-
-/* -- The whole --------------------------------------------------------------------------------------------------------------------------- */
+/* -- The whole ----------------------------------------------------------------------------------------------------- */
 
 static bool note_dot(void *context, ir_block *block, ir_op *op) {
   counter *c = context;
@@ -632,6 +523,5 @@ void work_count(ir_kernel *kernel, const pass_options *options, arena *scratch, 
   loop_frame frame = {false, false};
   count_block(&c, &kernel->body, 1, NULL, &frame, true);
   if (frame.has_async || frame.has_sync) out->section[0].sync_waits += 1; /* what is read before the first loop */
-  out->registers = count_registers(&c);
-  out->shared_bytes = count_shared(&c);
+  work_room(kernel, c.dot, c.dot_count, options->level, scratch, out);
 }

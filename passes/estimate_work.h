@@ -6,8 +6,8 @@
 
 enum { WORK_MAX_SECTIONS = 32, WORK_MAX_TRAFFIC = 64 };
 
-/* The work of a section: an outermost loop, or the ops between two of them. Within a section things overlap as far as the warps allow, sections
- * follow one another. Fractions are averages over the blocks of the grid. */
+/* The work of a section: an outermost loop, or the ops between two of them. Within a section things overlap as far as
+ * the warps allow, sections follow one another. Fractions are averages over the blocks of the grid. */
 typedef struct work {
   double tensor; /* clocks of the SM's tensor cores */
   double shared; /* bytes of shared memory read and written, operands of tensor-core instructions included */
@@ -44,6 +44,10 @@ typedef struct block_work {
 
 /* Counts the work of a kernel in scheduled form that has its grid still. */
 void work_count(ir_kernel *kernel, const pass_options *options, arena *scratch, block_work *out);
+
+/* Parts of the count: registers and shared bytes of a block (estimate_room.c); the dot that reads a tile, or NULL. */
+void work_room(ir_kernel *kernel, const ir_op *const *dot, int dot_count, int level, arena *scratch, block_work *out);
+const ir_op *work_reader(const ir_op *const *dot, int count, const ir_value *tile);
 
 /* Bytes of a tensor at the sizes of the count. */
 double work_tensor_bytes(const block_work *w, const ir_value *tensor);

@@ -1,4 +1,5 @@
-/* The cost model: more work is never faster, what cannot run is refused, and each kind of work is named as the bound where it is one. */
+/* The cost model: more work is never faster, what cannot run is refused, and each kind of work is named as the bound
+ * where it is one. */
 #include "tests/unit/unit.h"
 
 #include "passes/estimate.h"

@@ -1,0 +1,132 @@
+/* What a block of a scheduled kernel holds at once: registers for tiles, by their lifetimes, and shared memory with
+ * all its stages. */
+#include "passes/estimate_work.h"
+
+#include "passes/region.h"
+#include "passes/tensor_core.h"
+
+enum { BARRIER_BYTES = 2048 }; /* and alignment */
+
+typedef struct room {
+  const ir_kernel *kernel;
+  const ir_op *const *dot;
+  int dot_count;
+  int warps, producers, level;
+  arena *scratch;
+} room;
+
+/* -- Registers ----------------------------------------------------------------------------------------------------- */
+
+typedef struct lifetime {
+  int first, last; /* positions of ops; 0: never */
+} lifetime;
+
+typedef struct liveness {
+  lifetime *of; /* by value number */
+  int position;
+} liveness;
+
+static void touch(void *context, ir_op *op, ir_value *value, bool written) {
+  liveness *l = context;
+  (void)op;
+  (void)written;
+  if (value->space != IR_TILE) return;
+  lifetime *life = &l->of[value->number];
+  if (!life->first) life->first = l->position;
+  life->last = l->position;
+}
+
+/* Positions ops in program order. What was there before a loop and is touched in it lives to the loop's end. */
+static void live_block(liveness *l, const ir_block *block, int value_count) {
+  for (ir_op *op = block->first; op; op = op->next) {
+    l->position++;
+    bool descends = op->kind == IR_OP_FOR || op->kind == IR_OP_WHILE || op->kind == IR_OP_IF;
+    ir_op_visit(op, !descends, touch, l);
+    if (!descends) continue;
+    int start = l->position;
+    live_block(l, &op->body, value_count);
+    live_block(l, &op->other, value_count);
+    l->position++;
+    for (int i = 0; op->kind != IR_OP_IF && i < value_count; i++) {
+      if (l->of[i].first && l->of[i].first < start && l->of[i].last > start) l->of[i].last = l->position;
+    }
+  }
+}
+
+/* Registers of one thread for the tile. A row vector is held by every thread of a quad; what a decode leaves for a dot
+ * exists a few steps at a time. */
+static double tile_registers(const room *c, const ir_value *tile) {
+  double elements = (double)ir_element_count(tile), words = elements * ir_bits(tile->type) / 32;
+  if (tile->rank == 1 && c->dot_count) return elements / (c->warps * 8.0);
+  const ir_op *dot = work_reader(c->dot, c->dot_count, tile);
+  for (const ir_op *op = dot ? dot->previous : NULL; op; op = op->previous) {
+    if (op->kind != IR_OP_DECODE || op->write[0].value != tile ||
+        ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND)
+      continue;
+    double blocks = dot_shape_of(dot).m / (16.0 * (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1));
+    double all = words / (c->warps * 32.0),
+           two = blocks * 4 * 8 + blocks * 8; /* two sets of four steps, and raw codes */
+    return all < two ? all : two;
+  }
+  return words / (c->warps * 32.0);
+}
+
+static int count_registers(const room *c) {
+  const ir_kernel *kernel = c->kernel;
+  liveness l = {ARENA_ARRAY(c->scratch, lifetime, kernel->value_count), 0};
+  live_block(&l, &kernel->body, kernel->value_count);
+  double most = 0;
+  for (int i = 0; i < kernel->value_count; i++) {
+    if (!l.of[i].first) continue;
+    double live = 0; /* the peak is where some tile begins */
+    for (int j = 0; j < kernel->value_count; j++) {
+      if (l.of[j].first && l.of[j].first <= l.of[i].first && l.of[j].last >= l.of[i].first)
+        live += tile_registers(c, kernel->values[j]);
+    }
+    if (live > most) most = live;
+  }
+  return (int)(most + 0.999);
+}
+
+/* -- Shared memory ------------------------------------------------------------------------------------------------- */
+
+static int64_t aligned_bytes(int64_t elements, ir_type type) {
+  return ((elements * ir_bits(type) + 7) / 8 + 1023) / 1024 * 1024;
+}
+
+/* The further slots that the stages of loops ask for, and the staging that stage-stores will add. */
+static int64_t extra_bytes(const room *c, const ir_block *block) {
+  int64_t bytes = 0;
+  for (const ir_op *op = block->first; op; op = op->next) {
+    int64_t stages = op->kind == IR_OP_FOR ? ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : 1;
+    for (const ir_op *copy = stages > 1 ? op->body.first : NULL; copy; copy = copy->next) {
+      if (copy->kind != IR_OP_COPY || copy->write[0].value->space != IR_SHARED ||
+          copy->read[0].value->space != IR_GLOBAL || ir_attr_get(&copy->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_SIMT)
+        continue;
+      bytes += (stages - 1) * aligned_bytes(ir_element_count(copy->write[0].value), copy->write[0].value->type);
+    }
+    if (op->kind == IR_OP_COPY && c->producers && c->level >= 2 && op->read[0].value->space == IR_TILE &&
+        op->write[0].value->space == IR_GLOBAL && !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) &&
+        !region_tma_refusal(c->scratch, &op->write[0]))
+      bytes += aligned_bytes(ir_element_count(op->read[0].value), op->write[0].value->type);
+    bytes += extra_bytes(c, &op->body) + extra_bytes(c, &op->other);
+  }
+  return bytes;
+}
+
+static int64_t count_shared(const room *c) {
+  int64_t bytes = BARRIER_BYTES;
+  for (int i = 0; i < c->kernel->value_count; i++) {
+    const ir_value *value = c->kernel->values[i];
+    if (value->space == IR_SHARED) bytes += aligned_bytes(ir_element_count(value), value->type);
+  }
+  return bytes + extra_bytes(c, &c->kernel->body);
+}
+
+void work_room(ir_kernel *kernel, const ir_op *const *dot, int dot_count, int level, arena *scratch, block_work *out) {
+  room r = {.kernel = kernel, .dot = dot, .dot_count = dot_count, .level = level, .scratch = scratch};
+  r.warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4);
+  r.producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0);
+  out->registers = count_registers(&r);
+  out->shared_bytes = count_shared(&r);
+}
