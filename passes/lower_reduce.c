@@ -242,7 +242,8 @@ static void combine_warps(reduction *r) {
   if (r->idle_lanes)
     writes = ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, r->idle_lanes)),
                        thread_int(l, 0));
-  ir_value *scratch = thread_scratch(l, "partials", r->type, 3, (int[]){r->layout->warp_count, r->partial_count, lanes});
+  ir_value *scratch =
+      thread_scratch(l, "partials", r->type, 3, (int[]){r->layout->warp_count, r->partial_count, lanes});
   ir_value *others = thread_array(l, "others", r->type, r->offset_count);
   thread_meet(l);
   ir_block *saved = each_partial(r, &partial);

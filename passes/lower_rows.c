@@ -58,7 +58,7 @@ void thread_load_word(lower *l, ir_value *into, const ir_expr *word, ir_value *b
 }
 
 void thread_store_word(lower *l, ir_value *buffer, const ir_expr *address, ir_value *from, const ir_expr *word,
-                      const ir_expr *predicate) {
+                       const ir_expr *predicate) {
   ir_op *op = thread_op(l, IR_OP_ST_SHARED);
   ir_op_add_write(op, ir_ref_whole(buffer));
   ir_op_add_read(op, word_ref(from, word));

@@ -17,7 +17,7 @@ const ir_expr *thread_element_as(lower *l, ir_type type, ir_value *registers, co
 void thread_load_word(lower *l, ir_value *into, const ir_expr *word, ir_value *buffer, const ir_expr *address);
 /* The reverse, when the predicate holds; NULL is always. */
 void thread_store_word(lower *l, ir_value *buffer, const ir_expr *address, ir_value *from, const ir_expr *word,
-                      const ir_expr *predicate);
+                       const ir_expr *predicate);
 
 /* A scratch buffer with the extents of the tile, holding all of it as thread_combine_type; every thread may read it
  * after the call. */

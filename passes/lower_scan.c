@@ -31,7 +31,7 @@ static void scan_row(lower *l, const ir_op *op, ir_value *scratch, int axis, con
   thread_load_word(l, words, element, scratch, address);
   if (exclusive) thread_store_word(l, scratch, address, words, running, NULL);
   thread_set_word(l, words, running,
-                 thread_combine(l, operation, thread_word(l, words, running), thread_word(l, words, element)));
+                  thread_combine(l, operation, thread_word(l, words, running), thread_word(l, words, element)));
   if (!exclusive) thread_store_word(l, scratch, address, words, running, NULL);
   thread_leave(l, saved);
 }
