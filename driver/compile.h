@@ -53,7 +53,8 @@ typedef struct compile_options {
 
   /* Code. */
   bool line_info;
-  const char *machine; /* what cubins are made for, such as "sm_90", so that a newer GPU runs code of an older target; NULL: the target */
+  const char *
+      machine; /* what cubins are made for, such as "sm_90", so that a newer GPU runs code of an older target; NULL: the target */
   const nvrtc *nvrtc; /* NULL: PTX and cubins are COMPILE_ENVIRONMENT */
   const char *const *nvrtc_options;
   int nvrtc_option_count;

@@ -47,7 +47,7 @@ static void step(const data_tensor *t, walk *w) {
   }
 }
 
-/* -- Made-up values ------------------------------------------------------------------------------------------------ */
+/* -- Made-up values -- */
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators). */
 static uint64_t mix(uint64_t x) {
@@ -95,8 +95,7 @@ void data_make_up(data_tensor *t, uint64_t seed) {
     ir_put_bits(t->actual, i, ir_bits(t->type), make_code(t, mix(key + i)));
 }
 
-/* -- Files -----------------------------------------------------------------------------------------------------------
- */
+/* -- Files -- */
 
 static double float_item(const npy_array *a, size_t i) {
   const unsigned char *at = (const unsigned char *)a->data + i * (size_t)a->item_bytes;
@@ -198,8 +197,7 @@ bool data_write(const data_tensor *t, const char *path, str *error) {
   return ok;
 }
 
-/* -- Packing
- * ----------------------------------------------------------------------------------------------------------- */
+/* -- Packing -- */
 
 const int32_t *data_order_of_layout(const packed_layout *layout, arena *memory) {
   int count = layout->rows * layout->k;
@@ -253,8 +251,7 @@ unsigned char *data_pack(const data_tensor *t, int block_rows, int block_columns
   return packed;
 }
 
-/* -- Comparison
- * ---------------------------------------------------------------------------------------------------------- */
+/* -- Comparison -- */
 
 static double unit_roundoff(ir_type type) {
   const ir_type_info *info = ir_type_of(type);

@@ -23,4 +23,4 @@ for path in [os.path.join(root, "README.md"), *sorted(glob.glob(os.path.join(roo
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line):
             if option not in known:
                 wrong.append(f"{os.path.basename(path)}: {option}: {line.strip()}")
-sys.exit("\n".join(wrong))
+sys.exit("\n".join(wrong) or 0)
