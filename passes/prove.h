@@ -19,7 +19,7 @@ typedef struct prove_number {
 typedef struct prove_env {
   prove_number *value;
   const ir_expr *const *definition; /* of immutable scalars; NULL: none */
-  int64_t block, blocks;            /* what block() and blocks() are */
+  int64_t block, blocks, cta_rank;  /* what block(), blocks() and cta_rank() are */
   prove_number element;             /* what integer elements of tensors are */
 } prove_env;
 

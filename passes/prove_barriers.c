@@ -95,19 +95,20 @@ static plan plan_targets(const prove_program *program) {
 
 /* With many tiles, so many blocks that this one has two or three of them. */
 static void choose_blocks(const prove_program *program, prove_env *env) {
-  env->blocks = 1;
+  int64_t cluster = ir_attr_get(&program->kernel->attrs, IR_ATTR_CLUSTER, 1);
+  env->blocks = cluster;
   for (int l = 0; l < program->loop_count; l++) {
     const ir_op *loop = program->loop[l];
     if (!ir_attr_get(&loop->attrs, IR_ATTR_PERSISTENT, 0)) continue;
     prove_number trips = prove_trips(env, loop->expr[0], loop->expr[1], loop->expr[2]);
-    if (trips.known && trips.value > 3) env->blocks = (trips.value + 1) / 2;
+    if (trips.known && trips.value > 3) env->blocks = cluster * ((trips.value + 1) / 2);
   }
 }
 
 /* The sizes of combination `number`; false when there are none. */
 static bool choose_sizes(const prove_program *program, const plan *p, int number, prove_env *env, bool *fixed) {
   const ir_kernel *kernel = program->kernel;
-  env->blocks = 1;
+  env->blocks = ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1);
   for (int i = 0; i < kernel->value_count; i++) {
     env->value[i].known = false;
     fixed[i] = false;
@@ -154,7 +155,7 @@ bool prove_barriers(ir_kernel *kernel, pass_env *env) {
   int combinations = 1, count = 0;
   for (int l = 0; l < p.count; l++)
     combinations *= p.targets[l];
-  prove_env chosen = {.definition = prove_definitions(env->scratch, kernel), .block = 0, .blocks = 1};
+  prove_env chosen = {.definition = prove_definitions(env->scratch, kernel), .block = 0};
   bool *fixed = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
   prove_number **runs = ARENA_ARRAY(env->scratch, prove_number *, combinations);
   for (int c = 0; c < combinations && prove_steps(machine) < MAX_STEPS; c++) {

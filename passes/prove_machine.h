@@ -8,6 +8,8 @@
  *   first     known to its first thread                                   the async proxy
  *   own       known to the threads for their own part: what a barrier or an arrival of all of them hands on, with seen_own
  *
+ * The blocks of a cluster do the same, so one stands for all: what it sends to another is what it gets from another.
+ *
  * An access is right when the knowledge of the thread that makes it includes every earlier access it conflicts with. */
 #ifndef BITBLASC_PASSES_PROVE_MACHINE_H
 #define BITBLASC_PASSES_PROVE_MACHINE_H
@@ -41,6 +43,7 @@ typedef struct prove_barrier {
   int count;                 /* arrivals that complete a phase; 0 before mbar.init */
   int init_time;
   int arrived;
+  unsigned ranks;            /* bit set: blocks of the cluster that this phase's arrivals were sent to */
   int64_t expected, brought; /* bytes of the phase */
   int phase;                 /* the phase that is not complete yet, from 0 */
   bool fills;                /* brought bytes so far in the run */
@@ -49,6 +52,7 @@ typedef struct prove_barrier {
   int waited_time[PROVE_MAX_FLOWS]; /* and when */
   int *gathered, *gathered_seen;    /* knowledge of this phase's arrivals */
   int *done, *done_seen;            /* of completed phases */
+  int *done_wide;                   /* of those whose arrivals came from all blocks of the cluster */
 } prove_barrier;
 
 typedef struct prove_named {
@@ -84,6 +88,7 @@ typedef struct prove_agent { /* a flow as it runs */
   const ir_op *store_op, *copy_op, *dot_op;
   const ir_op *blocked_at;
   int *all, *first, *own, *seen_all, *seen_own;
+  int *wide; /* known to be so in all blocks of the cluster: what a copy to all of them needs */
 } prove_agent;
 
 struct prove_machine {
@@ -106,6 +111,7 @@ struct prove_machine {
   prove_turn *turn; /* by access site */
   int *clocks;  /* all vectors, one after another */
   size_t clock_count;
+  int cluster; /* blocks that the widest multicast reaches; 1: none */
   bool init_fenced;
   int pattern;
   bool met_unknown;

@@ -52,19 +52,22 @@ static const char *culprit_of(const ir_value *value, const prove_memory *cell, p
 }
 
 static bool refuse(prove_machine *m, const prove_agent *a, const prove_access *access, int slot,
-                   const prove_memory *cell, const ir_op *op, prove_touch earlier, const prove_event *event,
-                   bool fence) {
+                   const prove_memory *cell, const ir_op *op, prove_touch earlier, int flow, bool fence) {
+  const prove_event *event = &cell->last[earlier][flow];
   const char *name = access->value->name, *culprit = culprit_of(access->value, cell, earlier, access->touch);
   if (earlier == PROVE_DOT_READ && event->op && event->time <= a->dots_done) culprit = "place-barriers"; /* waited for */
+  bool here = access->touch == PROVE_FILL && event->time <= a->first[clock_of(m, cell, earlier, flow)];
+  if (here) culprit = "specialise-warps";
   char where[32] = "";
   if (access->value->slots > 1) snprintf(where, sizeof where, " (slot %d)", slot);
-  return prove_fail(m, a, culprit, op, event->op, "%s %s%s while %s%s", touch_text(access->touch), name, where,
-                    past_text(earlier), fence ? ", or is not fenced for the async proxy" : "");
+  return prove_fail(m, a, culprit, op, event->op, "%s %s%s while %s%s%s", touch_text(access->touch), name, where,
+                    past_text(earlier), fence ? ", or is not fenced for the async proxy" : "",
+                    here && !fence ? ", in another block of the cluster" : "");
 }
 
 /* Whether what the flow did last to the cell comes before the access now. */
 static bool is_ordered(const prove_machine *m, const prove_agent *a, const prove_memory *cell, prove_touch earlier,
-                       int flow, prove_touch now, bool *fence) {
+                       int flow, prove_touch now, bool multicast, bool *fence) {
   const prove_event *event = &cell->last[earlier][flow];
   if (!event->time) return true;
   bool by_engine = now == PROVE_FILL || now == PROVE_STORE_READ;
@@ -73,19 +76,21 @@ static bool is_ordered(const prove_machine *m, const prove_agent *a, const prove
   int clock = clock_of(m, cell, earlier, flow);
   *fence = by_proxy && (earlier == PROVE_WRITE || earlier == PROVE_COPY_WRITE);
   if (*fence) known = a->seen_all;
+  if (multicast && !is_write(earlier)) known = a->wide;
   return event->time <= known[clock];
 }
 
 static bool check_shared(prove_machine *m, const prove_agent *a, const prove_access *access, int slot,
                          const prove_memory *cell, const ir_op *op) {
   bool written = false;
+  bool multicast = access->touch == PROVE_FILL && ir_attr_get(&op->attrs, IR_ATTR_MULTICAST, 1) > 1;
   for (int touch = 0; touch < PROVE_TOUCH_COUNT; touch++) {
     if (!is_write(access->touch) && !is_write((prove_touch)touch)) continue;
     for (int f = 0; f < m->flow_count; f++) {
       bool fence;
       written |= is_write((prove_touch)touch) && cell->last[touch][f].time;
-      if (!is_ordered(m, a, cell, (prove_touch)touch, f, access->touch, &fence))
-        return refuse(m, a, access, slot, cell, op, (prove_touch)touch, &cell->last[touch][f], fence);
+      if (!is_ordered(m, a, cell, (prove_touch)touch, f, access->touch, multicast, &fence))
+        return refuse(m, a, access, slot, cell, op, (prove_touch)touch, f, fence);
     }
   }
   if (access->value->slots > 1 && !is_write(access->touch) && !written)

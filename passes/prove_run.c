@@ -77,6 +77,16 @@ static int *take(prove_machine *m, int **next) {
   return vector;
 }
 
+static int widest_multicast(const prove_program *program) {
+  int64_t widest = 1;
+  for (int f = 0; f < program->flow_count; f++)
+    for (int i = 0; i < program->flow[f].count; i++) {
+      int64_t blocks = ir_attr_get(&program->flow[f].instruction[i].op->attrs, IR_ATTR_MULTICAST, 1);
+      if (blocks > widest) widest = blocks;
+    }
+  return (int)widest;
+}
+
 prove_machine *prove_machine_create(const prove_program *program, pass_env *env) {
   prove_machine *m = ARENA_NEW(env->scratch, prove_machine);
   m->program = program;
@@ -96,6 +106,7 @@ prove_machine *prove_machine_create(const prove_program *program, pass_env *env)
     if (value->space == IR_BARRIER) m->barrier_count += slots;
     if (value->space == IR_SHARED || value->space == IR_TILE) m->memory_count += slots;
   }
+  m->cluster = widest_multicast(program);
   m->barrier_base = 4 * m->flow_count;
   m->named_base = m->barrier_base + m->barrier_count;
   m->width = m->named_base + PROVE_NAMED_BARRIERS;
@@ -103,7 +114,7 @@ prove_machine *prove_machine_create(const prove_program *program, pass_env *env)
   m->turn = ARENA_ARRAY(m->memory, prove_turn, program->site_count);
   m->barrier = ARENA_ARRAY(m->memory, prove_barrier, m->barrier_count);
   m->cell = ARENA_ARRAY(m->memory, prove_memory, m->memory_count);
-  int vectors = 5 * m->flow_count + 4 * m->barrier_count + 2 * PROVE_NAMED_BARRIERS;
+  int vectors = 6 * m->flow_count + 5 * m->barrier_count + 2 * PROVE_NAMED_BARRIERS;
   m->clock_count = (size_t)vectors * (size_t)m->width;
   m->clocks = ARENA_ARRAY(m->memory, int, m->clock_count);
   for (int f = 0; f < m->flow_count; f++)
@@ -126,13 +137,14 @@ static void reset(prove_machine *m, const prove_env *start) {
     a->flow = &m->program->flow[f];
     a->index = f;
     a->status = f ? PROVE_BLOCKED : PROVE_READY;
-    a->env = (prove_env){.value = value, .block = start->block, .blocks = start->blocks};
+    a->env = (prove_env){.value = value, .block = start->block, .blocks = start->blocks, .cta_rank = start->cta_rank};
     memcpy(value, start->value, (size_t)m->kernel->value_count * sizeof *value);
     a->all = take(m, &next);
     a->first = take(m, &next);
     a->own = take(m, &next);
     a->seen_all = take(m, &next);
     a->seen_own = take(m, &next);
+    a->wide = take(m, &next);
   }
   int index = 0;
   for (int i = 0; i < m->kernel->value_count; i++) {
@@ -145,6 +157,7 @@ static void reset(prove_machine *m, const prove_env *start) {
       b->gathered_seen = take(m, &next);
       b->done = take(m, &next);
       b->done_seen = take(m, &next);
+      b->done_wide = take(m, &next);
       for (int f = 0; f < m->flow_count; f++)
         b->waited[f] = PROVE_NEVER;
     }

@@ -55,7 +55,9 @@ static bool waiters_keep_up(prove_machine *m, const prove_agent *a, const prove_
 static bool complete_phase(prove_machine *m, prove_agent *a, prove_barrier *b, const ir_op *op) {
   if (b->arrived < b->count || b->expected != b->brought) return true;
   if (!waiters_keep_up(m, a, b, op)) return false;
+  if (b->ranks == (1u << m->cluster) - 1) prove_join(m, b->done_wide, b->gathered);
   int clock = clock_of(m, b);
+  b->ranks = 0;
   b->phase++;
   prove_join(m, b->done, b->gathered);
   prove_join(m, b->done_seen, b->gathered_seen);
@@ -77,6 +79,9 @@ static bool arrive(prove_machine *m, prove_agent *a, prove_barrier *b, const ir_
                       b->phase - 1);
   release(m, a, by_all, b->gathered, b->gathered_seen);
   b->arrived++;
+  prove_number rank = {true, 0};
+  if (op->kind == IR_OP_MBAR_ARRIVE && op->expr_count) rank = prove_eval(&a->env, op->expr[0]);
+  if (rank.known && rank.value >= 0 && rank.value < 16) b->ranks |= 1u << rank.value;
   b->expected += bytes;
   b->last_op = op;
   bool last_of_one = b->count == 1 && a->flow->is_single && !bytes;
@@ -121,6 +126,7 @@ static prove_status wait_for_phase(prove_machine *m, prove_agent *a, const ir_op
   b->waited[f] = phase;
   b->waited_time[f] = a->time;
   prove_acquire(m, a, b->done, b->done_seen);
+  prove_join(m, a->wide, b->done_wide);
   return PROVE_READY;
 }
 
@@ -183,6 +189,13 @@ static prove_status meet(prove_machine *m, prove_agent *a, const ir_op *op, bool
   return PROVE_READY;
 }
 
+/* Every thread of every block: of this one those that are in the flow. */
+static void meet_cluster(const prove_machine *m, prove_agent *a) {
+  release(m, a, true, a->all, a->seen_all);
+  prove_acquire(m, a, a->all, a->seen_all);
+  prove_join(m, a->wide, a->all);
+}
+
 /* -- Groups ------------------------------------------------------------------------------------------------------------- */
 
 static void learn(int *vector, int clock, int time) {
@@ -231,6 +244,7 @@ prove_status prove_synchronise(prove_machine *m, prove_agent *a, const ir_op *op
   }
   case IR_OP_FENCE_MBAR_INIT: m->init_fenced = true; return PROVE_READY;
   case IR_OP_BAR_SYNC: return meet(m, a, op, true);
+  case IR_OP_CLUSTER_SYNC: meet_cluster(m, a); return PROVE_READY;
   case IR_OP_BAR_ARRIVE: return meet(m, a, op, false);
   case IR_OP_FENCE_ASYNC: fence(m, a); return PROVE_READY;
   case IR_OP_CP_COMMIT: a->copies++, a->copy_open = false; return PROVE_READY;
@@ -248,8 +262,6 @@ prove_status prove_synchronise(prove_machine *m, prove_agent *a, const ir_op *op
 bool prove_flow_ends(prove_machine *m, prove_agent *a) {
   if (a->dot_open || a->dots_done < a->dots)
     return prove_fail(m, a, "place-waits", a->dot_op, NULL, "is not waited for before the end");
-  if (a->copy_open || a->copies_done < a->last_copies)
-    return prove_fail(m, a, "pipeline-loops", a->copy_op, NULL, "is not waited for before the end");
   if (a->store_open || a->stores_done < a->stores)
     return prove_fail(m, a, "place-barriers", a->store_op, NULL,
                       "is not waited for before the end, when its source goes");

@@ -2,7 +2,7 @@
  *
  * make-persistent turns the grid into lets of a linear tile number, and that into a loop. For small grids, also with more
  * rows than a band has, this pass evaluates the loop's bounds for several numbers of blocks and the lets for every tile,
- * and counts. What the grid was is known in the compilation that took it apart only (kernel->grid keeps the indices and
+ * and counts; in a cluster the grid is one of clusters, whose blocks differ by cta_rank(). What the grid was is known in the compilation that took it apart only (kernel->grid keeps the indices and
  * extents when grid_count becomes 0): a kernel read as text later passes unchecked. Nothing is changed. */
 #include "passes/prove.h"
 
@@ -15,6 +15,7 @@ typedef struct context {
   int rank;
   int64_t extent[3]; /* of the grid at hand */
   int64_t tiles;
+  int64_t cluster; /* blocks that take a tile of the grid together */
   const ir_op *loop; /* the persistent one; NULL: a tile a block */
   const ir_op *let[MAX_LETS];
   int let_count;
@@ -58,7 +59,7 @@ static int64_t place_of_tile(context *c, int64_t tile) {
   if (c->loop)
     c->values.value[c->loop->write[0].value->number] = (prove_number){true, tile};
   else
-    c->values.block = tile;
+    c->values.block = tile * c->cluster;
   for (int i = 0; i < c->let_count; i++)
     c->values.value[c->let[i]->write[0].value->number] = prove_eval(&c->values, c->let[i]->expr[0]);
   int64_t place = 0;
@@ -85,9 +86,9 @@ static bool check_places(context *c) {
 static bool check_walk(context *c, int64_t blocks) {
   bool seen[MAX_TILES] = {false};
   int64_t count = 0;
-  c->values.blocks = blocks;
+  c->values.blocks = blocks * c->cluster;
   for (int64_t block = 0; block < blocks; block++) {
-    c->values.block = block;
+    c->values.block = block * c->cluster;
     for (int i = 0; i < c->let_count && c->loop; i++)
       c->values.value[c->let[i]->write[0].value->number] = prove_eval(&c->values, c->let[i]->expr[0]);
     prove_number lo = prove_eval(&c->values, c->loop->expr[0]), step = prove_eval(&c->values, c->loop->expr[2]);
@@ -109,8 +110,8 @@ static bool check_grid(context *c) {
   for (int d = 0; d < c->rank; d++)
     c->tiles *= c->extent[d];
   if (c->tiles > MAX_TILES) return true;
-  if (!prove_eval_is(&c->values, c->kernel->block_count, c->tiles))
-    return fail(c, "the launch has another number of blocks than %lld", c->tiles);
+  if (!prove_eval_is(&c->values, c->kernel->block_count, c->tiles * c->cluster))
+    return fail(c, "the launch has another number of blocks than %lld", c->tiles * c->cluster);
   if (!check_places(c)) return false;
   return !c->loop || (check_walk(c, 1) && check_walk(c, 3));
 }
@@ -158,6 +159,7 @@ bool prove_tiles(ir_kernel *kernel, pass_env *env) {
   while (c.rank < 3 && kernel->grid[c.rank].index)
     c.rank++;
   if (kernel->grid_count || !c.rank || !kernel->block_count || !find_lets(&c)) return true;
+  c.cluster = ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1);
   c.values.value = ARENA_ARRAY(env->scratch, prove_number, kernel->value_count);
   prove_least_sizes(kernel, &c.values);
   bool *fixed = ARENA_ARRAY(env->scratch, bool, kernel->value_count);

@@ -46,6 +46,7 @@ prove_number prove_eval(const prove_env *env, const ir_expr *e) {
   case IR_EXPR_BOOL: return number(e->int_value);
   case IR_EXPR_BLOCK: return number(env->block);
   case IR_EXPR_BLOCKS: return number(env->blocks);
+  case IR_EXPR_CTA_RANK: return number(env->cta_rank);
   case IR_EXPR_VALUE: {
     int n = e->value->number;
     if (env->value[n].known) return env->value[n];
