@@ -163,10 +163,27 @@ static outcome execute_op(machine *m, agent *a, const instruction *in) {
   }
 }
 
+/* When the last agent of a block leaves, what others do to its shared memory must be over. */
+static void check_outside(machine *m, agent *a) {
+  block *b = a->block;
+  for (int i = 0; i < b->agent_count; i++)
+    if (&b->agents[i] != a && b->agents[i].state != AGENT_DONE && b->agents[i].state != AGENT_IDLE) return;
+  for (int k = 0; k < b->cluster->clock_count; k++) {
+    uint32_t seen = 0;
+    for (int i = 0; i < b->agent_count; i++)
+      if (b->agents[i].clock[k] > seen) seen = b->agents[i].clock[k];
+    if (b->outside[k] > seen)
+      finding(m, a, EMULATOR_RACE, b->outside_op[k]->loc, nowhere,
+              "the block may end before this '%s' has reached its shared memory: wait for it, or for the cluster",
+              ir_op_info_of(b->outside_op[k]->kind)->mnemonic);
+  }
+}
+
 /* What an agent must have finished when it leaves. */
 static void check_end(machine *m, agent *a) {
   enum { GROUP = 4 };
   if (!m->checks) return;
+  check_outside(m, a);
   if (a->bulk_used > a->bulk_done)
     finding(m, a, EMULATOR_RACE, m->code.instructions[a->bulk_instruction].op->loc, nowhere,
             "the block ends while this store may still read its shared memory: it needs bulk.commit and bulk.wait");

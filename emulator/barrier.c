@@ -34,6 +34,28 @@ void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int
   }
 }
 
+/* The newest own event that a release by the active lanes covers: some lanes alone speak for the others only up to where
+ * the warp last met. */
+static uint32_t released_event(const agent *a) {
+  bool alone = ((a->unsynced_reads | a->unsynced_writes) & ~a->mask) != 0;
+  return alone ? a->synced : a->clock[a->clock_index];
+}
+
+/* Releases what the agent has done and observed. */
+static void gather(agent *a, uint32_t *clock, uint32_t *async_clock) {
+  uint32_t *own = &a->clock[a->clock_index], all = *own;
+  *own = released_event(a);
+  clock_join(clock, a->clock, a->block->cluster->clock_count);
+  *own = all;
+  clock_join(async_clock, a->async_clock, a->block->cluster->clock_count);
+}
+
+void block_used_from_outside(block *b, int clock_index, uint32_t clock, const ir_op *op) {
+  if (clock < b->outside[clock_index]) return;
+  b->outside[clock_index] = clock;
+  b->outside_op[clock_index] = op;
+}
+
 static bool has_left(const block *b) {
   for (int i = 0; i < b->agent_count; i++)
     if (b->agents[i].state != AGENT_DONE && b->agents[i].state != AGENT_IDLE) return false;
@@ -47,6 +69,7 @@ mbarrier *barrier_of(machine *m, agent *a, const operand *o, int rank) {
             "block %d of the cluster has ended: it must wait for those that use its shared memory", rank);
     return NULL;
   }
+  if (b != a->block) block_used_from_outside(b, a->clock_index, released_event(a), m->code.instructions[a->pc].op);
   barrier_array *array = &b->barriers[o->value->number];
   int64_t slot = o->slot ? evaluate_uniform(m, a, o->slot).i : 0;
   if (slot < 0 || slot >= array->count) {
@@ -81,16 +104,6 @@ static void complete_phase(machine *m, cluster *c, mbarrier *bar, const ir_value
   bar->released_clock[bar->clock_index] = bar->phase;
   memset(bar->clock, 0, size);
   memset(bar->async_clock, 0, size);
-}
-
-/* Releases what the agent has done and observed. Some lanes alone speak for the others only up to where the warp last
- * met. */
-static void gather(agent *a, uint32_t *clock, uint32_t *async_clock) {
-  uint32_t *own = &a->clock[a->clock_index], all = *own;
-  if ((a->unsynced_reads | a->unsynced_writes) & ~a->mask) *own = a->synced;
-  clock_join(clock, a->clock, a->block->cluster->clock_count);
-  *own = all;
-  clock_join(async_clock, a->async_clock, a->block->cluster->clock_count);
 }
 
 static void observe(agent *a, const uint32_t *clock, const uint32_t *async_clock) {

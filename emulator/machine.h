@@ -218,6 +218,10 @@ struct block {
   uint8_t *shared;  /* thread form: dynamic shared memory */
   uint32_t *shadow; /* a state a byte */
   int64_t shared_bytes;
+  /* By clock: the newest event that uses the block's shared memory from outside its threads, and its op. The block must
+   * have observed all of them when its last thread ends. */
+  uint32_t *outside;
+  const ir_op **outside_op;
 };
 
 /* The bytes of an asynchronous copy, still to be counted by a barrier. */
@@ -352,6 +356,8 @@ void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int
                   const agent *by); /* slot -1: all */
 /* Counts the bytes of an asynchronous copy that `a` issued, some turns later. */
 void barrier_complete_later(machine *m, agent *a, mbarrier *barrier, int64_t bytes, const ir_value *value);
+/* Notes an event that needs the block's shared memory to live on. */
+void block_used_from_outside(block *b, int clock_index, uint32_t clock, const ir_op *op);
 bool cluster_deliver(machine *m, cluster *c, bool force); /* completions that are due; true when there were some */
 outcome execute_sync(machine *m, agent *a, const instruction *in);
 void describe_wait(machine *m, agent *a, str *out);

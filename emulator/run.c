@@ -290,6 +290,8 @@ static void allocate_block(machine *m, cluster *c, int rank, int first_block, in
   for (int i = 0; i < b->agent_count; i++)
     allocate_agent(m, c, b, i);
   allocate_barriers(m, c, b, clock_index);
+  b->outside = ARENA_ARRAY(c->memory, uint32_t, c->clock_count);
+  b->outside_op = ARENA_ARRAY(c->memory, const ir_op *, c->clock_count);
   for (int i = 0; i < HARDWARE_BARRIERS; i++) {
     b->hardware[i].clock = ARENA_ARRAY(c->memory, uint32_t, c->clock_count);
     b->hardware[i].async_clock = ARENA_ARRAY(c->memory, uint32_t, c->clock_count);

@@ -126,6 +126,7 @@ static void load_box(machine *m, agent *a, const instruction *in, box b, int64_t
       shared_touch(m, &x, target, offset, CHUNK);
       read_chunk(m, a, &b, chunk * CHUNK * 8 / b.t->bits, target->shared + offset);
     }
+  block_used_from_outside(target, x.clock_index, x.clock, in->op);
   m->report->counts.async_bytes += (uint64_t)bytes;
   barrier_complete_later(m, a, bar, bytes, in->read[1].value);
 }
@@ -182,6 +183,7 @@ static void bulk_load(machine *m, agent *a, const instruction *in) {
   access x = load_access(a, in->op, to->value, bar);
   shared_touch(m, &x, a->block, offset, bytes);
   memcpy(a->block->shared + offset, t->bytes + from, (size_t)bytes);
+  block_used_from_outside(a->block, x.clock_index, x.clock, in->op);
   m->report->counts.async_bytes += (uint64_t)bytes;
   barrier_complete_later(m, a, bar, bytes, in->read[1].value);
 }
