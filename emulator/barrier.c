@@ -34,8 +34,8 @@ void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int
   }
 }
 
-/* The newest own event that a release by the active lanes covers: some lanes alone speak for the others only up to where
- * the warp last met. */
+/* The newest own event that a release by the active lanes covers: some lanes alone speak for the others only up to
+ * where the warp last met. */
 static uint32_t released_event(const agent *a) {
   bool alone = ((a->unsynced_reads | a->unsynced_writes) & ~a->mask) != 0;
   return alone ? a->synced : a->clock[a->clock_index];
