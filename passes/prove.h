@@ -67,7 +67,7 @@ typedef struct prove_instruction {
   const ir_op *op;
   int target; /* FOR: behind the loop; NEXT: the body; IF: the other branch; JUMP */
   int depth;  /* FOR, NEXT */
-  int turn;   /* depth of the loop whose iterations take turns in a ring: the pipelined one around, else the nearest; -1 */
+  int turn; /* depth of the loop whose iterations take turns in a ring: the pipelined one around, else the nearest; -1 */
   int access_count;
   const prove_access *access;
 } prove_instruction;

@@ -20,8 +20,8 @@ enum { MAX_TARGETS = 6, MAX_RUNS = 256, MAX_STEPS = 24000, MAX_CHOSEN = 4 };
 
 typedef struct barrier_use {
   const ir_op *op;
-  int threads;  /* that meet */
-  int coming;   /* of the flows that use it */
+  int threads; /* that meet */
+  int coming;  /* of the flows that use it */
   unsigned flows;
 } barrier_use;
 
@@ -118,7 +118,8 @@ static bool choose_sizes(const prove_program *program, const plan *p, int number
     const ir_op *loop = program->loop[l];
     int index = number % p->targets[l], target = p->target[l][index];
     number /= p->targets[l];
-    if (!prove_reach(kernel, env, fixed, loop->expr[0], loop->expr[1], loop->expr[2], target) && index > 0) return false;
+    if (!prove_reach(kernel, env, fixed, loop->expr[0], loop->expr[1], loop->expr[2], target) && index > 0)
+      return false;
     env->value[loop->write[0].value->number] = prove_eval(env, loop->expr[0]);
   }
   choose_blocks(program, env);
@@ -168,5 +169,6 @@ bool prove_barriers(ir_kernel *kernel, pass_env *env) {
   }
   if (count) return true;
   chosen.value = ARENA_ARRAY(env->scratch, prove_number, kernel->value_count);
-  return run_all(machine, &(prove_env){.value = chosen.value, .blocks = 1}); /* no sizes suit the facts: none are known */
+  return run_all(machine,
+                 &(prove_env){.value = chosen.value, .blocks = 1}); /* no sizes suit the facts: none are known */
 }

@@ -5,8 +5,8 @@
 #include "passes/pass.h"
 
 static bool fail(pass_env *env, const ir_value *value, const char *what) {
-  return diag_error(env->diagnostics, DIAG_PROOF, value->loc, "the layout of %s %s; assign-layouts should have prevented it",
-                    value->name, what);
+  return diag_error(env->diagnostics, DIAG_PROOF, value->loc,
+                    "the layout of %s %s; assign-layouts should have prevented it", value->name, what);
 }
 
 static bool check_extents(pass_env *env, const ir_value *value, int rank, const int *extent) {

@@ -40,7 +40,7 @@ typedef struct prove_turn {
 typedef struct prove_barrier {
   const ir_value *value;
   int slot;
-  int count;                 /* arrivals that complete a phase; 0 before mbar.init */
+  int count; /* arrivals that complete a phase; 0 before mbar.init */
   int init_time;
   int arrived;
   unsigned ranks;            /* bit set: blocks of the cluster that this phase's arrivals were sent to */
@@ -84,7 +84,7 @@ typedef struct prove_agent { /* a flow as it runs */
   int copies, copies_done;
   int dots, dots_done;
   bool store_open, copy_open, dot_open; /* something was issued since the last commit */
-  int64_t last_copies; /* groups of copies up to the last that is not empty */
+  int64_t last_copies;                  /* groups of copies up to the last that is not empty */
   const ir_op *store_op, *copy_op, *dot_op;
   const ir_op *blocked_at;
   int *all, *first, *own, *seen_all, *seen_own;
@@ -106,10 +106,10 @@ struct prove_machine {
   prove_named named[PROVE_NAMED_BARRIERS];
   int memory_count;
   prove_memory *cell;
-  int *cell_of; /* by value number */
-  int *fills;   /* of a buffer so far, by value number */
+  int *cell_of;     /* by value number */
+  int *fills;       /* of a buffer so far, by value number */
   prove_turn *turn; /* by access site */
-  int *clocks;  /* all vectors, one after another */
+  int *clocks;      /* all vectors, one after another */
   size_t clock_count;
   int cluster; /* blocks that the widest multicast reaches; 1: none */
   bool init_fenced;

@@ -3,24 +3,37 @@
 
 static const char *touch_text(prove_touch touch) {
   switch (touch) {
-  case PROVE_READ: return "reads";
-  case PROVE_WRITE: return "writes";
-  case PROVE_DOT_READ: return "lets the tensor core read";
-  case PROVE_STORE_READ: return "stores";
-  case PROVE_COPY_WRITE: return "copies to";
-  case PROVE_FILL: return "fills";
-  default: return "touches";
+  case PROVE_READ:
+    return "reads";
+  case PROVE_WRITE:
+    return "writes";
+  case PROVE_DOT_READ:
+    return "lets the tensor core read";
+  case PROVE_STORE_READ:
+    return "stores";
+  case PROVE_COPY_WRITE:
+    return "copies to";
+  case PROVE_FILL:
+    return "fills";
+  default:
+    return "touches";
   }
 }
 
 static const char *past_text(prove_touch touch) {
   switch (touch) {
-  case PROVE_READ: return "threads may still be reading it";
-  case PROVE_WRITE: return "threads may not have written it yet";
-  case PROVE_DOT_READ: return "the tensor core may still be reading it";
-  case PROVE_STORE_READ: return "a bulk store may still be reading it";
-  case PROVE_COPY_WRITE: return "a cp.async may not have arrived yet";
-  default: return "the copy that fills it may not have arrived yet";
+  case PROVE_READ:
+    return "threads may still be reading it";
+  case PROVE_WRITE:
+    return "threads may not have written it yet";
+  case PROVE_DOT_READ:
+    return "the tensor core may still be reading it";
+  case PROVE_STORE_READ:
+    return "a bulk store may still be reading it";
+  case PROVE_COPY_WRITE:
+    return "a cp.async may not have arrived yet";
+  default:
+    return "the copy that fills it may not have arrived yet";
   }
 }
 
@@ -31,11 +44,16 @@ static bool is_write(prove_touch touch) {
 /* The clock that an access of a flow belongs to. */
 static int clock_of(const prove_machine *m, const prove_memory *cell, prove_touch touch, int flow) {
   switch (touch) {
-  case PROVE_DOT_READ: return prove_dot_clock(m, flow);
-  case PROVE_STORE_READ: return prove_store_clock(m, flow);
-  case PROVE_COPY_WRITE: return prove_copy_clock(m, flow);
-  case PROVE_FILL: return cell->fill_agent;
-  default: return flow;
+  case PROVE_DOT_READ:
+    return prove_dot_clock(m, flow);
+  case PROVE_STORE_READ:
+    return prove_store_clock(m, flow);
+  case PROVE_COPY_WRITE:
+    return prove_copy_clock(m, flow);
+  case PROVE_FILL:
+    return cell->fill_agent;
+  default:
+    return flow;
   }
 }
 
@@ -45,7 +63,8 @@ static bool is_ring(const ir_value *value, const prove_memory *cell) {
 
 /* The pass that orders such a pair. */
 static const char *culprit_of(const ir_value *value, const prove_memory *cell, prove_touch earlier, prove_touch later) {
-  if (earlier == PROVE_FILL || later == PROVE_FILL) return earlier == PROVE_DOT_READ ? "place-waits" : "specialise-warps";
+  if (earlier == PROVE_FILL || later == PROVE_FILL)
+    return earlier == PROVE_DOT_READ ? "place-waits" : "specialise-warps";
   if (earlier == PROVE_DOT_READ) return "place-waits";
   if (is_ring(value, cell) && (earlier == PROVE_COPY_WRITE || later == PROVE_COPY_WRITE)) return "pipeline-loops";
   return "place-barriers";
@@ -55,7 +74,8 @@ static bool refuse(prove_machine *m, const prove_agent *a, const prove_access *a
                    const prove_memory *cell, const ir_op *op, prove_touch earlier, int flow, bool fence) {
   const prove_event *event = &cell->last[earlier][flow];
   const char *name = access->value->name, *culprit = culprit_of(access->value, cell, earlier, access->touch);
-  if (earlier == PROVE_DOT_READ && event->op && event->time <= a->dots_done) culprit = "place-barriers"; /* waited for */
+  if (earlier == PROVE_DOT_READ && event->op && event->time <= a->dots_done)
+    culprit = "place-barriers"; /* waited for */
   bool here = access->touch == PROVE_FILL && event->time <= a->first[clock_of(m, cell, earlier, flow)];
   if (here) culprit = "specialise-warps";
   char where[32] = "";
@@ -94,7 +114,8 @@ static bool check_shared(prove_machine *m, const prove_agent *a, const prove_acc
     }
   }
   if (access->value->slots > 1 && !is_write(access->touch) && !written)
-    return prove_fail(m, a, "specialise-warps or pipeline-loops", op, NULL, "%s slot %d of %s before anything is written there", touch_text(access->touch), slot,
+    return prove_fail(m, a, "specialise-warps or pipeline-loops", op, NULL,
+                      "%s slot %d of %s before anything is written there", touch_text(access->touch), slot,
                       access->value->name);
   return true;
 }
@@ -145,7 +166,9 @@ static bool slot_of(prove_machine *m, const prove_agent *a, const prove_access *
 static void record(const prove_agent *a, const prove_access *access, prove_memory *cell, const ir_op *op, bool is_dot) {
   int f = a->index;
   switch (access->touch) {
-  case PROVE_READ: cell->last[PROVE_READ][f] = (prove_event){a->time, op}; break;
+  case PROVE_READ:
+    cell->last[PROVE_READ][f] = (prove_event){a->time, op};
+    break;
   case PROVE_WRITE:
     if (is_dot)
       cell->last[PROVE_FILL][0] = (prove_event){a->dots + 1, op};
@@ -158,9 +181,14 @@ static void record(const prove_agent *a, const prove_access *access, prove_memor
     else
       cell->last[PROVE_READ][f] = (prove_event){a->time, op}; /* done when the op is done */
     break;
-  case PROVE_STORE_READ: cell->last[PROVE_STORE_READ][f] = (prove_event){a->stores + 1, op}; break;
-  case PROVE_COPY_WRITE: cell->last[PROVE_COPY_WRITE][f] = (prove_event){a->copies + 1, op}; break;
-  default: break;
+  case PROVE_STORE_READ:
+    cell->last[PROVE_STORE_READ][f] = (prove_event){a->stores + 1, op};
+    break;
+  case PROVE_COPY_WRITE:
+    cell->last[PROVE_COPY_WRITE][f] = (prove_event){a->copies + 1, op};
+    break;
+  default:
+    break;
   }
 }
 

@@ -4,13 +4,13 @@
 typedef struct context {
   prove_program *program;
   arena *memory;
-  bool *needed; /* by value number: a scalar that synchronisation, slots or control depend on */
+  bool *needed;  /* by value number: a scalar that synchronisation, slots or control depend on */
   bool *watched; /* by value number: a tile that asynchronous dots use */
   bool changed;
   bool too_large;
   prove_flow *flow;
   int depth, turn;
-  bool is_pipelined; /* the loop at depth `turn` */
+  bool is_pipelined;    /* the loop at depth `turn` */
   prove_access *access; /* of the op at hand */
   int access_count, access_capacity;
 } context;
@@ -136,9 +136,10 @@ static bool is_relevant(context *c, const ir_op *op) {
   }
   collect_accesses(c, op);
   relevant = synchronises(op) || c->access_count > 0;
-  bool assigns = op->write_count && (op->kind == IR_OP_LET || op->kind == IR_OP_SET || op->kind == IR_OP_DECLARE ||
-                                     op->kind == IR_OP_VOTE) &&
-                 op->write[0].value->space == IR_SCALAR && c->needed[op->write[0].value->number];
+  bool assigns =
+      op->write_count &&
+      (op->kind == IR_OP_LET || op->kind == IR_OP_SET || op->kind == IR_OP_DECLARE || op->kind == IR_OP_VOTE) &&
+      op->write[0].value->space == IR_SCALAR && c->needed[op->write[0].value->number];
   if (relevant) need_slots(c, op);
   if (synchronises(op) || assigns)
     for (int i = 0; i < op->expr_count; i++)

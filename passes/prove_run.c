@@ -17,9 +17,7 @@ void prove_acquire(const prove_machine *m, prove_agent *a, const int *known, con
   prove_join(m, a->seen_own, seen);
 }
 
-const char *prove_flow_name(const prove_agent *a) {
-  return a && a->flow->role ? a->flow->role->name : "all";
-}
+const char *prove_flow_name(const prove_agent *a) { return a && a->flow->role ? a->flow->role->name : "all"; }
 
 static void print_sizes(const prove_machine *m, str *out) {
   const char *separator = "";
@@ -38,7 +36,9 @@ static void print_op(const ir_op *op, str *out) {
   ir_print_op(&copy, out);
 }
 
-static src_loc place_of(const prove_machine *m, const ir_op *op) { return op && op->loc.line ? op->loc : m->kernel->loc; }
+static src_loc place_of(const prove_machine *m, const ir_op *op) {
+  return op && op->loc.line ? op->loc : m->kernel->loc;
+}
 
 bool prove_fail(prove_machine *m, const prove_agent *a, const char *culprit, const ir_op *op, const ir_op *other,
                 const char *format, ...) {
@@ -270,9 +270,15 @@ static prove_status execute(prove_machine *m, prove_agent *a) {
   m->steps++;
   a->env.element = (prove_number){true, choose_element(m, a)};
   switch (instruction->step) {
-  case PROVE_FOR: enter_loop(m, a, instruction); return PROVE_READY;
-  case PROVE_NEXT: next_iteration(a, instruction); return PROVE_READY;
-  case PROVE_JUMP: a->counter = instruction->target; return PROVE_READY;
+  case PROVE_FOR:
+    enter_loop(m, a, instruction);
+    return PROVE_READY;
+  case PROVE_NEXT:
+    next_iteration(a, instruction);
+    return PROVE_READY;
+  case PROVE_JUMP:
+    a->counter = instruction->target;
+    return PROVE_READY;
   case PROVE_IF: {
     prove_number condition = prove_eval(&a->env, op->expr[0]);
     bool taken = condition.known ? condition.value != 0 : choose_condition(m, a, instruction->depth);
@@ -284,7 +290,8 @@ static prove_status execute(prove_machine *m, prove_agent *a) {
     if (status == PROVE_READY) a->counter++;
     return status;
   }
-  default: break;
+  default:
+    break;
   }
   a->time++;
   if (ir_op_info_of(op->kind)->effects == IR_EFFECT_O) {

@@ -31,26 +31,34 @@ static bool check_places(context *c) {
   diag *d = c->env->diagnostics;
   int64_t size = ir_attr_get(&kernel->attrs, IR_ATTR_SHARED_BYTES, 0);
   if (size > ir_target_of(kernel->target)->shared_bytes)
-    return diag_error(d, DIAG_PROOF, kernel->loc, "%s asks for %lld bytes of shared memory, %s has %d; place-shared should "
-                      "have prevented it", kernel->name, (long long)size, ir_target_of(kernel->target)->name,
+    return diag_error(d, DIAG_PROOF, kernel->loc,
+                      "%s asks for %lld bytes of shared memory, %s has %d; place-shared should "
+                      "have prevented it",
+                      kernel->name, (long long)size, ir_target_of(kernel->target)->name,
                       ir_target_of(kernel->target)->shared_bytes);
   for (int i = 0; i < kernel->value_count; i++) {
     const ir_value *value = kernel->values[i];
     if (value->space != IR_SHARED && value->space != IR_BARRIER) continue;
     if (value->space == IR_SHARED && !value->shared)
-      return diag_error(d, DIAG_PROOF, value->loc, "%s has no layout; lower-threads should have prevented it", value->name);
+      return diag_error(d, DIAG_PROOF, value->loc, "%s has no layout; lower-threads should have prevented it",
+                        value->name);
     int alignment = value->space == IR_BARRIER ? 8 : value->shared->alignment;
     if (value->offset < 0 || value->offset % alignment || value->offset + bytes_of(value) > size)
-      return diag_error(d, DIAG_PROOF, value->loc,
-                        "%s lies at byte %d, which is not a multiple of %d inside the %lld bytes of the block; place-shared "
-                        "should have prevented it", value->name, value->offset, alignment, (long long)size);
+      return diag_error(
+          d, DIAG_PROOF, value->loc,
+          "%s lies at byte %d, which is not a multiple of %d inside the %lld bytes of the block; place-shared "
+          "should have prevented it",
+          value->name, value->offset, alignment, (long long)size);
     for (int j = 0; j < i; j++) {
       const ir_value *other = kernel->values[j];
       if (other->space != IR_SHARED && other->space != IR_BARRIER) continue;
-      if (value->offset >= other->offset + bytes_of(other) || other->offset >= value->offset + bytes_of(value)) continue;
-      diag_error(d, DIAG_PROOF, value->loc, "%s, %lld bytes from %d, overlaps %s, %lld bytes from %d; place-shared should "
-                 "have prevented it", value->name, (long long)bytes_of(value), value->offset, other->name,
-                 (long long)bytes_of(other), other->offset);
+      if (value->offset >= other->offset + bytes_of(other) || other->offset >= value->offset + bytes_of(value))
+        continue;
+      diag_error(d, DIAG_PROOF, value->loc,
+                 "%s, %lld bytes from %d, overlaps %s, %lld bytes from %d; place-shared should "
+                 "have prevented it",
+                 value->name, (long long)bytes_of(value), value->offset, other->name, (long long)bytes_of(other),
+                 other->offset);
       return diag_note(d, other->loc, "%s is declared here", other->name);
     }
   }
@@ -60,22 +68,29 @@ static bool check_places(context *c) {
 /* -- Registers ------------------------------------------------------------------------------------------------------------- */
 
 static bool check_role(context *c, const ir_op *role, int warps, int64_t *asked) {
-  int first = (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_FIRST, 0), count = (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_COUNT, 1);
+  int first = (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_FIRST, 0),
+      count = (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_COUNT, 1);
   int64_t registers = ir_attr_get(&role->attrs, IR_ATTR_REGISTERS, 0);
   if (first < 0 || count < 1 || first + count > warps)
-    return diag_error(c->env->diagnostics, DIAG_PROOF, role->loc, "role %s takes warps %d to %d of %d; specialise-warps "
-                      "should have prevented it", role->name, first, first + count - 1, warps);
+    return diag_error(c->env->diagnostics, DIAG_PROOF, role->loc,
+                      "role %s takes warps %d to %d of %d; specialise-warps "
+                      "should have prevented it",
+                      role->name, first, first + count - 1, warps);
   for (const ir_op *other = role->next; other; other = other->next) {
     int from = (int)ir_attr_get(&other->attrs, IR_ATTR_WARP_FIRST, 0);
-    if (other->kind == IR_OP_ROLE && from < first + count && first < from + (int)ir_attr_get(&other->attrs, IR_ATTR_WARP_COUNT, 1))
-      return diag_error(c->env->diagnostics, DIAG_PROOF, role->loc, "roles %s and %s share warps; specialise-warps should "
-                        "have prevented it", role->name, other->name);
+    if (other->kind == IR_OP_ROLE && from < first + count &&
+        first < from + (int)ir_attr_get(&other->attrs, IR_ATTR_WARP_COUNT, 1))
+      return diag_error(c->env->diagnostics, DIAG_PROOF, role->loc,
+                        "roles %s and %s share warps; specialise-warps should "
+                        "have prevented it",
+                        role->name, other->name);
   }
   for (const ir_op *op = role->body.first; op; op = op->next) {
     if (op->kind != IR_OP_SETMAXNREG) continue;
     int64_t set = ir_attr_get(&op->attrs, IR_ATTR_REGISTERS, 0);
     if (first % 4 || count % 4 || set % 8 || set < 24 || set > 256 || (registers && set != registers))
-      return diag_error(c->env->diagnostics, DIAG_PROOF, op->loc, "setmaxnreg of %lld for %d warps from warp %d: whole "
+      return diag_error(c->env->diagnostics, DIAG_PROOF, op->loc,
+                        "setmaxnreg of %lld for %d warps from warp %d: whole "
                         "warpgroups take a multiple of 8 from 24 to 256; specialise-warps should have prevented it",
                         (long long)set, count, first);
     *asked += set * 32 * count;
@@ -90,7 +105,8 @@ static bool sets_registers(const ir_op *role) {
 }
 
 static bool check_registers(context *c) {
-  int threads = (int)ir_attr_get(&c->kernel->attrs, IR_ATTR_THREADS, 128), blocks = (int)ir_attr_get(&c->kernel->attrs, IR_ATTR_MIN_BLOCKS, 1);
+  int threads = (int)ir_attr_get(&c->kernel->attrs, IR_ATTR_THREADS, 128),
+      blocks = (int)ir_attr_get(&c->kernel->attrs, IR_ATTR_MIN_BLOCKS, 1);
   int64_t file = ir_target_of(c->kernel->target)->registers, a_thread = file / ((int64_t)threads * blocks) / 8 * 8;
   a_thread = a_thread > 255 ? 255 : a_thread;
   int64_t asked = 0, given = a_thread * threads;
@@ -105,7 +121,8 @@ static bool check_registers(context *c) {
   if (!setting) return true;
   asked += a_thread * 32 * keeping;
   if (asked <= given && asked <= file) return true;
-  return diag_error(c->env->diagnostics, DIAG_PROOF, c->kernel->loc, "the roles of %s take %lld registers, the launch is "
+  return diag_error(c->env->diagnostics, DIAG_PROOF, c->kernel->loc,
+                    "the roles of %s take %lld registers, the launch is "
                     "given %lld: setmaxnreg would wait for ever; specialise-warps should have prevented it",
                     c->kernel->name, (long long)asked, (long long)given);
 }
@@ -117,9 +134,12 @@ static variance wider(variance a, variance b) { return a > b ? a : b; }
 static variance vary_expr(const context *c, const ir_expr *e) {
   switch (e->kind) {
   case IR_EXPR_TID:
-  case IR_EXPR_LANE: return BY_THREAD;
-  case IR_EXPR_WARP: return BY_WARP;
-  default: break;
+  case IR_EXPR_LANE:
+    return BY_THREAD;
+  case IR_EXPR_WARP:
+    return BY_WARP;
+  default:
+    break;
   }
   variance v = e->value ? c->of[e->value->number] : UNIFORM;
   for (int i = 0; i < e->arg_count; i++)
@@ -171,7 +191,8 @@ static variance allowed(const ir_op *op) {
   case IR_OP_BAR_SYNC:
   case IR_OP_BAR_ARRIVE:
   case IR_OP_CLUSTER_SYNC:
-  case IR_OP_SETMAXNREG: return UNIFORM;
+  case IR_OP_SETMAXNREG:
+    return UNIFORM;
   case IR_OP_WGMMA:
   case IR_OP_WGMMA_FENCE:
   case IR_OP_WGMMA_COMMIT:
@@ -179,8 +200,10 @@ static variance allowed(const ir_op *op) {
   case IR_OP_MMA:
   case IR_OP_LDMATRIX:
   case IR_OP_STMATRIX:
-  case IR_OP_WARP_SYNC: return BY_WARP;
-  default: return BY_THREAD;
+  case IR_OP_WARP_SYNC:
+    return BY_WARP;
+  default:
+    return BY_THREAD;
   }
 }
 

@@ -35,15 +35,13 @@ static prove_barrier *barrier_of(prove_machine *m, const prove_agent *a, const i
   return NULL;
 }
 
-static int clock_of(const prove_machine *m, const prove_barrier *b) {
-  return m->barrier_base + (int)(b - m->barrier);
-}
+static int clock_of(const prove_machine *m, const prove_barrier *b) { return m->barrier_base + (int)(b - m->barrier); }
 
 /* The flows that wait for every phase have passed the one before: else a parity could stand for two phases. */
 static bool waiters_keep_up(prove_machine *m, const prove_agent *a, const prove_barrier *b, const ir_op *op) {
   for (int f = 0; f < m->flow_count; f++) {
-    bool behind = b->waited[f] == PROVE_NEVER ? false
-                                              : b->waited[f] < b->phase - 1 || b->gathered[f] < b->waited_time[f];
+    bool behind =
+        b->waited[f] == PROVE_NEVER ? false : b->waited[f] < b->phase - 1 || b->gathered[f] < b->waited_time[f];
     if (behind)
       return prove_fail(m, a, "specialise-warps", op, m->flow[f].blocked_at,
                         "phase %d of %s (slot %d) may complete before role %s has waited for phase %d", b->phase,
@@ -71,8 +69,8 @@ static bool complete_phase(prove_machine *m, prove_agent *a, prove_barrier *b, c
 static bool arrive(prove_machine *m, prove_agent *a, prove_barrier *b, const ir_op *op, bool by_all, int64_t bytes) {
   int clock = clock_of(m, b);
   if (b->arrived == b->count)
-    return prove_fail(m, a, "specialise-warps", op, b->last_op, "one arrival too many on %s (slot %d): a phase takes %d",
-                      b->value->name, b->slot, b->count);
+    return prove_fail(m, a, "specialise-warps", op, b->last_op,
+                      "one arrival too many on %s (slot %d): a phase takes %d", b->value->name, b->slot, b->count);
   if (a->own[clock] < b->phase)
     return prove_fail(m, a, "specialise-warps", op, b->last_op,
                       "arrives on %s (slot %d) and does not know that phase %d is complete", b->value->name, b->slot,
@@ -232,8 +230,10 @@ prove_status prove_synchronise(prove_machine *m, prove_agent *a, const ir_op *op
   int pending = (int)ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0);
   prove_barrier *b;
   switch (op->kind) {
-  case IR_OP_MBAR_INIT: return init(m, a, op) ? PROVE_READY : PROVE_FAILED;
-  case IR_OP_MBAR_WAIT: return wait_for_phase(m, a, op);
+  case IR_OP_MBAR_INIT:
+    return init(m, a, op) ? PROVE_READY : PROVE_FAILED;
+  case IR_OP_MBAR_WAIT:
+    return wait_for_phase(m, a, op);
   case IR_OP_MBAR_ARRIVE:
     b = barrier_of(m, a, op, &op->read[0]);
     return b && arrive(m, a, b, op, true, 0) ? PROVE_READY : PROVE_FAILED;
@@ -242,18 +242,39 @@ prove_status prove_synchronise(prove_machine *m, prove_agent *a, const ir_op *op
     prove_number bytes = prove_eval(&a->env, op->expr[0]);
     return b && arrive(m, a, b, op, false, bytes.value) ? PROVE_READY : PROVE_FAILED;
   }
-  case IR_OP_FENCE_MBAR_INIT: m->init_fenced = true; return PROVE_READY;
-  case IR_OP_BAR_SYNC: return meet(m, a, op, true);
-  case IR_OP_CLUSTER_SYNC: meet_cluster(m, a); return PROVE_READY;
-  case IR_OP_BAR_ARRIVE: return meet(m, a, op, false);
-  case IR_OP_FENCE_ASYNC: fence(m, a); return PROVE_READY;
-  case IR_OP_CP_COMMIT: a->copies++, a->copy_open = false; return PROVE_READY;
-  case IR_OP_BULK_COMMIT: a->stores++, a->store_open = false; return PROVE_READY;
-  case IR_OP_DOT_COMMIT: a->dots++, a->dot_open = false; return PROVE_READY;
-  case IR_OP_CP_WAIT: wait_for_copies(m, a, pending); return PROVE_READY;
-  case IR_OP_BULK_WAIT: wait_for_stores(m, a, pending); return PROVE_READY;
-  case IR_OP_DOT_WAIT: wait_for_dots(m, a, pending); return PROVE_READY;
-  default: return PROVE_READY;
+  case IR_OP_FENCE_MBAR_INIT:
+    m->init_fenced = true;
+    return PROVE_READY;
+  case IR_OP_BAR_SYNC:
+    return meet(m, a, op, true);
+  case IR_OP_CLUSTER_SYNC:
+    meet_cluster(m, a);
+    return PROVE_READY;
+  case IR_OP_BAR_ARRIVE:
+    return meet(m, a, op, false);
+  case IR_OP_FENCE_ASYNC:
+    fence(m, a);
+    return PROVE_READY;
+  case IR_OP_CP_COMMIT:
+    a->copies++, a->copy_open = false;
+    return PROVE_READY;
+  case IR_OP_BULK_COMMIT:
+    a->stores++, a->store_open = false;
+    return PROVE_READY;
+  case IR_OP_DOT_COMMIT:
+    a->dots++, a->dot_open = false;
+    return PROVE_READY;
+  case IR_OP_CP_WAIT:
+    wait_for_copies(m, a, pending);
+    return PROVE_READY;
+  case IR_OP_BULK_WAIT:
+    wait_for_stores(m, a, pending);
+    return PROVE_READY;
+  case IR_OP_DOT_WAIT:
+    wait_for_dots(m, a, pending);
+    return PROVE_READY;
+  default:
+    return PROVE_READY;
   }
 }
 
@@ -272,10 +293,10 @@ bool prove_all_end(prove_machine *m) {
   for (int i = 0; i < m->barrier_count; i++) {
     const prove_barrier *b = &m->barrier[i];
     if (b->arrived || b->expected != b->brought)
-      return prove_fail(m, NULL, "specialise-warps", b->last_op, NULL,
-                        "at the end phase %d of %s (slot %d) is half done: %d of %d arrivals, %lld bytes of %lld expected",
-                        b->phase, b->value->name, b->slot, b->arrived, b->count, (long long)b->brought,
-                        (long long)b->expected);
+      return prove_fail(
+          m, NULL, "specialise-warps", b->last_op, NULL,
+          "at the end phase %d of %s (slot %d) is half done: %d of %d arrivals, %lld bytes of %lld expected", b->phase,
+          b->value->name, b->slot, b->arrived, b->count, (long long)b->brought, (long long)b->expected);
     int waited = PROVE_NEVER;
     for (int f = 0; f < m->flow_count; f++)
       if (b->waited[f] > waited) waited = b->waited[f];
@@ -298,8 +319,7 @@ bool prove_deadlock(prove_machine *m) {
     const ir_op *op = a->blocked_at, *other = NULL;
     for (int g = 0; g < m->flow_count; g++)
       if (g != f && m->flow[g].status == PROVE_BLOCKED) other = m->flow[g].blocked_at;
-    if (op->kind != IR_OP_MBAR_WAIT)
-      return prove_fail(m, a, "place-barriers", op, other, "waits for ever");
+    if (op->kind != IR_OP_MBAR_WAIT) return prove_fail(m, a, "place-barriers", op, other, "waits for ever");
     const prove_barrier *b = barrier_of(m, a, op, &op->read[0]);
     return prove_fail(m, a, "specialise-warps", op, other,
                       "waits for ever: phase %d of %s (slot %d) has %d of %d arrivals and %lld bytes of %lld expected",

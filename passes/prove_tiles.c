@@ -15,7 +15,7 @@ typedef struct context {
   int rank;
   int64_t extent[3]; /* of the grid at hand */
   int64_t tiles;
-  int64_t cluster; /* blocks that take a tile of the grid together */
+  int64_t cluster;   /* blocks that take a tile of the grid together */
   const ir_op *loop; /* the persistent one; NULL: a tile a block */
   const ir_op *let[MAX_LETS];
   int let_count;

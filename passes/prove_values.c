@@ -8,26 +8,46 @@ static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (
 
 static prove_number eval_binary(ir_expr_kind kind, int64_t a, int64_t b) {
   switch (kind) {
-  case IR_EXPR_ADD: return number((int64_t)((uint64_t)a + (uint64_t)b));
-  case IR_EXPR_SUB: return number((int64_t)((uint64_t)a - (uint64_t)b));
-  case IR_EXPR_MUL: return number((int64_t)((uint64_t)a * (uint64_t)b));
-  case IR_EXPR_DIV: return b > 0 ? number(floor_div(a, b)) : unknown;
-  case IR_EXPR_MOD: return b > 0 ? number(a - b * floor_div(a, b)) : unknown;
-  case IR_EXPR_CEILDIV: return b > 0 ? number(floor_div((int64_t)((uint64_t)a + (uint64_t)b - 1), b)) : unknown;
-  case IR_EXPR_MIN: return number(a < b ? a : b);
-  case IR_EXPR_MAX: return number(a > b ? a : b);
-  case IR_EXPR_AND: return number(a & b);
-  case IR_EXPR_OR: return number(a | b);
-  case IR_EXPR_XOR: return number(a ^ b);
-  case IR_EXPR_SHL: return b >= 0 && b < 63 ? number((int64_t)((uint64_t)a << b)) : unknown;
-  case IR_EXPR_SHR: return b >= 0 && b < 63 ? number(a >> b) : unknown;
-  case IR_EXPR_EQ: return number(a == b);
-  case IR_EXPR_NE: return number(a != b);
-  case IR_EXPR_LT: return number(a < b);
-  case IR_EXPR_LE: return number(a <= b);
-  case IR_EXPR_GT: return number(a > b);
-  case IR_EXPR_GE: return number(a >= b);
-  default: return unknown;
+  case IR_EXPR_ADD:
+    return number((int64_t)((uint64_t)a + (uint64_t)b));
+  case IR_EXPR_SUB:
+    return number((int64_t)((uint64_t)a - (uint64_t)b));
+  case IR_EXPR_MUL:
+    return number((int64_t)((uint64_t)a * (uint64_t)b));
+  case IR_EXPR_DIV:
+    return b > 0 ? number(floor_div(a, b)) : unknown;
+  case IR_EXPR_MOD:
+    return b > 0 ? number(a - b * floor_div(a, b)) : unknown;
+  case IR_EXPR_CEILDIV:
+    return b > 0 ? number(floor_div((int64_t)((uint64_t)a + (uint64_t)b - 1), b)) : unknown;
+  case IR_EXPR_MIN:
+    return number(a < b ? a : b);
+  case IR_EXPR_MAX:
+    return number(a > b ? a : b);
+  case IR_EXPR_AND:
+    return number(a & b);
+  case IR_EXPR_OR:
+    return number(a | b);
+  case IR_EXPR_XOR:
+    return number(a ^ b);
+  case IR_EXPR_SHL:
+    return b >= 0 && b < 63 ? number((int64_t)((uint64_t)a << b)) : unknown;
+  case IR_EXPR_SHR:
+    return b >= 0 && b < 63 ? number(a >> b) : unknown;
+  case IR_EXPR_EQ:
+    return number(a == b);
+  case IR_EXPR_NE:
+    return number(a != b);
+  case IR_EXPR_LT:
+    return number(a < b);
+  case IR_EXPR_LE:
+    return number(a <= b);
+  case IR_EXPR_GT:
+    return number(a > b);
+  case IR_EXPR_GE:
+    return number(a >= b);
+  default:
+    return unknown;
   }
 }
 
@@ -43,17 +63,23 @@ static prove_number eval_partly(const ir_expr *e, prove_number a, prove_number b
 prove_number prove_eval(const prove_env *env, const ir_expr *e) {
   switch (e->kind) {
   case IR_EXPR_INT:
-  case IR_EXPR_BOOL: return number(e->int_value);
-  case IR_EXPR_BLOCK: return number(env->block);
-  case IR_EXPR_BLOCKS: return number(env->blocks);
-  case IR_EXPR_CTA_RANK: return number(env->cta_rank);
+  case IR_EXPR_BOOL:
+    return number(e->int_value);
+  case IR_EXPR_BLOCK:
+    return number(env->block);
+  case IR_EXPR_BLOCKS:
+    return number(env->blocks);
+  case IR_EXPR_CTA_RANK:
+    return number(env->cta_rank);
   case IR_EXPR_VALUE: {
     int n = e->value->number;
     if (env->value[n].known) return env->value[n];
     return env->definition && env->definition[n] ? prove_eval(env, env->definition[n]) : unknown;
   }
-  case IR_EXPR_ELEMENT: return e->value->space == IR_GLOBAL && ir_is_integer(e->type) ? env->element : unknown;
-  default: break;
+  case IR_EXPR_ELEMENT:
+    return e->value->space == IR_GLOBAL && ir_is_integer(e->type) ? env->element : unknown;
+  default:
+    break;
   }
   if (e->type != IR_PRED && !ir_is_integer(e->type)) return unknown;
   if (e->kind == IR_EXPR_SELECT) {
