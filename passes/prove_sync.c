@@ -290,6 +290,10 @@ bool prove_flow_ends(prove_machine *m, prove_agent *a) {
 }
 
 bool prove_all_end(prove_machine *m) {
+  const prove_flow *block = m->flow[0].flow;
+  if (m->cluster > 1 && block->instruction[block->count - 1].op->kind != IR_OP_CLUSTER_SYNC)
+    return prove_fail(m, NULL, "specialise-warps", NULL, NULL,
+                      "blocks may leave while others of their cluster still copy into them");
   for (int i = 0; i < m->barrier_count; i++) {
     const prove_barrier *b = &m->barrier[i];
     if (b->arrived || b->expected != b->brought)
