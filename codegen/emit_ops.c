@@ -314,10 +314,10 @@ static bool fail_operation(emitter *e, const ir_op *op, ir_type type) {
 }
 
 /* The element is the register's value, or the low bits of its packed word. */
-static void write_red_global(emitter *e, const ir_op *op) {
+static void write_reduction(emitter *e, const ir_op *op, bool shared, const char *address) {
   const ir_value *tensor = op->write[0].value, *registers = op->read[0].value;
   ir_operation operation = (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_SUM);
-  const char *name = intrinsic_reduce(e, operation, tensor->type);
+  const char *name = intrinsic_reduce(e, operation, tensor->type, shared);
   if (!name) {
     fail_operation(e, op, tensor->type);
     return;
@@ -330,9 +330,14 @@ static void write_red_global(emitter *e, const ir_op *op) {
     prelude_want(e->functions, encode);
     word = arena_printf(e->memory, "%s(%s)", encode, word);
   }
-  write_guarded(e, op->expr[1],
-                arena_printf(e->memory, "%s(%s, %s);", name, global_address(e, tensor, op->expr[0]), word));
+  write_guarded(e, op->expr[1], arena_printf(e->memory, "%s(%s, %s);", name, address, word));
 }
+
+static void write_red_global(emitter *e, const ir_op *op) {
+  write_reduction(e, op, false, global_address(e, op->write[0].value, op->expr[0]));
+}
+
+static void write_red_shared(emitter *e, const ir_op *op) { write_reduction(e, op, true, argument(e, op, 0)); }
 
 static void write_atomic_global(emitter *e, const ir_op *op) {
   const ir_value *old = op->write[0].value, *tensor = op->read[0].value;

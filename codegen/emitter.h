@@ -133,7 +133,7 @@ const char *intrinsic_tma_load(emitter *e, int rank, bool multicast, ir_cache ca
 const char *intrinsic_tma_store(emitter *e, int rank, bool add);
 /* NULL when there is no such instruction. */
 const char *intrinsic_matrix(emitter *e, bool store, int count, bool transpose, ir_type type);
-const char *intrinsic_reduce(emitter *e, ir_operation operation, ir_type type);
+const char *intrinsic_reduce(emitter *e, ir_operation operation, ir_type type, bool shared);
 const char *intrinsic_atomic(emitter *e, ir_operation operation, ir_type type);
 const char *intrinsic_mma(emitter *e, int m, int n, int k, ir_type acc, ir_type a, ir_type b);
 typedef struct wgmma_form {

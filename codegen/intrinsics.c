@@ -281,16 +281,18 @@ static const char *const operation_name[] = {
 };
 
 /* max and min of floats order as those of their bits: signed when the new one is positive, reversed and unsigned when it is negative. */
-static void reduce_extreme(emitter *e, const char *name, ir_operation operation) {
+static void reduce_extreme(emitter *e, const char *name, ir_operation operation, bool shared) {
   bool is_max = operation == IR_MAX;
+  const char *space = shared ? "cta.shared" : "gpu.global";
   str_printf(&e->functions->made,
              "\n// PTX ISA: red; floats order as their bits do, as signed numbers when x is positive, the other way "
-             "round as unsigned ones when it is negative\n" DEVICE "void %s(unsigned char *p, float x)\n{\n"
-             "  if (__float_as_int(x) >= 0) asm volatile(\"red.relaxed.gpu.global.%s.s32 [%%0], %%1;\" :: \"l\"(p), "
+             "round as unsigned ones when it is negative\n" DEVICE "void %s(%sp, float x)\n{\n"
+             "  if (__float_as_int(x) >= 0) asm volatile(\"red.relaxed.%s.%s.s32 [%%0], %%1;\" :: \"%c\"(p), "
              "\"r\"(__float_as_int(x)) : \"memory\");\n"
-             "  else asm volatile(\"red.relaxed.gpu.global.%s.u32 [%%0], %%1;\" :: \"l\"(p), \"r\"(__float_as_int(x)) "
+             "  else asm volatile(\"red.relaxed.%s.%s.u32 [%%0], %%1;\" :: \"%c\"(p), \"r\"(__float_as_int(x)) "
              ": \"memory\");\n}\n",
-             name, is_max ? "max" : "min", is_max ? "min" : "max");
+             name, shared ? "u32 " : "unsigned char *", space, is_max ? "max" : "min", shared ? 'r' : 'l', space,
+             is_max ? "min" : "max", shared ? 'r' : 'l');
 }
 
 /* bf16 has no atomic sum before sm_90: the word around it is exchanged until nobody else has changed it. */
@@ -311,17 +313,19 @@ static void reduce_bf16_by_swap(emitter *e, const char *name) {
              name);
 }
 
-const char *intrinsic_reduce(emitter *e, ir_operation operation, ir_type type) {
-  const char *name = arena_printf(e->memory, "red_global_%s_%s", operation_name[operation], ir_type_of(type)->name);
+const char *intrinsic_reduce(emitter *e, ir_operation operation, ir_type type, bool shared) {
+  const char *name = arena_printf(e->memory, "red_%s_%s_%s", shared ? "shared" : "global", operation_name[operation],
+                                  ir_type_of(type)->name);
   const char *ptx = atomic_type(operation, type);
   bool is_extreme = type == IR_F32 && (operation == IR_MAX || operation == IR_MIN);
-  if (!ptx && !is_extreme) return NULL;
+  bool swaps = type == IR_BF16 && e->functions->arch < EMIT_ARCH_HOPPER;
+  if ((!ptx && !is_extreme) || (swaps && shared)) return NULL;
   if (!make(e, name)) return name;
   if (is_extreme) {
-    reduce_extreme(e, name, operation);
+    reduce_extreme(e, name, operation, shared);
     return name;
   }
-  if (type == IR_BF16 && e->functions->arch < EMIT_ARCH_HOPPER) {
+  if (swaps) {
     reduce_bf16_by_swap(e, name);
     return name;
   }
@@ -329,9 +333,10 @@ const char *intrinsic_reduce(emitter *e, ir_operation operation, ir_type type) {
   bool is_half = ir_bits(type) == 16;
   str_printf(&e->functions->made,
              "\n// PTX ISA: red\n" DEVICE
-             "void %s(unsigned char *p, %s x)\n{ asm volatile(\"red.relaxed.gpu.global.%s.%s [%%0], %%1;\" :: "
-             "\"l\"(p), \"%c\"(%sx) : \"memory\"); }\n",
-             name, word.type, operation_name[operation], ptx, is_half ? 'h' : word.constraint,
+             "void %s(%sp, %s x)\n{ asm volatile(\"red.relaxed.%s.%s.%s [%%0], %%1;\" :: "
+             "\"%c\"(p), \"%c\"(%sx) : \"memory\"); }\n",
+             name, shared ? "u32 " : "unsigned char *", word.type, shared ? "cta.shared" : "gpu.global",
+             operation_name[operation], ptx, shared ? 'r' : 'l', is_half ? 'h' : word.constraint,
              is_half ? "(unsigned short)" : "");
   return name;
 }

@@ -140,6 +140,7 @@ static outcome execute_op(machine *m, agent *a, const instruction *in) {
   case IR_OP_LD_GLOBAL:
   case IR_OP_ST_GLOBAL:
   case IR_OP_RED_GLOBAL:
+  case IR_OP_RED_SHARED:
   case IR_OP_ATOMIC_GLOBAL:
   case IR_OP_LD_SHARED:
   case IR_OP_ST_SHARED:

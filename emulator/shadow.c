@@ -6,6 +6,9 @@
  * this one when its event is within the agent's clock. Accesses of the async proxy also need a generic write to lie
  * within the agent's second clock, that of fence.async.
  *
+ * Two atomic combinations of one element need no order. The earlier one stays in the state as a reader of the byte does,
+ * so that a later plain access is compared with all of them.
+ *
  * The history of a byte is an interned state, so that a range of bytes with one history costs one comparison a byte. */
 #include "emulator/machine.h"
 
@@ -94,6 +97,8 @@ static uint32_t intern(shadow_table *t, state s) {
 
 static bool ordered(const agent *a, const event *e) { return a->clock[e->clock_index] >= e->clock; }
 
+static bool is_atomic(const ir_op *op) { return op && (op->kind == IR_OP_RED_SHARED || op->kind == IR_OP_ATOMIC); }
+
 static const char *verb(bool write) { return write ? "written" : "read"; }
 
 static void report_race(machine *m, const access *x, const event *earlier, bool earlier_write, int64_t position) {
@@ -109,10 +114,11 @@ static uint32_t transition(machine *m, access *x, uint32_t before, int64_t posit
   shadow_table *t = x->agent->block->cluster->shadows;
   const state old = t->states[before];
   agent *a = x->agent;
-  if (!old.write.op && !x->write)
+  bool atomic = is_atomic(x->op), exempt = atomic && is_atomic(old.write.op);
+  if (!old.write.op && (!x->write || atomic))
     finding(m, a, EMULATOR_UNINITIALISED, x->loc, x->value->loc, "'%s' is read before it was written (at %lld)",
             x->value->name, (long long)position);
-  if (old.write.op && !ordered(a, &old.write)) {
+  if (old.write.op && !exempt && !ordered(a, &old.write)) {
     report_race(m, x, &old.write, true, position);
   } else if (old.write.op && x->async && !old.write.async && a->async_clock[old.write.clock_index] < old.write.clock) {
     finding(m, a, EMULATOR_PROXY, x->loc, old.write.op->loc,
@@ -120,18 +126,27 @@ static uint32_t transition(machine *m, access *x, uint32_t before, int64_t posit
             x->value->name, verb(x->write), ir_op_info_of(old.write.op->kind)->mnemonic, (long long)position);
   }
   event mine = {x->op, (uint32_t)x->clock_index, x->clock, x->async};
+  event readers[256];
   state next;
   memset(&next, 0, sizeof next);
   if (x->write) {
-    for (uint32_t i = 0; i < old.reader_count; i++)
-      if (!ordered(a, &old.readers[i])) report_race(m, x, &old.readers[i], false, position);
+    for (uint32_t i = 0; i < old.reader_count; i++) {
+      const event *r = &old.readers[i];
+      if (ordered(a, r)) continue;
+      if (!atomic || !is_atomic(r->op))
+        report_race(m, x, r, is_atomic(r->op), position);
+      else if (next.reader_count < 255 && r->clock_index != mine.clock_index)
+        readers[next.reader_count++] = *r;
+    }
+    if (exempt && !ordered(a, &old.write)) readers[next.reader_count++] = old.write;
     next.write = mine;
+    next.readers = readers;
     return intern(t, next);
   }
   next.write = old.write;
-  event readers[256];
   for (uint32_t i = 0; i < old.reader_count && next.reader_count < 255; i++) {
     const event *r = &old.readers[i];
+    if (is_atomic(r->op) && !ordered(a, r)) report_race(m, x, r, true, position);
     bool covered = r->clock_index == mine.clock_index || (ordered(a, r) && r->clock_index != (uint32_t)a->clock_index);
     if (!covered) readers[next.reader_count++] = *r;
   }

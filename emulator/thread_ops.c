@@ -169,31 +169,35 @@ static void save(machine *m, agent *a, const instruction *in, bool shared) {
       memcpy(to.at[l] + w * bytes, &word[w * LANES + l], (size_t)(width < bytes ? width : bytes));
 }
 
-static cell read_element(const machine *m, const tensor *t, const uint8_t *at) {
-  return bits_cell(m, t->value->type, ir_get_bits(at, 0, t->bits));
+static cell read_element(const machine *m, ir_type type, const uint8_t *at) {
+  return bits_cell(m, type, ir_get_bits(at, 0, ir_bits(type)));
 }
 
-static void reduce_global(machine *m, agent *a, const instruction *in) {
+/* red.global and red.shared: lanes one after another. */
+static void reduce(machine *m, agent *a, const instruction *in, bool shared) {
   const operand *from = &in->read[0], *to = &in->write[0];
-  const tensor *t = &m->tensors[to->value->number];
+  ir_type type = to->value->type;
+  int bits = ir_bits(type);
   uint32_t mask = evaluate_mask(m, a, in->expr[1]), active = a->mask;
   a->mask = mask;
   const uint64_t *word = mask ? register_read_words(m, a, from, 1) : NULL;
   a->mask = active;
   if (!word) return;
   lanes at;
-  locate_global(m, a, to, in->expr[0], mask, t->bits / 8, TENSOR_COMBINE, &at);
+  if (shared)
+    locate_shared(m, a, to, in->expr[0], mask, bits / 8, true, &at);
+  else
+    locate_global(m, a, to, in->expr[0], mask, bits / 8, TENSOR_COMBINE, &at);
   int64_t operation = ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_SUM);
-  ir_type type = to->value->type;
   bool packed = ir_bits(from->value->type) < 32;
   for (int l = 0; l < LANES; l++) {
     if (!at.at[l]) continue;
     cell x = packed ? bits_cell(m, type, word[l])
                     : convert_cell(m, from->value->type, type, register_cell(from->value->type, word[l]));
-    ir_put_bits(at.at[l], 0, t->bits,
-                cell_bits(type, combine_cells(m, type, operation, read_element(m, t, at.at[l]), x)));
+    cell result = combine_cells(m, type, operation, read_element(m, type, at.at[l]), x);
+    ir_put_bits(at.at[l], 0, bits, cell_bits(type, result));
   }
-  m->report->counts.global_write_bytes += (uint64_t)(t->bits / 8 * __builtin_popcount(mask));
+  if (!shared) m->report->counts.global_write_bytes += (uint64_t)(bits / 8 * __builtin_popcount(mask));
 }
 
 static void atomic_global(machine *m, agent *a, const instruction *in) {
@@ -208,7 +212,7 @@ static void atomic_global(machine *m, agent *a, const instruction *in) {
   ir_type type = from->value->type;
   for (int l = 0; l < LANES; l++) {
     if (!at.at[l]) continue;
-    to[l] = read_element(m, t, at.at[l]);
+    to[l] = read_element(m, type, at.at[l]);
     cell result = combine_cells(m, type, operation, to[l], convert_cell(m, in->expr[1]->type, type, x[l]));
     ir_put_bits(at.at[l], 0, t->bits, cell_bits(type, result));
   }
@@ -314,7 +318,8 @@ outcome execute_thread(machine *m, agent *a, const instruction *in) {
     save(m, a, in, in->op->kind == IR_OP_ST_SHARED);
     break;
   case IR_OP_RED_GLOBAL:
-    reduce_global(m, a, in);
+  case IR_OP_RED_SHARED:
+    reduce(m, a, in, in->op->kind == IR_OP_RED_SHARED);
     break;
   case IR_OP_ATOMIC_GLOBAL:
     atomic_global(m, a, in);

@@ -7,6 +7,7 @@ static bool reads_destination(const ir_op *op) {
   case IR_OP_ATOMIC:
   case IR_OP_MMA:
   case IR_OP_RED_GLOBAL:
+  case IR_OP_RED_SHARED:
     return true;
   case IR_OP_DOT:
     return op->expr_count > 0 || ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 1) != 0;

@@ -358,6 +358,7 @@ static bool check_exprs(verifier *v, const ir_op *op) {
   case IR_OP_LD_GLOBAL:
   case IR_OP_ST_GLOBAL:
   case IR_OP_RED_GLOBAL:
+  case IR_OP_RED_SHARED:
   case IR_OP_LD_SHARED:
   case IR_OP_ST_SHARED:
     return verify_integer(v, op->expr[0], "an address") && verify_predicate(v, op->expr[1], "the second operand");
@@ -383,6 +384,7 @@ static const attr_rule attr_rules[] = {
     {IR_OP_VOTE, IR_ATTR_OPERATION, IR_AND, IR_OR},
     {IR_OP_ATOMIC, IR_ATTR_OPERATION, 0, IR_XOR},
     {IR_OP_RED_GLOBAL, IR_ATTR_OPERATION, 0, IR_XOR},
+    {IR_OP_RED_SHARED, IR_ATTR_OPERATION, 0, IR_XOR},
     {IR_OP_ATOMIC_GLOBAL, IR_ATTR_OPERATION, 0, IR_XOR},
     {IR_OP_ROLE, IR_ATTR_WARP_FIRST, 0, 31},
     {IR_OP_ROLE, IR_ATTR_WARP_COUNT, 1, 32},

@@ -62,63 +62,11 @@ static const ir_expr *both(lower *l, const ir_expr *a, const ir_expr *b) {
 
 static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_expr *when);
 
-/* registers[word] = one element, or of narrower ones one byte, at the address. */
-static void load_bytes(lower *l, ir_value *source, const ir_expr *slot, ir_value *registers, int word, const ir_expr *address, const ir_expr *predicate) {
-  int bits = ir_bits(source->type);
-  ir_op *op = thread_op(l, source->space == IR_SHARED ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
-  ir_ref to = ir_ref_whole(registers), from = ir_ref_whole(source);
-  to.count = 1;
-  to.start[0] = thread_int(l, word);
-  from.slot = slot;
-  ir_op_add_write(op, to);
-  ir_op_add_read(op, from);
-  ir_op_add_expr(l->memory, op, address);
-  ir_op_add_expr(l->memory, op, predicate);
-  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bits < 8 ? 1 : bits / 8);
-}
-
-/* The bit of its byte that an element begins at. Rows of shared buffers are whole bytes; those of tensors need not be. */
-static const ir_expr *bit_in_byte(lower *l, const ir_value *source, const ir_expr *const *coord, int count) {
-  const ir_expr *element = count ? coord[count - 1] : thread_int(l, 0);
-  if (source->space == IR_GLOBAL)
-    for (int d = 0; d < count - 1; d++) {
-      const ir_expr *stride = region_stride(l->memory, source, d);
-      if (ir_known_divisor(stride) % 8)
-        element = thread_add(l, element, thread_mul(l, coord[d], stride));
-    }
-  const ir_expr *bit = thread_mul(l, element, thread_int(l, ir_bits(source->type)));
-  return thread_let(l, "bit", thread_u32(l, ir_binary(l->memory, IR_EXPR_AND, bit, thread_int(l, 7))));
-}
-
 static const ir_expr *load_element(loop *p, const ir_expr *e, int sub, const ir_expr *when) {
-  lower *l = p->l;
-  ir_value *source = e->value;
   const ir_expr *coord[IR_MAX_RANK];
   for (int d = 0; d < e->arg_count; d++)
     coord[d] = expression(p, e->args[d], sub, when);
-  int bits = ir_bits(source->type);
-  bool narrow = bits < 32, crosses = bits < 8 && 8 % bits, shared = source->space == IR_SHARED;
-  ir_value *word = thread_array(l, source->name, narrow ? IR_U32 : source->type, crosses ? 2 : 1);
-  const ir_expr *predicate = when ? when : ir_bool(l->memory, true);
-  if (!shared)
-    predicate = both(l, predicate, thread_inside(l, source, coord));
-  const ir_expr *address = shared ? thread_shared_address(l, source, e->slot, coord) : thread_global_offset(l, source, coord);
-  load_bytes(l, source, e->slot, word, 0, address, predicate);
-  const ir_expr *raw = thread_word(l, word, thread_int(l, 0));
-  if (!narrow)
-    return raw;
-  if (bits < 8) {
-    const ir_expr *bit = bit_in_byte(l, source, coord, e->arg_count);
-    if (crosses) { /* the rest is in the next byte */
-      const ir_expr *further = ir_binary(l->memory, IR_EXPR_GT, bit, ir_typed_int(l->memory, IR_U32, 8 - bits));
-      load_bytes(l, source, e->slot, word, 1, thread_add(l, address, ir_typed_int(l->memory, address->type, 1)), both(l, predicate, further));
-      const ir_expr *next = thread_word(l, word, thread_int(l, 1));
-      raw = ir_binary(l->memory, IR_EXPR_OR, raw, ir_binary(l->memory, IR_EXPR_SHL, next, thread_int(l, 8)));
-    }
-    raw = ir_binary(l->memory, IR_EXPR_SHR, raw, bit);
-  }
-  const ir_expr *args[2] = {raw, thread_int(l, 0)};
-  return ir_typed(l->memory, IR_EXPR_UNPACK, source->type, ir_compute_type(source->type), 2, args);
+  return thread_load_element(p->l, e->value, e->slot, coord, when);
 }
 
 static const ir_expr *read_tile(loop *p, const ir_expr *e, int sub) {
@@ -198,7 +146,7 @@ static void store_element(loop *p, const ir_op *set, int sub) {
   const ir_expr *packed = thread_pack(l, to->type, &value, 1);
   thread_set_word(l, word, thread_int(l, 0), packed);
   const ir_expr *address = shared ? thread_shared_address(l, to, ref->slot, coord) : thread_global_offset(l, to, coord);
-  ir_op *op = thread_op(l, atomic ? IR_OP_RED_GLOBAL : shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
+  ir_op *op = thread_op(l, atomic ? (shared ? IR_OP_RED_SHARED : IR_OP_RED_GLOBAL) : shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
   ir_ref target = ir_ref_whole(to), from = ir_ref_whole(word);
   target.slot = ref->slot;
   from.count = 1;
