@@ -90,7 +90,7 @@ static bool arrive(prove_machine *m, prove_agent *a, prove_barrier *b, const ir_
 
 bool prove_bring(prove_machine *m, prove_agent *a, const ir_op *copy, int *clock, int *time) {
   if (copy->read_count < 2 || !copy->read[1].value)
-    return prove_fail(m, a, "specialise-warps", copy, NULL, "the copy to %s signals no mbarrier",
+    return prove_fail(m, a, "schedule or specialise-warps", copy, NULL, "the copy to %s signals no mbarrier",
                       copy->write[0].value->name);
   prove_barrier *b = barrier_of(m, a, copy, &copy->read[1]);
   if (!b) return false;

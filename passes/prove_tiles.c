@@ -27,11 +27,19 @@ static bool defines_index(const context *c, const ir_op *op) {
   return false;
 }
 
-/* The persistent loop, and the lets from the head of its body (or the kernel's) to the last that defines an index. */
+static bool mentions_block(const ir_expr *e) {
+  if (e->kind == IR_EXPR_BLOCK) return true;
+  for (int i = 0; i < e->arg_count; i++)
+    if (mentions_block(e->args[i])) return true;
+  return false;
+}
+
+/* The grid's loop (the user may have persistent ones too), and the lets from the head of its body (or the kernel's) to the last that defines an index. */
 static bool find_lets(context *c) {
   const ir_block *block = &c->kernel->body;
   for (const ir_op *op = block->first; op; op = op->next)
-    if (op->kind == IR_OP_FOR && ir_attr_get(&op->attrs, IR_ATTR_PERSISTENT, 0)) c->loop = op;
+    if (op->kind == IR_OP_FOR && ir_attr_get(&op->attrs, IR_ATTR_PERSISTENT, 0) && mentions_block(op->expr[0]))
+      c->loop = op;
   const ir_block *blocks[2] = {block, c->loop ? &c->loop->body : NULL};
   int found = 0, count = 0;
   for (int b = 0; b < 2 && blocks[b]; b++)
