@@ -188,6 +188,9 @@ static void check_end(machine *m, agent *a) {
   if (a->bulk_used > a->bulk_done)
     finding(m, a, EMULATOR_RACE, m->code.instructions[a->bulk_instruction].op->loc, nowhere,
             "the block ends while this store may still read its shared memory: it needs bulk.commit and bulk.wait");
+  if (a->cp_used > a->cp_done)
+    finding(m, a, EMULATOR_RACE, m->kernel->loc, nowhere,
+            "the block ends while its cp.async may still write shared memory: it needs cp.commit and cp.wait");
   int first = a->number / GROUP * GROUP;
   for (int i = first; m->thread_form && i < first + GROUP && i < a->block->agent_count; i++) {
     const agent *other = &a->block->agents[i];

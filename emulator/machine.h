@@ -169,6 +169,7 @@ struct agent {
   uint32_t fences;           /* wgmma.fence executed, counted from 1 */
   uint64_t wgmmas;           /* executed: the same in the four warps of a group */
   uint32_t cp_open, cp_done; /* group being filled, newest group known to be complete; groups count from 1 */
+  uint32_t cp_used;          /* newest group that holds a copy */
   uint32_t dot_open, dot_done;
   uint32_t bulk_open, bulk_done;
   uint32_t bulk_used;                       /* newest group with a store in it */

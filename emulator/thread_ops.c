@@ -288,7 +288,7 @@ static void copy_async(machine *m, agent *a, const instruction *in) {
   evaluate(m, a, in->expr[2], bytes);
   access x = access_generic(a, in->op, true, to->value);
   x.clock_index = a->clock_index + CLOCK_CP;
-  x.clock = a->cp_open;
+  x.clock = a->cp_used = a->cp_open;
   for (int l = 0; l < LANES; l++) {
     if (!(a->mask >> l & 1)) continue;
     int64_t offset = shared_offset(m, a, to, where[l].i, width, width), wanted = bytes[l].i;

@@ -14,14 +14,14 @@
 #include "passes/estimate_work.h"
 
 static const double launch_us = 2.0;
-static const double load_clocks = 1000;      /* from issue to arrival, memory busy */
-static const double role_turn_clocks = 60;   /* a consumer's barrier, when a producer role fills the ring */
+static const double load_clocks = 800;       /* from issue to arrival, memory busy */
+static const double role_turn_clocks = 100;  /* a consumer's barrier, when a producer role fills the ring */
 static const double block_turn_clocks = 180; /* the same with a barrier of the whole block */
 static const double hbm_reached = 0.90;      /* of the nominal bandwidth */
 static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double start_clocks = 600; /* of a block that replaces another */
 
-enum { ALU_LANES = 128, LARGEST_REGISTERS = 255, WORK_REGISTERS = 40, RESERVED_SHARED = 1024, MAX_BLOCKS = 32 };
+enum { ALU_LANES = 128, LARGEST_REGISTERS = 255, WORK_REGISTERS = 48, RESERVED_SHARED = 1024, MAX_BLOCKS = 32 };
 
 const char *estimate_term_name(estimate_term term) {
   static const char *const names[ESTIMATE_TERM_COUNT] = {"tensor", "shared", "l2",      "hbm",
@@ -82,21 +82,27 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
   double tensor = w->tensor * blocks, exp = w->exp * blocks / m->target->exp_clk, alu = w->alu * blocks / ALU_LANES;
   double busiest = larger(tensor, larger(exp, alu));
   /* What one warpgroup computes after its dot, another can do beneath the dot of its own. */
-  double together = blocks * (tensor > 0 ? larger(m->warps / 4, 1) : m->warps);
+  double together = blocks * (tensor > 0 ? larger(1.5 * (m->warps / 4), 1) : m->warps);
   double compute = busiest + (tensor + exp + alu - busiest) / together;
   double l2 = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
   return larger(compute, larger(w->shared * blocks / m->target->shared_bytes_clk, l2));
 }
 
-/* Clocks of one section with `blocks` blocks at once: one block's own chain of waits lies beneath the work of the
- * others. */
+/* The least clocks of a loop whose slots are each filled, awaited, read and given back before they are filled again. The
+ * dots that read a slot may end one iteration late, since the next ones are issued first. */
+static double ring_clocks(const machine *m, const work *w, double blocks) {
+  if (w->loads == 0) return 0;
+  double transfer = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
+  double dots = larger(w->tensor, w->shared / m->target->shared_bytes_clk) * blocks;
+  double held = w->dots > 0 ? 1.5 * dots : throughput_clocks(m, w, blocks);
+  return (w->loads * load_clocks + (transfer + held) / larger(w->dots, 1)) / w->slots;
+}
+
+/* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
-  double chain = w->async_waits * load_clocks;
-  double groups = w->tensor > 0 ? larger(m->warps / 4, 1) : 1;
-  double waits =
-      w->sync_waits * load_clocks + w->turns * (m->producers ? role_turn_clocks : block_turn_clocks) / groups;
-  double alone = larger(throughput_clocks(m, w, 1), chain) + waits;
-  return larger(alone, larger(throughput_clocks(m, w, blocks), chain));
+  double turns = w->turns * (m->producers ? role_turn_clocks : block_turn_clocks);
+  double alone = larger(throughput_clocks(m, w, 1) + turns, ring_clocks(m, w, 1)) + w->sync_waits * load_clocks;
+  return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
 }
 
 static double block_clocks(const machine *m, const block_work *w, double blocks, bool follows) {

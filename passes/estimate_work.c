@@ -29,6 +29,7 @@ typedef struct counter {
 /* The innermost loop that a copy stands in. */
 typedef struct loop_frame {
   bool has_async, has_sync;
+  int dots;
 } loop_frame;
 
 /* -- Values -------------------------------------------------------------------------------------------------------- */
@@ -334,6 +335,8 @@ static void count_load(counter *c, const ir_op *copy, double weight, loop_frame 
                                                         : 1);
   if (!by_engine) c->now->alu += weight * accesses * (engine == IR_ENGINE_CPASYNC ? 5 : to->space == IR_SHARED ? 8 : 5);
   move(c, from->value, weight * bytes, ref_mask(c, from), true, engine == IR_ENGINE_TMA);
+  /* rows beyond the tensor's edge are no traffic, yet the copy engine takes its time over each */
+  if (engine == IR_ENGINE_TMA) c->now->l2 += weight * 3 * (tile_bytes(to) - bytes);
 }
 
 static void count_store(counter *c, const ir_op *copy, double weight) {
@@ -390,12 +393,14 @@ static void count_for(counter *c, const ir_op *loop, double weight, bool outermo
   c->value[variable->number] = lo + (trips / 2) * step;
   c->grid_mask[variable->number] = mask_of(c, loop->expr[0]);
   if (outermost) open_section(c);
-  loop_frame frame = {false, false};
+  loop_frame frame = {false, false, 0};
   count_block(c, &loop->body, weight * (double)trips, NULL, &frame, false);
-  /* a producer fills every slot; one flow of control keeps the slot that it reads */
   int64_t stages = ir_attr_get(&loop->attrs, IR_ATTR_STAGES, 1);
-  double in_flight = c->producers ? (double)stages : stages > 1 ? (double)(stages - 1) : 0.5;
-  if (frame.has_async) c->now->async_waits += weight * (double)trips / in_flight;
+  if (frame.has_async) {
+    c->now->loads += weight * (double)trips;
+    c->now->slots = stages > 1 ? (double)stages : 1;
+    c->now->dots += frame.dots;
+  }
   if (frame.has_sync) c->now->sync_waits += weight * (double)trips;
   if (frame.has_async || frame.has_sync) c->now->turns += weight * (double)trips;
   if (outermost) open_section(c);
@@ -408,7 +413,7 @@ static void count_parallel(counter *c, const ir_op *op, double weight) {
     c->value[op->variable[v]->number] = evaluate(c->value, op->expr[v]) / 2;
     c->grid_mask[op->variable[v]->number] = 0;
   }
-  loop_frame frame = {false, false};
+  loop_frame frame = {false, false, 0};
   count_block(c, &op->body, count, op, &frame, false);
 }
 
@@ -458,6 +463,7 @@ static void count_op(counter *c, const ir_op *op, double weight, const ir_op *pa
     count_copy(c, op, weight, frame);
     break;
   case IR_OP_DOT:
+    frame->dots++;
     count_dot(c, op, weight);
     break;
   case IR_OP_DECODE:
@@ -520,7 +526,7 @@ void work_count(ir_kernel *kernel, const pass_options *options, arena *scratch, 
   }
   ir_walk(&kernel->body, note_dot, &c);
   open_section(&c);
-  loop_frame frame = {false, false};
+  loop_frame frame = {false, false, 0};
   count_block(&c, &kernel->body, 1, NULL, &frame, true);
   if (frame.has_async || frame.has_sync) out->section[0].sync_waits += 1; /* what is read before the first loop */
   work_room(kernel, c.dot, c.dot_count, options->level, scratch, out);

@@ -9,13 +9,14 @@ enum { WORK_MAX_SECTIONS = 32, WORK_MAX_TRAFFIC = 64 };
 /* The work of a section: an outermost loop, or the ops between two of them. Within a section things overlap as far as
  * the warps allow, sections follow one another. Fractions are averages over the blocks of the grid. */
 typedef struct work {
-  double tensor; /* clocks of the SM's tensor cores */
-  double shared; /* bytes of shared memory read and written, operands of tensor-core instructions included */
-  double l2;     /* bytes between the L2 cache and the SM, before multicast */
-  double exp;    /* results of the special function unit */
-  double alu;    /* thread instructions, in units of a 32-bit float operation */
-  double
-      async_waits;   /* load latencies one after the other that copy engines leave behind, stages in flight taken off */
+  double tensor;     /* clocks of the SM's tensor cores */
+  double shared;     /* bytes of shared memory read and written, operands of tensor-core instructions included */
+  double l2;         /* bytes between the L2 cache and the SM, before multicast */
+  double exp;        /* results of the special function unit */
+  double alu;        /* thread instructions, in units of a 32-bit float operation */
+  double loads;      /* iterations that copy engines load for */
+  double slots;      /* stages of those loops */
+  double dots;       /* dots in those loops */
   double sync_waits; /* load latencies that the block's threads wait for */
   double turns;      /* iterations of loops that hand buffers over: one barrier each */
 } work;

@@ -163,7 +163,7 @@ static const ir_expr *group_element(arena *memory, ir_value *value, const ir_exp
 
 /* Whether rows of codes are no whole number of bytes (one zero for each row), or codes cross them (3 bits). */
 static bool crosses_bytes(const ir_value *buffer) {
-  if (!buffer || buffer->space != IR_SHARED || !ir_is_integer(buffer->type) || buffer->rank < 1)
+  if (!buffer || buffer->space != IR_SHARED || ir_type_of(buffer->type)->class == IR_CLASS_TABLE || buffer->rank < 1)
     return false;
   int bits = ir_bits(buffer->type);
   return bits < 8 && (8 % bits || ir_extent(buffer, buffer->rank - 1) * bits % 8);
@@ -204,10 +204,11 @@ static bool widen_copy(void *data, ir_block *block, ir_op *op) {
   return true;
 }
 
-/* A byte for each code. */
+/* A byte for each code: f8e4m3 has every value of the floats of 4 and 6 bits. */
 static void widen(ir_kernel *kernel, pass_env *env, ir_value *buffer) {
   widening w = {kernel, env->memory, buffer};
-  buffer->type = ir_type_of(buffer->type)->class == IR_CLASS_SINT ? IR_I8 : IR_U8;
+  ir_class class = ir_type_of(buffer->type)->class;
+  buffer->type = class == IR_CLASS_SINT ? IR_I8 : class == IR_CLASS_UINT ? IR_U8 : IR_F8E4M3;
   ir_walk(&kernel->body, widen_copy, &w);
 }
 

@@ -3,6 +3,7 @@
 #define BITBLASC_PASSES_LOWER_H
 
 #include "passes/pass.h"
+#include "passes/rings.h"
 
 enum { LOWER_MAX_MEMO = 256 };
 
@@ -11,6 +12,11 @@ typedef struct lower_memo {
   int dim;
   const ir_expr *value;
 } lower_memo;
+
+typedef struct lower_meeting {
+  ir_block *block;
+  ir_op *op;
+} lower_meeting;
 
 /* Where lowering stands: one role (or the whole block), one place in its body. */
 typedef struct lower {
@@ -30,12 +36,18 @@ typedef struct lower {
   lower_memo memo[LOWER_MAX_MEMO];
   int memo_count;
 
+  rings rings; /* of the pipelined form */
+  int meeting_count, meeting_capacity;
+  lower_meeting *meetings; /* the barriers of thread_meet in this role */
+
   /* the place */
   ir_block *out;
+  bool fenced; /* no register was touched since the last wgmma.fence */
   src_loc loc;
 
   /* registers of tiles, by the tile value's number */
   ir_value **registers;
+  bool *in_parts; /* by the same: elements of a word are written one by one, beside others that need not have a value yet */
   int tile_count;
 } lower;
 
@@ -50,6 +62,7 @@ const ir_expr *thread_word(lower *l, ir_value *registers, const ir_expr *word);
 ir_value *thread_array(lower *l, const char *name, ir_type type, int elements); /* declared at the place */
 ir_value *thread_scratch(lower *l, const char *name, ir_type type, int rank, const int *extent); /* a shared buffer without swizzle */
 void thread_meet(lower *l); /* every thread of the role is here */
+void thread_thin_barriers(lower *l, const ir_block *body); /* lower_thin.c: takes back meetings that others make needless */
 /* Enters a body; the result goes back to thread_leave. */
 ir_block *thread_enter(lower *l, ir_block *body);
 void thread_leave(lower *l, ir_block *saved);
@@ -87,11 +100,21 @@ const ir_expr *thread_shared_address(lower *l, ir_value *buffer, const ir_expr *
 const ir_expr *thread_global_offset(lower *l, const ir_value *tensor, const ir_expr *const *coord);
 const ir_expr *thread_inside(lower *l, const ir_value *tensor, const ir_expr *const *coord);
 
+/* -- Elements (lower_element.c) --------------------------------------------------------------------------------------------------------- */
+
+/* The value of one element of a tensor (zero outside its extents) or shared buffer, loaded at the place where `when` holds; NULL is always. */
+const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slot, const ir_expr *const *coord, const ir_expr *when);
+/* The op with the elements in its own expressions loaded before it; itself when there are none. A `while`, whose predicate is computed again each
+ * time, and a `parallel`, which computes elements for itself, are left alone. */
+const ir_op *thread_load_elements(lower *l, const ir_op *op);
+
 /* -- Ops --------------------------------------------------------------------------------------------------------------------------------- */
 
 void thread_ops(lower *l, const ir_block *block); /* lower_threads.c */
 void thread_elementwise(lower *l, const ir_op *op);    /* lower_parallel.c */
 void thread_fill(lower *l, const ir_op *op);
+/* The scalar expression with loads, at the place, instead of elements of tensors and buffers. */
+const ir_expr *thread_scalar(lower *l, const ir_expr *e);
 void thread_transfer(lower *l, const ir_op *op);        /* lower_copy.c */
 void thread_convert(lower *l, ir_value *to, ir_value *from);
 void thread_tensor_copy(lower *l, const ir_op *op); /* lower_tensor_copy.c: engines tma and bulk */

@@ -62,61 +62,6 @@ static const ir_expr *fill_value(transfer *t) {
   return zero ? NULL : e;
 }
 
-/* The op that gives a loop variable or a scalar its value; NULL when there is none, as for variables of the grid. */
-static const ir_op *definition(const ir_block *block, const ir_value *value) {
-  for (const ir_op *op = block->first; op; op = op->next) {
-    bool loop = op->kind == IR_OP_FOR && op->variable_count && op->variable[0] == value;
-    bool let = op->kind == IR_OP_LET && op->write[0].value == value;
-    if (loop || let)
-      return op;
-    const ir_op *inner = definition(&op->body, value);
-    inner = inner ? inner : definition(&op->other, value);
-    if (inner)
-      return inner;
-  }
-  return NULL;
-}
-
-/* Whether an index may be below zero, for all that its text says. */
-static bool may_be_negative(const lower *l, const ir_expr *e) {
-  switch (e->kind) {
-  case IR_EXPR_INT:
-    return e->int_value < 0;
-  case IR_EXPR_BLOCK:
-  case IR_EXPR_BLOCKS:
-  case IR_EXPR_CTA_RANK:
-    return false;
-  case IR_EXPR_VALUE: {
-    if (e->value->space == IR_SIZE)
-      return false;
-    const ir_op *op = definition(&l->kernel->body, e->value);
-    return op ? may_be_negative(l, op->expr[0]) : e->value->space != IR_INDEX;
-  }
-  case IR_EXPR_MOD:
-    return may_be_negative(l, e->args[1]);
-  case IR_EXPR_MAX:
-  case IR_EXPR_AND:
-    return may_be_negative(l, e->args[0]) && may_be_negative(l, e->args[1]);
-  case IR_EXPR_SELECT:
-    return may_be_negative(l, e->args[1]) || may_be_negative(l, e->args[2]);
-  case IR_EXPR_ADD:
-  case IR_EXPR_MUL:
-  case IR_EXPR_DIV:
-  case IR_EXPR_CEILDIV:
-  case IR_EXPR_MIN:
-  case IR_EXPR_SHL:
-  case IR_EXPR_SHR:
-  case IR_EXPR_CAST:
-    break;
-  default:
-    return true;
-  }
-  for (int i = 0; i < e->arg_count; i++)
-    if (may_be_negative(l, e->args[i]))
-      return true;
-  return false;
-}
-
 /* The predicate of an access to global memory; true for shared memory. */
 static const ir_expr *guard_of(transfer *t, const ir_ref *ref, const ir_expr *const *at) {
   lower *l = t->l;
@@ -124,7 +69,7 @@ static const ir_expr *guard_of(transfer *t, const ir_ref *ref, const ir_expr *co
     return ir_bool(l->memory, true);
   const ir_expr *inside = thread_inside(l, ref->value, at);
   for (int d = 0; d < ref->count; d++)
-    if (may_be_negative(l, ref->start[d]))
+    if (region_may_be_negative(l->kernel, ref->start[d]))
       inside = ir_binary(l->memory, IR_EXPR_AND, inside, ir_binary(l->memory, IR_EXPR_GE, at[d], thread_int(l, 0)));
   return inside;
 }

@@ -53,7 +53,8 @@ static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
     own_rows = thread_role_let(l, "own_rows", thread_u32(l, thread_mul(l, group, thread_int(l, wgmma_operand_offset(&a, 0, m_blocks) >> 4))));
   ir_value *accumulator = thread_registers(l, s->accumulator);
   int words = n / (64 / ir_bits(accumulator->type)); /* n / 2 of 32 bits, n / 4 of 16 */
-  thread_op(l, IR_OP_WGMMA_FENCE);
+  if (!l->fenced) thread_op(l, IR_OP_WGMMA_FENCE);
+  l->fenced = true;
   for (int step = 0; step < steps; step++)
     for (int mb = 0; mb < m_blocks; mb++)
       for (int nb = 0; nb < n_blocks; nb++) {

@@ -74,13 +74,14 @@ ir_value *thread_scratch(lower *l, const char *name, ir_type type, int rank, con
 }
 
 void thread_meet(lower *l) {
-  if (l->warp_count == 1) {
-    thread_op(l, IR_OP_WARP_SYNC);
-    return;
+  bool alone = l->warp_count == 1;
+  ir_op *op = thread_op(l, alone ? IR_OP_WARP_SYNC : IR_OP_BAR_SYNC);
+  if (!alone) {
+    ir_attr_set(&op->attrs, IR_ATTR_ID, l->barrier_id);
+    ir_attr_set(&op->attrs, IR_ATTR_THREADS, l->warp_count * 32);
   }
-  ir_op *op = thread_op(l, IR_OP_BAR_SYNC);
-  ir_attr_set(&op->attrs, IR_ATTR_ID, l->barrier_id);
-  ir_attr_set(&op->attrs, IR_ATTR_THREADS, l->warp_count * 32);
+  lower_meeting meeting = {l->out, op};
+  ARENA_PUSH(l->env->scratch, l->meetings, l->meeting_count, l->meeting_capacity, meeting);
 }
 
 ir_block *thread_enter(lower *l, ir_block *body) {

@@ -5,7 +5,6 @@
  * loaded into a register first; what `select` does not choose is not loaded. */
 #include "passes/lower.h"
 #include "passes/parallel_access.h"
-#include "passes/region.h"
 
 enum { MAX_ACCESSES = 64, MAX_UNIT = 32, MAX_LETS = 64 };
 
@@ -104,7 +103,7 @@ static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_ex
   }
   if (!e->arg_count)
     return e;
-  const ir_expr *args[MAX_UNIT];
+  const ir_expr *args[MAX_UNIT] = {NULL};
   for (int i = 0; i < e->arg_count; i++)
     args[i] = expression(p, e->args[i], sub, when);
   switch (e->kind) {
@@ -119,6 +118,12 @@ static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_ex
       return ir_binary(l->memory, e->kind, args[0], args[1]);
     return ir_ternary(l->memory, e->kind, args[0], args[1], args[2]);
   }
+}
+
+const ir_expr *thread_scalar(lower *l, const ir_expr *e) {
+  ir_op none = {.variable_count = 0};
+  loop p = {.l = l, .op = &none};
+  return expression(&p, e, 0, NULL);
 }
 
 static void store_element(loop *p, const ir_op *set, int sub) {
@@ -185,10 +190,12 @@ static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) 
     bool whole = !partial && position == 0 && sub + per_word <= to;
     const ir_expr *values[MAX_UNIT];
     for (int i = 0; i < per_word; i++) {
-      if (whole || i == position)
+      if (whole || i == position) {
         values[i] = expression(p, set->expr[0], whole ? sub + i : sub, NULL);
-      else
+      } else {
         values[i] = thread_read_element(l, registers, word, i);
+        l->in_parts[tile->number] = true;
+      }
     }
     thread_set_word(l, registers, word, thread_pack(l, tile->type, values, per_word));
     if (whole)

@@ -330,7 +330,7 @@ void thread_vote(lower *l, const ir_op *op) {
   ir_value *flag = op->write[0].value, *from = thread_registers(l, tile);
   ir_operation operation = (ir_operation)ir_attr_get(&op->attrs, IR_ATTR_OPERATION, IR_OR);
   const ir_expr *zero = thread_int(l, 0), *r;
-  ir_value *votes = thread_array(l, "votes", IR_U32, l->warp_count);
+  ir_value *votes = thread_array(l, "vote", IR_U32, 1);
   thread_set_word(l, votes, zero, thread_word(l, from, zero));
   if (tile->tile->reg_count > 1) {
     ir_block *saved = thread_loop(l, "r", thread_int(l, tile->tile->reg_count), 1, &r);
@@ -344,14 +344,17 @@ void thread_vote(lower *l, const ir_op *op) {
   const ir_expr *all = thread_word(l, votes, zero);
   if (l->warp_count > 1) {
     ir_value *scratch = thread_scratch(l, "votes", IR_U32, 1, &l->warp_count);
+    /* A register array of its own, so that its words are seen to be the same in all threads. */
+    ir_value *all_votes = thread_array(l, "votes", IR_U32, l->warp_count);
     thread_meet(l);
     const ir_expr *first_lane = ir_binary(l->memory, IR_EXPR_EQ, l->lane, zero);
     thread_store_word(l, scratch, thread_shared_address(l, scratch, NULL, &l->warp), votes, zero, first_lane);
     thread_meet(l);
     for (int i = 0; i < l->warp_count; i++) {
       const ir_expr *at = thread_int(l, i);
-      thread_load_word(l, votes, at, scratch, thread_shared_address(l, scratch, NULL, &at));
-      if (i > 0) all = thread_combine(l, operation, all, thread_word(l, votes, at));
+      thread_load_word(l, all_votes, at, scratch, thread_shared_address(l, scratch, NULL, &at));
+      const ir_expr *word = thread_word(l, all_votes, at);
+      all = i > 0 ? thread_combine(l, operation, all, word) : word;
     }
   }
   if (flag->is_mutable) {

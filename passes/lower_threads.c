@@ -10,7 +10,7 @@
  * lower_dot.c, lower_reduce.c, lower_decode.c; what they share is in lower.h.
  *
  * A role that only moves data runs in its first thread. Arrivals, which counted roles, now count warps: one lane of each warp arrives, after the
- * warp has converged. Nothing here decides: layouts, engines, barriers and slots are obeyed. */
+ * warp has met where its lanes read the slot each for itself (wgmma reads for the whole warpgroup). Nothing here decides: layouts, engines, barriers and slots are obeyed. */
 #include "passes/lower.h"
 
 /* -- Synchronisation ----------------------------------------------------------------------------------------------------------------------- */
@@ -20,11 +20,14 @@ static void copy_op(lower *l, const ir_op *op) {
   ir_block_append(l->out, copy);
 }
 
-/* Whether the op before this one in its block waits for the warp's tensor-core work, which the lanes then do together. */
-static bool warp_is_converged(const ir_op *op) {
-  while (op->previous && op->previous->kind == IR_OP_MBAR_ARRIVE)
-    op = op->previous;
-  return op->previous && op->previous->kind == IR_OP_DOT_WAIT;
+/* Whether a barrier or a wait for the warpgroup's tensor cores stands between the op and the ops before it that read shared memory: the lanes of a warp
+ * have then met. */
+static bool lanes_have_met(const ir_op *op) {
+  for (const ir_op *before = op->previous; before; before = before->previous) {
+    if (before->kind == IR_OP_DOT_WAIT || before->kind == IR_OP_BAR_SYNC) return true;
+    if (before->kind != IR_OP_SET && before->kind != IR_OP_IF && before->kind != IR_OP_MBAR_ARRIVE) return false;
+  }
+  return false;
 }
 
 static void thread_arrive(lower *l, const ir_op *op) {
@@ -34,7 +37,8 @@ static void thread_arrive(lower *l, const ir_op *op) {
   }
   int64_t rank = 0; /* arrivals on the barriers of several blocks come from as many lanes */
   if (op->expr_count) ir_is_constant(op->expr[0], &rank);
-  if (rank == 0 && !warp_is_converged(op)) thread_op(l, IR_OP_WARP_SYNC);
+  if (rank == 0 && l->rings.read_by_lanes[op->read[0].value->number] && !lanes_have_met(op))
+    thread_op(l, IR_OP_WARP_SYNC);
   ir_block *saved = thread_guard(l, ir_binary(l->memory, IR_EXPR_EQ, l->lane, thread_int(l, rank)));
   copy_op(l, op);
   thread_leave(l, saved);
@@ -91,18 +95,47 @@ static void usage_visit(void *data, ir_op *op, ir_value *value, bool written) {
   ((usage *)data)->used[value->number] = true;
 }
 
-/* Declares the register arrays of the tiles that the ops use. */
-static void declare_tiles(lower *l, const ir_block *body) {
+static void declared_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  (void)written;
+  if (op->kind == IR_OP_DECLARE) ((usage *)data)->used[value->number] = true;
+}
+
+/* Declares the register arrays of the tiles that the ops use, and the variables that nothing declares yet. */
+static void declare_values(lower *l, const ir_block *body) {
   usage u = {ARENA_ARRAY(l->env->scratch, bool, l->kernel->value_count)};
+  usage declared = {ARENA_ARRAY(l->env->scratch, bool, l->kernel->value_count)};
+  for (ir_op *op = l->kernel->body.first; op; op = op->next)
+    ir_op_visit(op, true, declared_visit, &declared);
   for (ir_op *op = body->first; op; op = op->next)
     if (op->kind != IR_OP_ROLE) /* a role declares its own */
       ir_op_visit(op, true, usage_visit, &u);
   for (int i = 0; i < l->tile_count; i++) {
-    ir_value *tile = l->kernel->values[i];
-    if (tile->space != IR_TILE || !u.used[i])
+    ir_value *value = l->kernel->values[i];
+    bool tile = value->space == IR_TILE, variable = value->space == IR_SCALAR && value->is_mutable && !declared.used[i];
+    if (!u.used[i] || !(variable || (tile && !l->one_thread)))
       continue;
     ir_op *declare = thread_op(l, IR_OP_DECLARE);
-    ir_op_add_write(declare, ir_ref_whole(l->registers[i]));
+    ir_op_add_write(declare, ir_ref_whole(tile ? l->registers[i] : value));
+  }
+}
+
+/* Gives a first value to the words that are written in parts. */
+static void clear_words(lower *l, ir_block *body) {
+  for (int i = 0; i < l->tile_count; i++) {
+    if (!l->in_parts[i]) continue;
+    ir_op *declare = body->first;
+    while (declare && !(declare->kind == IR_OP_DECLARE && declare->write[0].value == l->registers[i])) declare = declare->next;
+    if (!declare) continue;
+    ir_block clear = {NULL, NULL};
+    ir_block *saved = thread_enter(l, &clear);
+    const ir_expr *word;
+    int words = (int)ir_extent(l->registers[i], 0) / thread_per_word(l->registers[i]->type);
+    thread_loop(l, "r", thread_int(l, words), 1, &word);
+    thread_set_word(l, l->registers[i], word, ir_typed_int(l->memory, IR_U32, 0));
+    thread_leave(l, saved);
+    ir_op *loop = clear.first;
+    ir_block_remove(&clear, loop);
+    ir_block_insert_after(body, declare, loop);
   }
 }
 
@@ -122,6 +155,7 @@ static void thread_role_body(lower *l, const ir_block *body, ir_block *out, int 
   l->warp_count = count;
   l->barrier_id = barrier_id;
   l->memo_count = 0;
+  l->meeting_count = l->meeting_capacity = 0;
   l->prologue = &prologue;
   l->out = out;
   l->loc = (src_loc){0};
@@ -136,12 +170,15 @@ static void thread_role_body(lower *l, const ir_block *body, ir_block *out, int 
     ir_op *guard = thread_op(l, IR_OP_IF);
     ir_op_add_expr(memory, guard, ir_binary(memory, IR_EXPR_EQ, l->thread, thread_int(l, 0)));
     ir_block *outer = thread_enter(l, &guard->body);
+    declare_values(l, body);
     thread_ops(l, body);
     thread_leave(l, outer);
   } else {
-    declare_tiles(l, body);
+    declare_values(l, body);
     thread_ops(l, body);
   }
+  thread_thin_barriers(l, out);
+  clear_words(l, out);
   prepend(out, &prologue);
   bool failed = l->failed;
   *l = saved;
@@ -185,8 +222,51 @@ static void thread_control(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
+/* Ops between two groups of wgmma that leave every register alone: one fence then serves both groups. */
+static bool keeps_registers(const ir_op *op) {
+  return op->kind == IR_OP_MBAR_WAIT || op->kind == IR_OP_DOT_COMMIT || op->kind == IR_OP_DOT;
+}
+
+static bool reads_memory(const ir_expr *e) {
+  if (e->kind == IR_EXPR_ELEMENT && (e->value->space == IR_SHARED || e->value->space == IR_GLOBAL)) return true;
+  for (int i = 0; i < e->arg_count; i++)
+    if (reads_memory(e->args[i])) return true;
+  return false;
+}
+
+static const ir_expr *with_loads(void *context, const ir_expr *e) {
+  return reads_memory(e) ? thread_scalar(context, e) : e;
+}
+
+/* The op with loads in front of it for the elements of tensors and buffers in its own scalars. The condition of a loop is loaded before every
+ * time around. */
+static const ir_op *load_scalars(lower *l, const ir_op *op) {
+  if (op->kind == IR_OP_PARALLEL || op->kind == IR_OP_ROLE) return op;
+  arena *memory = l->memory;
+  ir_op *copy = arena_copy(memory, op, sizeof *op);
+  copy->expr = arena_copy(memory, op->expr, sizeof *op->expr * (size_t)op->expr_count);
+  if (op->kind != IR_OP_WHILE || !reads_memory(op->expr[0])) {
+    ir_op_each_expr(copy, with_loads, l);
+    return copy;
+  }
+  ir_value *more = ir_value_create(memory, l->kernel, IR_SCALAR, IR_PRED, "more", op->loc);
+  more->is_mutable = true;
+  ir_op_add_write(thread_op(l, IR_OP_DECLARE), ir_ref_whole(more));
+  thread_set(l, more, thread_scalar(l, op->expr[0]));
+  copy->expr[0] = ir_read(memory, more);
+  copy->body = ir_block_clone(memory, &op->body, NULL);
+  ir_op *again = ir_op_create(memory, IR_OP_SET, op->loc);
+  ir_op_add_write(again, ir_ref_whole(more));
+  ir_op_add_expr(memory, again, op->expr[0]);
+  ir_block_append(&copy->body, again);
+  return copy;
+}
+
 static void thread_one(lower *l, const ir_op *op) {
   l->loc = op->loc;
+  op = load_scalars(l, op);
+  op = thread_load_elements(l, op);
+  if (!keeps_registers(op)) l->fenced = false;
   switch (op->kind) {
   case IR_OP_FOR:
   case IR_OP_IF:
@@ -306,6 +386,8 @@ static void drop_tiles(ir_kernel *kernel) {
 bool lower_threads(ir_kernel *kernel, pass_env *env) {
   lower l = {.kernel = kernel, .env = env, .memory = env->memory, .tile_count = kernel->value_count};
   l.registers = ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count);
+  l.in_parts = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+  l.rings = rings_find(env->scratch, kernel);
   create_registers(&l);
   count_arrivals(&kernel->body, 1);
   ir_walk(&kernel->body, set_init_counts, env->memory);

@@ -6,13 +6,16 @@
  *                                                                fence.async
  *                                                                bar.sync {id = 1, threads = 256}
  *                                                                %C[...] <- copy %stage {engine = tma}
+ *                                                                ...
  *                                                                bulk.commit
+ *                                                                bulk.wait {pending = 0, read = 1}      (before %stage is written again, and at the end)
  *
  * For every buffer that threads write with ordinary stores the pass keeps what happened to it since the last barrier, and inserts
  *   a barrier        before a read of what others wrote, and before a write of what others read or wrote,
  *   fence.async      before that barrier, when the reader is the async proxy (a bulk store, wgmma) and the writer was not,
- *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for,
- *   bulk.wait        (sources read) before a buffer is rewritten that a bulk store may still be reading, and at the end of the role.
+ *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for, and at the end,
+ *   bulk.wait        (sources read) before a buffer is rewritten that a bulk store may still be reading, and at the end of the role,
+ *   a commit         in front of such a wait, when something was issued since the last.
  * A loop is walked with the state of its own end joined to the state before it, so hazards across the back edge are seen. A barrier
  * clears every buffer's state, so neighbouring hazards cost one barrier.
  *
@@ -32,7 +35,7 @@ typedef struct context {
   ir_kernel *kernel;
   pass_env *env;
   bool *managed; /* by value number: ordered by other passes */
-  int count;
+  int count;     /* of values; state[count] says what was issued and not committed: `copying`, `storing` */
   hazard *state; /* by value number */
   bool insert;
   int id, threads;
@@ -108,7 +111,7 @@ static void insert(context *c, ir_block *block, ir_op *before, ir_op_kind kind, 
   } else if (kind == IR_OP_BULK_WAIT) {
     ir_attr_set(&op->attrs, IR_ATTR_PENDING, 0);
     ir_attr_set(&op->attrs, IR_ATTR_READ, 1);
-  } else if (attr != IR_ATTR_COUNT) {
+  } else if (attr != IR_ATTR_KIND_COUNT) {
     ir_attr_set(&op->attrs, attr, value);
   }
   if (before)
@@ -118,7 +121,7 @@ static void insert(context *c, ir_block *block, ir_op *before, ir_op_kind kind, 
 }
 
 static void join(hazard *into, const hazard *from, int count) {
-  for (int i = 0; i < count; i++) {
+  for (int i = 0; i <= count; i++) {
     into[i].written |= from[i].written;
     into[i].read |= from[i].read;
     into[i].unfenced |= from[i].unfenced;
@@ -136,21 +139,44 @@ static void apply_barrier(context *c, bool fenced, bool copied, bool stored) {
   }
 }
 
+/* Everything issued so far has landed (cp.async) or been read (bulk stores). */
+static void insert_wait(context *c, ir_block *block, ir_op *before, ir_op_kind wait, src_loc loc) {
+  hazard *open = &c->state[c->count];
+  bool copies = wait == IR_OP_CP_WAIT, *uncommitted = copies ? &open->copying : &open->storing;
+  if (*uncommitted)
+    insert(c, block, before, copies ? IR_OP_CP_COMMIT : IR_OP_BULK_COMMIT, IR_ATTR_KIND_COUNT, 0, loc);
+  *uncommitted = false;
+  insert(c, block, before, wait, IR_ATTR_PENDING, 0, loc);
+}
+
 static void walk(context *c, ir_block *block);
+
+static void walk_to_end(context *c, ir_block *block) {
+  walk(c, block);
+  bool storing = false, copying = false;
+  for (int i = 0; i < c->count; i++) {
+    storing |= c->state[i].storing;
+    copying |= c->state[i].copying;
+  }
+  if (copying)
+    insert_wait(c, block, NULL, IR_OP_CP_WAIT, (src_loc){0});
+  if (storing)
+    insert_wait(c, block, NULL, IR_OP_BULK_WAIT, (src_loc){0});
+}
 
 /* The state at a loop's head: what comes from before joined with what its own end leaves, found by walking without inserting. */
 static void walk_loop(context *c, ir_op *loop) {
   bool inserting = c->insert;
-  hazard *entry = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)c->count);
+  hazard *entry = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)(c->count + 1));
   c->insert = false;
   for (int round = 0; round < 2; round++) {
-    for (int i = 0; i < c->count; i++)
+    for (int i = 0; i <= c->count; i++)
       c->state[i] = entry[i];
     walk(c, &loop->body);
     join(entry, c->state, c->count);
   }
   c->insert = inserting;
-  for (int i = 0; i < c->count; i++)
+  for (int i = 0; i <= c->count; i++)
     c->state[i] = entry[i];
   walk(c, &loop->body);
   join(c->state, entry, c->count);
@@ -161,35 +187,28 @@ static void walk_role(context *c, ir_op *role) {
   int first = (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_FIRST, 0);
   inner.threads = 32 * (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_COUNT, 1);
   inner.id = first == 0 ? 1 : 2;
-  inner.state = ARENA_ARRAY(c->env->scratch, hazard, c->count);
-  walk(&inner, &role->body);
-  bool storing = false;
-  for (int i = 0; i < c->count; i++)
-    storing |= inner.state[i].storing;
-  if (storing && inner.insert)
-    insert(&inner, &role->body, NULL, IR_OP_BULK_WAIT, IR_ATTR_COUNT, 0, (src_loc){0});
+  inner.state = ARENA_ARRAY(c->env->scratch, hazard, c->count + 1);
+  walk_to_end(&inner, &role->body);
 }
 
 static void walk_op(context *c, ir_block *block, ir_op *op) {
   access a = {.state = c->state, .managed = c->managed, .async_read = reads_asynchronously(op)};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, access_visit, &a);
   if (a.need_copy_wait && c->insert)
-    insert(c, block, op, IR_OP_CP_WAIT, IR_ATTR_PENDING, 0, op->loc);
+    insert_wait(c, block, op, IR_OP_CP_WAIT, op->loc);
   if (a.need_store_wait && c->insert)
-    insert(c, block, op, IR_OP_BULK_WAIT, IR_ATTR_COUNT, 0, op->loc);
+    insert_wait(c, block, op, IR_OP_BULK_WAIT, op->loc);
   if (a.need_fence && c->insert)
-    insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_COUNT, 0, op->loc);
+    insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
   if (a.need_barrier) {
     if (c->insert)
-      insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_COUNT, 0, op->loc);
+      insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
     apply_barrier(c, a.need_fence, a.need_copy_wait, a.need_store_wait);
   }
   effect e = {.state = c->state, .managed = c->managed, .store = is_bulk_store(op), .copy = engine_of(op) == IR_ENGINE_CPASYNC};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, effect_visit, &e);
-  if (is_bulk_store(op) && c->insert && !(op->next && op->next->kind == IR_OP_BULK_COMMIT))
-    insert(c, block, op->next, IR_OP_BULK_COMMIT, IR_ATTR_COUNT, 0, op->loc);
-  if (e.copy && c->insert && !c->managed[op->write[0].value->number] && !(op->next && op->next->kind == IR_OP_CP_COMMIT))
-    insert(c, block, op->next, IR_OP_CP_COMMIT, IR_ATTR_COUNT, 0, op->loc);
+  c->state[c->count].storing |= is_bulk_store(op);
+  c->state[c->count].copying |= e.copy && !c->managed[op->write[0].value->number];
 }
 
 static void walk(context *c, ir_block *block) {
@@ -202,10 +221,10 @@ static void walk(context *c, ir_block *block) {
       walk_loop(c, op);
       break;
     case IR_OP_IF: {
-      hazard *before = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)c->count);
+      hazard *before = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)(c->count + 1));
       walk(c, &op->body);
-      hazard *after = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)c->count);
-      for (int i = 0; i < c->count; i++)
+      hazard *after = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)(c->count + 1));
+      for (int i = 0; i <= c->count; i++)
         c->state[i] = before[i];
       walk(c, &op->other);
       join(c->state, after, c->count);
@@ -216,6 +235,12 @@ static void walk(context *c, ir_block *block) {
       break;
     case IR_OP_BAR_SYNC:
       apply_barrier(c, false, false, false);
+      break;
+    case IR_OP_CP_COMMIT:
+      c->state[c->count].copying = false;
+      break;
+    case IR_OP_BULK_COMMIT:
+      c->state[c->count].storing = false;
       break;
     case IR_OP_FENCE_ASYNC:
     case IR_OP_BULK_WAIT:
@@ -253,13 +278,8 @@ bool place_barriers(ir_kernel *kernel, pass_env *env) {
                .id = 0,
                .threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128)};
   c.managed = ARENA_ARRAY(env->scratch, bool, c.count);
-  c.state = ARENA_ARRAY(env->scratch, hazard, c.count);
+  c.state = ARENA_ARRAY(env->scratch, hazard, c.count + 1);
   ir_walk(&kernel->body, find_managed, &c);
-  walk(&c, &kernel->body);
-  bool storing = false;
-  for (int i = 0; i < c.count; i++)
-    storing |= c.state[i].storing;
-  if (storing)
-    insert(&c, &kernel->body, NULL, IR_OP_BULK_WAIT, IR_ATTR_COUNT, 0, (src_loc){0});
+  walk_to_end(&c, &kernel->body);
   return true;
 }

@@ -15,13 +15,16 @@
  *   - enters or leaves a loop or branch that could do any of these.
  * The wait names how many younger groups may stay in flight, so two dots on different accumulators overlap. */
 #include "passes/pass.h"
+#include "passes/rings.h"
 
 enum { MAX_PENDING = 8 };
 
 typedef struct state {
   pass_env *env;
-  ir_value **freed_by; /* by value number: the barrier that says a buffer's slot is free, NULL when no producer waits for it */
-  ir_op *dot[MAX_PENDING]; /* the dots in flight, oldest first; each is its own group */
+  rings rings;
+  ir_op *dot[MAX_PENDING];    /* the dots in flight, oldest first; each is its own group */
+  ir_op *commit[MAX_PENDING]; /* what closes its group */
+  bool counted[MAX_PENDING];  /* an earlier wait counts this group */
   int count;
 } state;
 
@@ -35,7 +38,7 @@ static bool conflicts(const state *s, ir_op *op, ir_op *dot) {
   if (op->kind == IR_OP_MBAR_ARRIVE) {
     bool frees = false;
     for (int i = 0; i < dot->read_count; i++)
-      frees |= dot->read[i].value && s->freed_by[dot->read[i].value->number] == op->read[0].value;
+      frees |= dot->read[i].value && s->rings.freed_by[dot->read[i].value->number] == op->read[0].value;
     return frees;
   }
   if (op->kind == IR_OP_BAR_SYNC || op->kind == IR_OP_CLUSTER_SYNC ||
@@ -71,8 +74,13 @@ static void append_wait(state *s, ir_block *block, ir_op *before, int pending, s
 static void retire(state *s, ir_block *block, ir_op *before, int finished) {
   if (!finished) return;
   append_wait(s, block, before, s->count - finished, before ? before->loc : s->dot[finished - 1]->loc);
-  for (int i = finished; i < s->count; i++)
+  for (int i = 0; i < finished - 1; i++) /* what is waited for together is one group */
+    if (!s->counted[i]) ir_block_remove(block, s->commit[i]);
+  for (int i = finished; i < s->count; i++) {
     s->dot[i - finished] = s->dot[i];
+    s->commit[i - finished] = s->commit[i];
+    s->counted[i - finished] = true;
+  }
   s->count -= finished;
 }
 
@@ -95,22 +103,11 @@ static void place_in_block(state *s, ir_block *block) {
     } else if (is_asynchronous(op)) {
       ir_op *commit = ir_op_create(s->env->memory, IR_OP_DOT_COMMIT, op->loc);
       ir_block_insert_after(block, op, commit);
-      s->dot[s->count++] = op;
+      s->dot[s->count] = op;
+      s->commit[s->count] = commit;
+      s->counted[s->count++] = false;
       next = commit->next;
     }
-  }
-}
-
-/* A producer fills a buffer after it has waited for the barrier that frees it: the last mbar.wait before the copy in its block. */
-static void find_freed(state *s, const ir_block *block) {
-  ir_value *waited = NULL;
-  for (const ir_op *op = block->first; op; op = op->next) {
-    if (op->kind == IR_OP_MBAR_WAIT)
-      waited = op->read[0].value;
-    if (op->kind == IR_OP_COPY && op->read_count > 1 && op->read[1].value)
-      s->freed_by[op->write[0].value->number] = waited;
-    find_freed(s, &op->body);
-    find_freed(s, &op->other);
   }
 }
 
@@ -123,8 +120,7 @@ static bool mark(void *data, ir_block *block, ir_op *op) {
 }
 
 bool place_waits(ir_kernel *kernel, pass_env *env) {
-  state s = {.env = env, .freed_by = ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count)};
-  find_freed(&s, &kernel->body);
+  state s = {.env = env, .rings = rings_find(env->scratch, kernel)};
   place_in_block(&s, &kernel->body);
   retire(&s, &kernel->body, NULL, s.count);
   ir_walk(&kernel->body, mark, NULL);

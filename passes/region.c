@@ -18,6 +18,83 @@ int region_inner_dim(const ir_ref *ref) {
   return -1;
 }
 
+int region_dim(const ir_ref *ref, int d) {
+  for (int at = 0; ref->count && at < ref->count; at++)
+    if (ref->span[at] && d-- == 0)
+      return at;
+  return d;
+}
+
+int64_t region_extent(const ir_ref *ref, int d) {
+  int dim = region_dim(ref, d);
+  return ref->count ? ref->span[dim] : ir_extent(ref->value, dim);
+}
+
+void region_place(arena *memory, const ir_ref *ref, const ir_expr *const *coord, const ir_expr **at) {
+  for (int d = 0, next = 0; d < ref->value->rank; d++) {
+    if (!ref->count)
+      at[d] = coord[d];
+    else if (ref->span[d])
+      at[d] = ir_binary(memory, IR_EXPR_ADD, ref->start[d], coord[next++]);
+    else
+      at[d] = ref->start[d];
+  }
+}
+
+/* The op that gives a loop variable or a scalar its value; NULL when there is none, as for variables of the grid. */
+static const ir_op *definition(const ir_block *block, const ir_value *value) {
+  for (const ir_op *op = block->first; op; op = op->next) {
+    bool loop = op->kind == IR_OP_FOR && op->variable_count && op->variable[0] == value;
+    bool let = op->kind == IR_OP_LET && op->write[0].value == value;
+    if (loop || let)
+      return op;
+    const ir_op *inner = definition(&op->body, value);
+    inner = inner ? inner : definition(&op->other, value);
+    if (inner)
+      return inner;
+  }
+  return NULL;
+}
+
+bool region_may_be_negative(const ir_kernel *kernel, const ir_expr *e) {
+  switch (e->kind) {
+  case IR_EXPR_INT:
+    return e->int_value < 0;
+  case IR_EXPR_BLOCK:
+  case IR_EXPR_BLOCKS:
+  case IR_EXPR_CTA_RANK:
+    return false;
+  case IR_EXPR_VALUE: {
+    if (e->value->space == IR_SIZE)
+      return false;
+    const ir_op *op = definition(&kernel->body, e->value);
+    return op ? region_may_be_negative(kernel, op->expr[0]) : e->value->space != IR_INDEX;
+  }
+  case IR_EXPR_MOD:
+    return region_may_be_negative(kernel, e->args[1]);
+  case IR_EXPR_MAX:
+  case IR_EXPR_AND:
+    return region_may_be_negative(kernel, e->args[0]) && region_may_be_negative(kernel, e->args[1]);
+  case IR_EXPR_SELECT:
+    return region_may_be_negative(kernel, e->args[1]) || region_may_be_negative(kernel, e->args[2]);
+  case IR_EXPR_ADD:
+  case IR_EXPR_MUL:
+  case IR_EXPR_DIV:
+  case IR_EXPR_CEILDIV:
+  case IR_EXPR_MIN:
+  case IR_EXPR_SHL:
+  case IR_EXPR_SHR:
+  case IR_EXPR_CAST:
+    break;
+  default:
+    return true;
+  }
+  for (int i = 0; i < e->arg_count; i++)
+    if (region_may_be_negative(kernel, e->args[i]))
+      return true;
+  return false;
+}
+
 /* The largest power of two that divides `value`, up to 4096; 0 counts as 4096. */
 static int64_t power_of_two(int64_t value) {
   int64_t power = 1;
@@ -63,8 +140,13 @@ const char *region_tma_refusal(arena *memory, const ir_ref *ref) {
   if (tensor->stride[inner] && !(ir_is_constant(tensor->stride[inner], &one) && one == 1))
     return "its innermost stride is not 1";
   int64_t span = ref->count ? ref->span[inner] : ir_extent(tensor, inner);
-  if (span * bits / 8 % 16)
+  int64_t row = span * bits / 8, rows = 1;
+  if (row % 16)
     return "a row of the tile is not a multiple of 16 bytes";
+  for (int d = 0; d < inner; d++)
+    rows *= ref->count ? (ref->span[d] ? ref->span[d] : 1) : ir_extent(tensor, d);
+  if (row != power_of_two(row) && rows * power_of_two(row) % 128)
+    return "its rows make several boxes, which would not begin at multiples of 128 bytes";
   for (int d = 0; d < inner; d++)
     if (known_power(region_stride(memory, tensor, d)) * bits / 8 % 16)
       return "the tensor's rows are not known to be multiples of 16 bytes (a fact such as `where K % 8 == 0` would say so)";
