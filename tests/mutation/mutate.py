@@ -57,6 +57,8 @@ EQUIVALENT = [
     ('flash_decode*', r'deleted', r'warp\.sync', 'every iteration of the loop before it ends with a meeting of the warp, and without an iteration nothing was read'),
     ('flash_decode*', r'deleted|moved', r'bar\.sync .* @4[23]:3', 'the vector that is staged there is written by the warp whose first thread then stores it, converged; the '
      'pass orders whole tiles, which may span warps'),
+    ('flash_decode*', r'pending \+1', r'cp\.wait', 'the copy of the queries, which it waits for when the loop runs no iteration, is in an older group than the empty ones of the '
+     'loop\'s prologue'),
     ('cumsum', r'deleted|moved', r'bar\.sync', 'a row is written, scanned and read back by lanes of one warp, converged; the pass orders whole tiles, which may span warps'),
 ]
 
