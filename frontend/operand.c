@@ -370,6 +370,7 @@ operand operand_apply(lower *l, ir_expr_kind op, src_loc loc, const operand *arg
   if (!check_rule(l, rule, op, loc, ready, count)) return operand_bad(loc);
   if (!common_type(l, op, loc, ready + first, count - first, &type)) return operand_bad(loc);
   if (rule == RULE_FLOAT && type == IR_TYPE_NONE) type = IR_F32;
+  if (rule == RULE_SELECT && type == IR_TYPE_NONE && ready[0].kind != OPERAND_CONST) type = IR_I32;
   bool all_constant = true;
   for (int i = 0; i < count; i++) {
     if (i >= first && type != IR_TYPE_NONE) ready[i] = operand_convert(l, ready[i], type, false);

@@ -123,12 +123,40 @@ static int cluster_dimension(ir_kernel *kernel, pass_env *env, int cluster) {
   return best;
 }
 
+/* -- Loops that the source calls persistent ------------------------------------------------------------------------------------------------ */
+
+/* A kernel without a grid shares the iterations of its outermost persistent loops among the blocks. */
+static void share_loops(ir_kernel *kernel, pass_env *env) {
+  arena *memory = env->memory;
+  for (ir_op *op = kernel->body.first; op; op = op->next) {
+    if (op->kind != IR_OP_FOR || !ir_attr_get(&op->attrs, IR_ATTR_PERSISTENT, 0)) continue;
+    const ir_expr *lo = op->expr[0], *step = op->expr[2];
+    if (!kernel->block_count) {
+      const ir_expr *span = ir_binary(memory, IR_EXPR_MAX, ir_binary(memory, IR_EXPR_SUB, op->expr[1], lo), ir_int(memory, 1));
+      kernel->block_count = ir_binary(memory, IR_EXPR_CEILDIV, span, step);
+      ir_attr_set(&kernel->attrs, IR_ATTR_PERSISTENT, 1);
+    }
+    op->expr[0] = ir_binary(memory, IR_EXPR_ADD, lo, ir_binary(memory, IR_EXPR_MUL, ir_leaf(memory, IR_EXPR_BLOCK, IR_I32), step));
+    op->expr[2] = ir_binary(memory, IR_EXPR_MUL, ir_leaf(memory, IR_EXPR_BLOCKS, IR_I32), step);
+  }
+}
+
+/* In a kernel with a grid they are loops like others. */
+static bool forget_loop(void *context, ir_block *block, ir_op *op) {
+  (void)context;
+  (void)block;
+  ir_attr_clear(&op->attrs, IR_ATTR_PERSISTENT);
+  return true;
+}
+
 bool make_persistent(ir_kernel *kernel, pass_env *env) {
   arena *memory = env->memory;
   if (kernel->grid_count == 0) {
+    if (!kernel->block_count) share_loops(kernel, env);
     if (!kernel->block_count) kernel->block_count = ir_int(memory, 1);
     return true;
   }
+  ir_walk(&kernel->body, forget_loop, NULL);
   int cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1), along = cluster > 1 ? cluster_dimension(kernel, env, cluster) : -1;
   if (cluster > 1 && along < 0) {
     diag_remark(env->diagnostics, "make-persistent", "cluster", false, kernel->loc, "neighbouring tiles of %s load nothing in common, so there is no cluster", kernel->name);
