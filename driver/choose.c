@@ -14,7 +14,15 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_DIALS = 10, MAX_VALUES = 12, PLAN_LIMIT = 60, TILE_LIMIT = 48, LARGEST_TILE = 256, UNSET = -1 };
+enum {
+  MAX_DIALS = 10,
+  MAX_VALUES = 12,
+  PLAN_LIMIT = 96,
+  TILE_LIMIT = 80,
+  USUAL_TILE = 512,
+  MAX_DETOURS = 4,
+  UNSET = -1
+};
 
 static const double clearly = 0.97;
 static const char planning[] = "specialise,simplify,fuse-decode,schedule";
@@ -98,13 +106,12 @@ static void add_value(dial *d, int64_t value) {
   if (d->count < MAX_VALUES) d->value[d->count++] = value;
 }
 
-/* Powers of two, and three times them near the source's own value, up to twice that. */
+/* Powers of two, from an instruction's least columns on, and three times them near the source's own value. */
 static void tile_values(dial *d) {
-  int64_t top = d->standard * 2;
-  if (d->standard <= LARGEST_TILE && top > LARGEST_TILE) top = LARGEST_TILE;
-  for (int64_t v = d->standard >= 16 ? 16 : 1; v <= top; v *= 2) {
-    if (v * 16 >= d->standard) add_value(d, v);
-    if (v >= 32 && v * 3 <= top && v * 6 > d->standard) add_value(d, v * 3);
+  int64_t top = d->standard >= 16 && d->standard < USUAL_TILE ? USUAL_TILE : d->standard * 2;
+  for (int64_t v = d->standard >= 16 ? 8 : 1; v <= top; v *= 2) {
+    if (v * 32 >= d->standard) add_value(d, v);
+    if (v >= 32 && v * 3 <= d->standard * 2 && v * 6 > d->standard) add_value(d, v * 3);
   }
 }
 
@@ -251,7 +258,30 @@ static bool better(const plan *a, const plan *b) {
          (a->cost.microseconds == b->cost.microseconds && a->number < b->number);
 }
 
-/* Varies each dial of the best plan that was not varied yet, until that is worse than two that were. */
+/* A coarse net over the first two tile extents, usually those of the result, so that the search does not end in the
+ * valley that the source's values lie in. */
+static void cast_net(choice *c) {
+  int tile[2], count = 0;
+  for (int d = 0; d < c->dial_count && count < 2; d++) {
+    if (!c->dial[d].is_attr && !c->dial[d].is_stages) tile[count++] = d;
+  }
+  for (int i = 0; count == 2 && i < 9; i++) {
+    int64_t value[MAX_DIALS];
+    memcpy(value, c->plan[0].value, sizeof value);
+    bool usual = true;
+    for (int k = 0; k < 2; k++) {
+      const dial *d = &c->dial[tile[k]];
+      value[tile[k]] = d->standard >> 2 * (k ? i / 3 : i % 3);
+      bool known = false;
+      for (int v = 0; v < d->count; v++)
+        known |= d->value[v] == value[tile[k]];
+      usual &= known;
+    }
+    if (usual) try_plan(c, value, TILE_LIMIT);
+  }
+}
+
+/* Varies each dial of the best plan that was not varied yet, until that is worse than MAX_DETOURS that were. */
 static void search(choice *c, bool attributes, int limit) {
   for (int i = 0; i < c->plan_count; i++)
     c->plan[i].expanded = false;
@@ -263,7 +293,7 @@ static void search(choice *c, bool attributes, int limit) {
     }
     for (int i = 0; best && i < c->plan_count; i++)
       before += c->plan[i].expanded && better(&c->plan[i], best);
-    if (!best || before > 1 || (rounds && best->cost.refusal)) return;
+    if (!best || before > MAX_DETOURS || (rounds && best->cost.refusal)) return;
     best->expanded = true;
     for (int d = 0; d < c->dial_count; d++) {
       bool varies_tile = !c->dial[d].is_attr && !c->dial[d].is_stages;
@@ -386,6 +416,7 @@ static compile_status choose_kernel(choice *c, ir_kernel **link) {
   bool known = knows_sizes(c, kernel), asked = c->options->explain || c->options->passes.candidate;
   /* What the source says is wrong, or it is fine and nothing tells plans apart: it is lowered as it is. */
   if (c->plan[0].error || (!known && !asked && !c->plan[0].cost.refusal)) return COMPILE_OK;
+  cast_net(c);
   search(c, false, TILE_LIMIT);
   search(c, true, PLAN_LIMIT);
   plan *order[PLAN_LIMIT];

@@ -88,8 +88,8 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
   return larger(compute, larger(w->shared * blocks / m->target->shared_bytes_clk, l2));
 }
 
-/* The least clocks of a loop whose slots are each filled, awaited, read and given back before they are filled again. The
- * dots that read a slot may end one iteration late, since the next ones are issued first. */
+/* The least clocks of a loop whose slots are each filled, awaited, read and given back before they are filled
+ * again. The dots that read a slot may end one iteration late, since the next ones are issued first. */
 static double ring_clocks(const machine *m, const work *w, double blocks) {
   if (w->loads == 0) return 0;
   double transfer = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
