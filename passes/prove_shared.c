@@ -13,7 +13,8 @@ typedef enum variance { UNIFORM, BY_WARP, BY_THREAD } variance; /* how a value d
 typedef struct context {
   ir_kernel *kernel;
   pass_env *env;
-  variance *of; /* by value number */
+  variance *of;   /* by value number */
+  variance *home; /* how the threads differ that come to its declaration */
   bool changed;
 } context;
 
@@ -156,9 +157,14 @@ static void widen(context *c, const ir_value *value, variance v) {
   c->changed = true;
 }
 
-/* What the op writes differs as its operands do, and, where it lives on behind, as the threads that come here. */
+/* What the op writes differs as its operands do, and, where it lives on behind, as the threads that come here: fewer
+ * than came to its declaration. */
 static void vary_op(context *c, const ir_op *op, variance here) {
-  variance v = op->kind == IR_OP_LET || op->kind == IR_OP_FOR ? UNIFORM : here;
+  variance v = UNIFORM;
+  if (op->kind == IR_OP_DECLARE) c->home[op->write[0].value->number] = here;
+  bool lives_on = op->kind != IR_OP_LET && op->kind != IR_OP_FOR && op->kind != IR_OP_DECLARE;
+  for (int i = 0; i < op->write_count && lives_on; i++)
+    if (op->write[i].value && here > c->home[op->write[i].value->number]) v = here;
   for (int i = 0; i < op->expr_count; i++)
     v = wider(v, vary_expr(c, op->expr[i]));
   for (int i = 0; i < op->read_count; i++) {
@@ -228,6 +234,7 @@ static bool check_block(context *c, const ir_block *block, variance here, const 
 
 bool prove_shared(ir_kernel *kernel, pass_env *env) {
   context c = {.kernel = kernel, .env = env, .of = ARENA_ARRAY(env->scratch, variance, kernel->value_count)};
+  c.home = ARENA_ARRAY(env->scratch, variance, kernel->value_count);
   if (!check_places(&c) || !check_registers(&c)) return false;
   do {
     c.changed = false;
