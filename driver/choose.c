@@ -25,7 +25,7 @@ enum {
 };
 
 static const double clearly = 0.97;
-static const char planning[] = "specialise,simplify,fuse-decode,schedule";
+static const char planning[] = "specialise,simplify,fuse-decode,schedule"; /* from the tile form on */
 
 /* Attributes of the schedule that plans differ in, beside what schedule chooses by itself. */
 static const struct {
@@ -59,6 +59,7 @@ typedef struct choice {
   const compile_options *options;
   const frontend_ast *tree;
   const char *kernel; /* name */
+  ir_form form;       /* tile, or fused for text that begins there */
   arena *memory;      /* of the plans */
   arena *trial;       /* of one lowering */
   arena *scratch;
@@ -194,7 +195,7 @@ static void assess(choice *c, plan *p) {
   arena_reset(c->trial);
   diag_clear(c->quiet);
   ir_module *module = read_plan(c, p, c->trial, c->quiet);
-  if (!module || !run_passes(c, module, planning)) {
+  if (!module || !run_passes(c, module, c->form == IR_FORM_TILE ? planning : "schedule")) {
     p->error = error_text(c);
     p->cost = (estimate){.refusal = p->error};
     return;
@@ -210,6 +211,7 @@ static bool lowers(choice *c, plan *p) {
   for (int i = 0; i < pass_count(); i++) {
     const pass_info *pass = pass_at(i);
     bool beyond = asked->has_last_form && pass->establishes_form > asked->last_form;
+    beyond |= pass->requires_form < c->form;
     if (beyond || pass->min_level > c->options->passes.level || !strncmp(pass->name, "prove-", 6)) continue;
     passes = arena_printf(c->memory, "%s%s%s", passes, *passes ? "," : "", pass->name);
   }
@@ -406,6 +408,7 @@ static compile_status take(choice *c, const plan *p, ir_kernel **link) {
 static compile_status choose_kernel(choice *c, ir_kernel **link) {
   ir_kernel *kernel = *link;
   c->kernel = kernel->name;
+  c->form = kernel->form;
   c->dial_count = c->plan_count = 0;
   memset(c->dial, 0, sizeof c->dial);
   find_dials(c, kernel);
@@ -452,7 +455,7 @@ compile_status choose_plans(const compile_options *options, ir_module *module) {
     c->tree = frontend_parse(options->memory, c->quiet, options->name, options->text, options->length, options->loader);
   compile_status status = COMPILE_OK;
   for (ir_kernel **link = &module->kernels; *link && status == COMPILE_OK; link = &(*link)->next) {
-    if ((*link)->form == IR_FORM_TILE) status = choose_kernel(c, link);
+    if ((*link)->form <= IR_FORM_FUSED) status = choose_kernel(c, link);
   }
   diag_destroy(c->quiet);
   arena_destroy(c->scratch);

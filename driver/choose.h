@@ -12,7 +12,7 @@
  * at -O1 or above. */
 bool choose_applies(const compile_options *options);
 
-/* Replaces every kernel of the module that is in tile form by the same kernel at the plan of rank
+/* Replaces every kernel of the module that is not scheduled yet by the same kernel at the plan of rank
  * options->passes.candidate. The table of plans is appended to options->explain. Diagnostics, and COMPILE_INPUT when
  * there is no plan of that rank. */
 compile_status choose_plans(const compile_options *options, ir_module *module);
