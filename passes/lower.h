@@ -104,9 +104,6 @@ const ir_expr *thread_inside(lower *l, const ir_value *tensor, const ir_expr *co
 
 /* The value of one element of a tensor (zero outside its extents) or shared buffer, loaded at the place where `when` holds; NULL is always. */
 const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slot, const ir_expr *const *coord, const ir_expr *when);
-/* The op with the elements in its own expressions loaded before it; itself when there are none. A `while`, whose predicate is computed again each
- * time, and a `parallel`, which computes elements for itself, are left alone. */
-const ir_op *thread_load_elements(lower *l, const ir_op *op);
 
 /* -- Ops --------------------------------------------------------------------------------------------------------------------------------- */
 

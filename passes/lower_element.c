@@ -1,7 +1,7 @@
-/* Single elements of tensors and shared buffers in expressions: loads, one a register.
+/* Single elements of tensors and shared buffers: loads, one a register.
  *
- *   before  let %length <- %lengths[%b]      after  %lengths_1[0] <- ld.global %lengths, i64(%b) * 4L, %b < %B {width = 4}
- *                                                   let %length <- %lengths_1[0] */
+ *   before  %lengths[%b]      after  %lengths_1[0] <- ld.global %lengths, i64(%b) * 4L, %b < %B {width = 4}
+ *                                    %lengths_1[0] */
 #include "passes/lower.h"
 #include "passes/region.h"
 
@@ -67,48 +67,4 @@ const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slo
   }
   const ir_expr *args[2] = {raw, thread_int(l, 0)};
   return ir_typed(l->memory, IR_EXPR_UNPACK, value->type, ir_compute_type(value->type), 2, args);
-}
-
-static bool has_elements(const ir_expr *e) {
-  if (!e || e->kind == IR_EXPR_ADDRESS) return false;
-  if (e->kind == IR_EXPR_ELEMENT && (e->value->space == IR_GLOBAL || e->value->space == IR_SHARED)) return true;
-  for (int i = 0; i < e->arg_count; i++) {
-    if (has_elements(e->args[i])) return true;
-  }
-  return false;
-}
-
-static const ir_expr *loaded(void *context, const ir_expr *e) {
-  lower *l = context;
-  if (!has_elements(e)) return e;
-  ir_expr copy = *e;
-  const ir_expr **args = ARENA_ARRAY(l->memory, const ir_expr *, e->arg_count ? e->arg_count : 1);
-  for (int i = 0; i < e->arg_count; i++)
-    args[i] = loaded(l, e->args[i]);
-  if (e->kind == IR_EXPR_ELEMENT) {
-    const ir_expr *read = thread_load_element(l, e->value, e->slot, args, NULL);
-    return thread_let(l, e->value->name, read);
-  }
-  copy.args = args;
-  return arena_copy(l->memory, &copy, sizeof copy);
-}
-
-static bool finds_elements(const ir_op *op) {
-  bool found = false;
-  for (int i = 0; i < op->expr_count; i++)
-    found |= has_elements(op->expr[i]);
-  for (int r = 0; r < op->read_count + op->write_count; r++) {
-    const ir_ref *ref = r < op->read_count ? &op->read[r] : &op->write[r - op->read_count];
-    for (int d = 0; d < ref->count; d++)
-      found |= has_elements(ref->start[d]);
-  }
-  return found;
-}
-
-const ir_op *thread_load_elements(lower *l, const ir_op *op) {
-  if (op->kind == IR_OP_PARALLEL || op->kind == IR_OP_WHILE || !finds_elements(op)) return op;
-  ir_op *copy = arena_copy(l->memory, op, sizeof *op);
-  copy->expr = arena_copy(l->memory, op->expr, sizeof *op->expr * (size_t)op->expr_count);
-  ir_op_each_expr(copy, loaded, l);
-  return copy;
 }

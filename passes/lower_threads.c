@@ -265,7 +265,6 @@ static const ir_op *load_scalars(lower *l, const ir_op *op) {
 static void thread_one(lower *l, const ir_op *op) {
   l->loc = op->loc;
   op = load_scalars(l, op);
-  op = thread_load_elements(l, op);
   if (!keeps_registers(op)) l->fenced = false;
   switch (op->kind) {
   case IR_OP_FOR:

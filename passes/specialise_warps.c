@@ -463,6 +463,7 @@ static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *
     moved->next = moved->previous = NULL;
     if (nested) {
       ir_op *twin = arena_copy(c->memory, op, sizeof *op);
+      twin->expr = arena_copy(c->memory, op->expr, sizeof *op->expr * (size_t)op->expr_count); /* a pass may change one */
       twin->next = twin->previous = NULL;
       twin->body = twin->other = moved->body = moved->other = (ir_block){NULL, NULL};
       split_block(c, &op->body, &twin->body, &moved->body);
