@@ -14,6 +14,7 @@
  * So whoever calls the kernel packs its weights once; the launch record says how. A tensor that anyone else reads stays as it is, and then
  * rule 3 applies. */
 #include "passes/pass.h"
+#include "passes/region.h"
 #include "passes/tensor_core.h"
 
 enum { BLOCK_WARPS = 4, BLOCK_ROWS = 16 * BLOCK_WARPS, VECTOR_BITS = 128 };
@@ -199,7 +200,19 @@ static bool widen_copy(void *data, ir_block *block, ir_op *op) {
   }
   ir_op *set = ir_op_create(w->memory, IR_OP_SET, op->loc);
   ir_op_add_write(set, to);
-  ir_op_add_expr(w->memory, set, ir_element(w->memory, from.value, NULL, from.value->rank, at));
+  /* Beyond the end reads as zero anyhow. */
+  const ir_expr *element = ir_element(w->memory, from.value, NULL, from.value->rank, at), *inside = NULL;
+  for (int d = 0; d < from.count; d++) {
+    if (!region_may_be_negative(w->kernel, from.start[d]))
+      continue;
+    const ir_expr *reached = ir_binary(w->memory, IR_EXPR_GE, at[d], ir_int(w->memory, 0));
+    inside = inside ? ir_binary(w->memory, IR_EXPR_AND, inside, reached) : reached;
+  }
+  if (inside) {
+    const ir_expr *zero = ir_cast(w->memory, element->type, ir_int(w->memory, 0));
+    element = ir_ternary(w->memory, IR_EXPR_SELECT, inside, element, zero);
+  }
+  ir_op_add_expr(w->memory, set, element);
   ir_block_append(&op->body, set);
   return true;
 }

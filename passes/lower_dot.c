@@ -1,5 +1,6 @@
 /* Dots: wgmma on matrix descriptors, mma.sync on fragments from ldmatrix, and multiply-adds where no tensor core fits. */
 #include "passes/lower.h"
+#include "passes/region.h"
 #include "passes/tensor_core.h"
 
 static ir_ref word_ref(ir_value *registers, const ir_expr *word) {
@@ -85,8 +86,9 @@ static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
 /* Loads `count` (1, 2, 4) 8 x 16-byte matrices: lane l gives the row (row0 + row(l), chunk column) of the operand. */
 static void load_matrices(lower *l, const ir_ref *operand, ir_value *registers, const ir_expr *word, const ir_expr *major, const ir_expr *minor, bool k_major, int count) {
   /* `major` counts rows (m or n), `minor` elements along k */
-  const ir_expr *coord[2] = {k_major ? major : minor, k_major ? minor : major};
-  const ir_expr *address = thread_shared_address(l, operand->value, operand->slot, coord);
+  const ir_expr *coord[2] = {k_major ? major : minor, k_major ? minor : major}, *at[IR_MAX_RANK];
+  region_place(l->memory, operand, coord, at);
+  const ir_expr *address = thread_shared_address(l, operand->value, operand->slot, at);
   ir_op *load = thread_op(l, IR_OP_LDMATRIX);
   ir_op_add_write(load, word_ref(registers, word));
   ir_op_add_read(load, buffer_ref(operand));
@@ -171,7 +173,7 @@ static void thread_fma(lower *l, const ir_op *op) {
   ir_value *accumulator = op->write[0].value;
   arena *memory = l->memory;
   bool transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0), transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0);
-  int64_t k = ir_extent(a->value, transpose_a ? 0 : 1);
+  int64_t k = region_extent(a, transpose_a ? 0 : 1);
   ir_ref operands[2] = {*a, *b};
   for (int i = 0; i < 2; i++) {
     if (operands[i].value->space != IR_TILE)
@@ -184,7 +186,8 @@ static void thread_fma(lower *l, const ir_op *op) {
     thread_meet(l);
     thread_transfer(l, put);
     thread_meet(l);
-    operands[i] = ir_ref_whole(scratch);
+    operands[i].value = scratch;
+    operands[i].slot = NULL;
   }
   ir_op *loop = ir_op_create(memory, IR_OP_PARALLEL, op->loc);
   loop->variable_count = 2;
@@ -215,8 +218,11 @@ static void thread_fma(lower *l, const ir_op *op) {
   ir_block *saved = thread_loop(l, "kk", thread_int(l, k), 0, &step);
   const ir_expr *ai[2] = {transpose_a ? step : at[0], transpose_a ? at[0] : step};
   const ir_expr *bi[2] = {transpose_b ? at[1] : step, transpose_b ? step : at[1]};
-  const ir_expr *x = ir_cast(memory, type, ir_element(memory, operands[0].value, operands[0].slot, 2, ai));
-  const ir_expr *y = ir_cast(memory, type, ir_element(memory, operands[1].value, operands[1].slot, 2, bi));
+  const ir_expr *a_at[IR_MAX_RANK], *b_at[IR_MAX_RANK];
+  region_place(memory, &operands[0], ai, a_at);
+  region_place(memory, &operands[1], bi, b_at);
+  const ir_expr *x = ir_cast(memory, type, ir_element(memory, operands[0].value, operands[0].slot, operands[0].value->rank, a_at));
+  const ir_expr *y = ir_cast(memory, type, ir_element(memory, operands[1].value, operands[1].slot, operands[1].value->rank, b_at));
   const ir_expr *sum = ir_is_float(type) ? ir_ternary(memory, IR_EXPR_FMA, x, y, ir_cast(memory, type, old)) : thread_add(l, thread_mul(l, x, y), old);
   ir_op *set = ir_op_create(memory, IR_OP_SET, op->loc);
   ir_op_add_write(set, element);

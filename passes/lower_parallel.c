@@ -21,6 +21,7 @@ typedef struct loop {
   int first;          /* group that index 0 of the loop stands for */
   int groups;
   const ir_expr *group; /* the loop's index, or 0 */
+  const ir_expr *owner; /* who does the body: not the threads that hold copies, when all of it is memory; NULL is everyone */
   const ir_expr *coord[IR_MAX_RANK][MAX_UNIT];
   let_value lets[MAX_LETS];
   int let_count;
@@ -139,9 +140,10 @@ static void store_element(loop *p, const ir_op *set, int sub) {
   }
   const ir_expr *coord[IR_MAX_RANK];
   for (int d = 0; d < ref->count; d++)
-    coord[d] = expression(p, ref->start[d], sub, NULL);
-  const ir_expr *value = expression(p, set->expr[0], sub, NULL);
+    coord[d] = expression(p, ref->start[d], sub, p->owner);
+  /* A copy that read the element too would race with its owner, who writes it. */
   const ir_expr *predicate = ir_bool(l->memory, true), *owner = thread_canonical(l, &p->layout);
+  const ir_expr *value = expression(p, set->expr[0], sub, owner);
   if (owner)
     predicate = owner;
   if (!shared)
@@ -214,11 +216,11 @@ static void statements(loop *p, const ir_block *block, int from, int to, bool pa
       let_value *let = &p->lets[p->let_count];
       let->name = op->write[0].value;
       for (int sub = from; sub < to; sub++)
-        let->value[sub] = thread_let(l, let->name->name, expression(p, op->expr[0], sub, NULL));
+        let->value[sub] = thread_let(l, let->name->name, expression(p, op->expr[0], sub, p->owner));
       p->let_count++;
     } else if (op->kind == IR_OP_IF) {
       for (int sub = from; sub < to; sub++) {
-        const ir_expr *condition = expression(p, op->expr[0], sub, NULL);
+        const ir_expr *condition = expression(p, op->expr[0], sub, p->owner);
         ir_op *branch = thread_op(l, IR_OP_IF);
         ir_op_add_expr(l->memory, branch, condition);
         ir_block *saved = thread_enter(l, &branch->body);
@@ -236,6 +238,15 @@ static void statements(loop *p, const ir_block *block, int from, int to, bool pa
     }
   }
   p->let_count = lets;
+}
+
+static bool writes_tiles(const ir_block *block) {
+  for (const ir_op *op = block->first; op; op = op->next) {
+    bool tile = op->kind == IR_OP_SET && op->write[0].value->space == IR_TILE;
+    if (tile || writes_tiles(&op->body) || writes_tiles(&op->other))
+      return true;
+  }
+  return false;
 }
 
 /* Whether every index that the loop needs is a sum of digits of the group number. */
@@ -311,6 +322,8 @@ void thread_elementwise(lower *l, const ir_op *op) {
   p.layout = iteration_of(l, op, accesses, count);
   if (l->failed)
     return;
+  if (!writes_tiles(&op->body))
+    p.owner = thread_canonical(l, &p.layout);
   int unit = 1;
   for (int i = 0; i < count; i++) {
     int per_word = thread_per_word(accesses[i].tile->type);

@@ -44,9 +44,7 @@ void region_place(arena *memory, const ir_ref *ref, const ir_expr *const *coord,
 /* The op that gives a loop variable or a scalar its value; NULL when there is none, as for variables of the grid. */
 static const ir_op *definition(const ir_block *block, const ir_value *value) {
   for (const ir_op *op = block->first; op; op = op->next) {
-    bool loop = op->kind == IR_OP_FOR && op->variable_count && op->variable[0] == value;
-    bool let = op->kind == IR_OP_LET && op->write[0].value == value;
-    if (loop || let)
+    if ((op->kind == IR_OP_FOR || op->kind == IR_OP_LET) && op->write[0].value == value)
       return op;
     const ir_op *inner = definition(&op->body, value);
     inner = inner ? inner : definition(&op->other, value);
@@ -93,6 +91,25 @@ bool region_may_be_negative(const ir_kernel *kernel, const ir_expr *e) {
     if (region_may_be_negative(kernel, e->args[i]))
       return true;
   return false;
+}
+
+typedef struct exchange {
+  bool *read, *written;
+} exchange;
+
+static void exchange_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  exchange *e = data;
+  if (value->space != IR_GLOBAL || op->kind == IR_OP_ATOMIC) return;
+  *(written ? &e->written[value->number] : &e->read[value->number]) = true;
+}
+
+bool *region_exchanged(arena *scratch, ir_kernel *kernel) {
+  exchange e = {ARENA_ARRAY(scratch, bool, kernel->value_count), ARENA_ARRAY(scratch, bool, kernel->value_count)};
+  for (ir_op *op = kernel->body.first; op; op = op->next)
+    ir_op_visit(op, true, exchange_visit, &e);
+  for (int i = 0; i < kernel->value_count; i++)
+    e.read[i] &= e.written[i];
+  return e.read;
 }
 
 /* The largest power of two that divides `value`, up to 4096; 0 counts as 4096. */

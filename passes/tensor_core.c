@@ -1,11 +1,12 @@
 #include "passes/tensor_core.h"
+#include "passes/region.h"
 
 dot_shape dot_shape_of(const ir_op *dot) {
-  const ir_value *a = dot->read[0].value, *b = dot->read[1].value;
+  const ir_ref *a = &dot->read[0], *b = &dot->read[1];
   bool transpose_a = ir_attr_get(&dot->attrs, IR_ATTR_TRANSPOSE_A, 0), transpose_b = ir_attr_get(&dot->attrs, IR_ATTR_TRANSPOSE_B, 0);
   dot_shape s = {.accumulator = dot->write[0].value, .swapped = ir_attr_get(&dot->attrs, IR_ATTR_SWAP, 0) != 0};
-  int m = (int)ir_extent(a, transpose_a ? 1 : 0), n = (int)ir_extent(b, transpose_b ? 0 : 1);
-  s.k = (int)ir_extent(a, transpose_a ? 0 : 1);
+  int m = (int)region_extent(a, transpose_a ? 1 : 0), n = (int)region_extent(b, transpose_b ? 0 : 1);
+  s.k = (int)region_extent(a, transpose_a ? 0 : 1);
   s.m = s.swapped ? n : m;
   s.n = s.swapped ? m : n;
   s.rows = s.swapped ? &dot->read[1] : &dot->read[0];
@@ -50,12 +51,34 @@ static const char *type_refusal(ir_type a, ir_type b, ir_type accumulator, bool 
   return "the tensor cores have no instruction for its operand types";
 }
 
+/* An operand that is part of a buffer: matrices are read from where 16 bytes begin, descriptors stand for the buffer's own first element. */
+static const char *region_refusal(const ir_ref *operand, bool descriptor) {
+  if (!operand->count)
+    return NULL;
+  const ir_value *value = operand->value;
+  int inner = value->shared ? value->shared->contiguous : value->rank - 1;
+  if (value->space != IR_SHARED)
+    return "its operand is a part of a tile";
+  if (!operand->span[inner] || ir_known_divisor(operand->start[inner]) * ir_bits(value->type) % 128)
+    return "its operand is a part of a buffer that does not begin at a multiple of 16 bytes";
+  for (int d = 0; d < value->rank && descriptor; d++) {
+    int64_t start;
+    if (value->rank != 2 || !ir_is_constant(operand->start[d], &start) || start)
+      return "its operand is an inner part of a buffer";
+  }
+  return NULL;
+}
+
 const char *wgmma_refusal(const ir_kernel *kernel, const ir_op *dot) {
   if (!ir_target_of(kernel->target)->has_wgmma)
     return "the target has no wgmma";
   dot_shape s = dot_shape_of(dot);
   ir_type rows = s.rows->value->type, columns = s.columns->value->type;
   const char *refusal = type_refusal(rows, columns, s.accumulator->type, true);
+  if (refusal)
+    return refusal;
+  refusal = region_refusal(s.rows, true);
+  refusal = refusal ? refusal : region_refusal(s.columns, true);
   if (refusal)
     return refusal;
   if (s.m % 64)
@@ -77,6 +100,10 @@ const char *mma_refusal(const ir_kernel *kernel, const ir_op *dot) {
   dot_shape s = dot_shape_of(dot);
   ir_type rows = s.rows->value->type, columns = s.columns->value->type;
   const char *refusal = type_refusal(rows, columns, s.accumulator->type, true);
+  if (refusal)
+    return refusal;
+  refusal = region_refusal(s.rows, false);
+  refusal = refusal ? refusal : region_refusal(s.columns, false);
   if (refusal)
     return refusal;
   if (s.accumulator->type == IR_F16)

@@ -39,7 +39,7 @@ def verdict(command, timeout=60):
     if status == 0:
         return None
     error = re.search(r"^.*?(?:error|internal error): (.*?)$", output, re.M)
-    found = re.findall(r"\[([a-z-]+)\]\s*$", output, re.M)
+    found = re.findall(r"\[([a-z-]+)\](?:\s*$| in block)", output, re.M)
     if status is None:
         return "hang", "no end after %d seconds" % timeout
     if status == 1 and found and found[0] in REFUSALS:
@@ -78,6 +78,9 @@ def keep(options, seed, target, level, kind):
             with open(path, "w") as file:
                 file.write(candidate)
             used = {n: v for n, v in sizes.items() if re.search(r"\b%s\b" % n, candidate)}
+            meaning = command_of(options.bitblasc, path, used, seed, target, level) + ["--form=tile"]
+            if kind not in ("internal", "proof", "ir-rule") and reduce.run(meaning, 20)[0] != 0:
+                return False # the text itself reads what was never written, say
             result = verdict(command_of(options.bitblasc, path, used, seed, target, level), 20)
             return result is not None and result[0] == kind
 

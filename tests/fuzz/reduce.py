@@ -154,7 +154,7 @@ def main():
             with open(path, "w") as file:
                 file.write(candidate)
             status, output = run(command)
-            return status, re.findall(r"\[([a-z-]+)\]\s*$", output, re.M)[:1]
+            return status, re.findall(r"\[([a-z-]+)\](?:\s*$| in block)", output, re.M)[:1]
 
         wanted = signature(text)
         print(reduce(text, lambda candidate: signature(candidate) == wanted), end="")
