@@ -204,7 +204,7 @@ static void assess(choice *c, plan *p) {
   arena_reset(c->scratch);
 }
 
-/* Whether the plan goes through every pass. What only checks our own work is left to the lowering that follows. */
+/* Whether the plan goes through every pass. */
 static bool lowers(choice *c, plan *p) {
   const pipeline_options *asked = &c->options->pipeline;
   const char *passes = "";
@@ -212,7 +212,7 @@ static bool lowers(choice *c, plan *p) {
     const pass_info *pass = pass_at(i);
     bool beyond = asked->has_last_form && pass->establishes_form > asked->last_form;
     beyond |= pass->requires_form < c->form;
-    if (beyond || pass->min_level > c->options->passes.level || !strncmp(pass->name, "prove-", 6)) continue;
+    if (beyond || pass->min_level > c->options->passes.level) continue;
     passes = arena_printf(c->memory, "%s%s%s", passes, *passes ? "," : "", pass->name);
   }
   arena_reset(c->trial);

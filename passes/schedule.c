@@ -222,13 +222,15 @@ static ir_engine choose_engine(survey *s, ir_op *copy) {
   ir_value *to = copy->write[0].value, *from = copy->read[0].value;
   const ir_target_info *target = ir_target_of(s->kernel->target);
   int level = s->env->options->level;
-  if (from->space != IR_GLOBAL || to->space != IR_SHARED)
+  /* loads on an mbarrier are a producer role's */
+  bool on_barrier = target->has_tma && level >= 2 && ir_attr_get(&s->kernel->attrs, IR_ATTR_PRODUCERS, 1) > 0;
+  if (from->space != IR_GLOBAL || to->space != IR_SHARED || region_exchanged(s->env->scratch, s->kernel)[from->number])
     return IR_ENGINE_SIMT;
   if (holds_fused_codes(s, to))
-    return target->has_tma && level >= 2 ? IR_ENGINE_BULK : target->has_cpasync && level >= 1 ? IR_ENGINE_CPASYNC : IR_ENGINE_SIMT;
+    return on_barrier ? IR_ENGINE_BULK : target->has_cpasync && level >= 1 ? IR_ENGINE_CPASYNC : IR_ENGINE_SIMT;
   if (converts(copy) || level < 1)
     return IR_ENGINE_SIMT;
-  if (target->has_tma && level >= 2) {
+  if (on_barrier) {
     const char *why = fills_zero(copy) ? region_tma_refusal(s->env->memory, &copy->read[0]) : "elements outside the tensor are not zero";
     diag_remark(s->env->diagnostics, "schedule", "tma", !why, copy->loc, why ? "the copy to %s cannot use a tensor map: %s" : "the copy to %s uses a tensor map%s",
                 to->name, why ? why : "");
