@@ -49,7 +49,7 @@ typedef struct dependence {
 static void dependence_visit(void *data, ir_op *op, ir_value *value, bool written) {
   dependence *d = data;
   (void)op;
-  if (written || value == d->loop->write[0].value || value->space == IR_GLOBAL || value->space == IR_SIZE) return;
+  if (written || value == d->loop->write[0].value || value->space == IR_SIZE) return;
   if (value->space == IR_SCALAR && value->is_mutable) d->invariant = false;
   if (value->space == IR_TILE || value->space == IR_SHARED) d->invariant = false;
   for (ir_op *child = d->loop->body.first; child; child = child->next)

@@ -10,7 +10,7 @@
  *                                                                bulk.commit
  *                                                                bulk.wait {pending = 0, read = 1}      (before %stage is written again, and at the end)
  *
- * For every buffer that threads write with ordinary stores the pass keeps what happened to it since the last barrier, and inserts
+ * For every buffer that threads write with ordinary stores, and every tensor that the kernel both writes and reads, the pass keeps what happened to it since the last barrier, and inserts
  *   a barrier        before a read of what others wrote, and before a write of what others read or wrote,
  *   fence.async      before that barrier, when the reader is the async proxy (a bulk store, wgmma) and the writer was not,
  *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for, and at the end,
@@ -22,6 +22,7 @@
  * Buffers with a ring (slots, or a copy that signals an mbarrier) are ordered by specialise-warps and pipeline-loops. Barrier 0 is for
  * all threads; each role with its own shared buffers gets one of 1..15. */
 #include "passes/pass.h"
+#include "passes/region.h"
 
 typedef struct hazard {
   bool written;      /* by ordinary stores, since the last barrier */
@@ -34,7 +35,7 @@ typedef struct hazard {
 typedef struct context {
   ir_kernel *kernel;
   pass_env *env;
-  bool *managed; /* by value number: ordered by other passes */
+  bool *managed; /* by value number: ordered by other passes, or with no need of order */
   int count;     /* of values; state[count] says what was issued and not committed: `copying`, `storing` */
   hazard *state; /* by value number */
   bool insert;
@@ -51,7 +52,7 @@ typedef struct access {
 static void access_visit(void *data, ir_op *op, ir_value *value, bool written) {
   access *a = data;
   (void)op;
-  if (value->space != IR_SHARED || a->managed[value->number])
+  if (a->managed[value->number])
     return;
   hazard *h = &a->state[value->number];
   if (h->copying)
@@ -78,7 +79,7 @@ typedef struct effect {
 static void effect_visit(void *data, ir_op *op, ir_value *value, bool written) {
   effect *e = data;
   (void)op;
-  if (value->space != IR_SHARED || e->managed[value->number])
+  if (e->managed[value->number])
     return;
   hazard *h = &e->state[value->number];
   if (written && e->copy)
@@ -278,6 +279,9 @@ bool place_barriers(ir_kernel *kernel, pass_env *env) {
                .id = 0,
                .threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128)};
   c.managed = ARENA_ARRAY(env->scratch, bool, c.count);
+  const bool *exchanged = region_exchanged(env->scratch, kernel);
+  for (int i = 0; i < c.count; i++)
+    c.managed[i] = kernel->values[i]->space != IR_SHARED && !exchanged[i];
   c.state = ARENA_ARRAY(env->scratch, hazard, c.count + 1);
   ir_walk(&kernel->body, find_managed, &c);
   walk_to_end(&c, &kernel->body);

@@ -8,16 +8,16 @@
 #include "passes/pass.h"
 #include "passes/region.h"
 
-static void stage_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
+static void stage_block(ir_kernel *kernel, pass_env *env, ir_block *block, const bool *exchanged) {
   ir_op *next;
   for (ir_op *op = block->first; op; op = next) {
     next = op->next;
-    stage_block(kernel, env, &op->body);
-    stage_block(kernel, env, &op->other);
+    stage_block(kernel, env, &op->body, exchanged);
+    stage_block(kernel, env, &op->other, exchanged);
     if (op->kind != IR_OP_COPY || op->write[0].value->space != IR_GLOBAL || op->read[0].value->space != IR_TILE || ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0))
       continue;
     ir_value *tile = op->read[0].value, *tensor = op->write[0].value;
-    const char *refusal = tile->rank > 4 ? "it has too many dimensions" : region_tma_refusal(env->memory, &op->write[0]);
+    const char *refusal = tile->rank > 4 ? "it has too many dimensions" : exchanged[tensor->number] ? "the kernel reads it too" : region_tma_refusal(env->memory, &op->write[0]);
     diag_remark(env->diagnostics, "stage-stores", "tma", !refusal, op->loc, refusal ? "the store to %s cannot use a tensor map: %s" : "the store to %s uses a tensor map%s",
                 tensor->name, refusal ? refusal : "");
     if (refusal)
@@ -40,6 +40,6 @@ static void stage_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
 
 bool stage_stores(ir_kernel *kernel, pass_env *env) {
   if (ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0))
-    stage_block(kernel, env, &kernel->body);
+    stage_block(kernel, env, &kernel->body, region_exchanged(env->scratch, kernel));
   return true;
 }
