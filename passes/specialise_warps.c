@@ -62,6 +62,7 @@ typedef struct context {
   ring *rings[MAX_GROUPS];
   int value_count;
   ring **ring_of; /* by value number: the ring of a buffer */
+  bool *consumers; /* by value number: a scalar that only the consumer knows */
 } context;
 
 static bool is_ring_copy(const ir_op *op) {
@@ -88,33 +89,46 @@ static count_context count_block(const ir_block *block, const ir_value *value) {
   return c;
 }
 
-/* Scalars that only the consumer knows: written by a set, a vote, or from a tile. */
+/* What only the consumer knows: tiles, buffers, tensors that the kernel may write, and scalars that come from them, from a set or a vote. */
 typedef struct purity {
+  const context *c;
   bool pure;
 } purity;
 
 static void purity_visit(void *data, ir_op *op, ir_value *value, bool written) {
   purity *p = data;
   (void)op;
-  if (!written &&
-      (value->space == IR_TILE || value->space == IR_SHARED || (value->space == IR_SCALAR && value->is_mutable)))
+  if (!written && (value->space == IR_TILE || value->space == IR_SHARED || value->is_mutable ||
+                   p->c->consumers[value->number] || (value->space == IR_GLOBAL && value->direction != IR_IN)))
     p->pure = false;
 }
 
 /* A let or control op whose own operands the producer can compute too. */
-static bool is_duplicable(ir_op *op) {
-  purity p = {true};
+static bool is_duplicable(const context *c, ir_op *op) {
+  purity p = {c, true};
   if (op->kind != IR_OP_LET && op->kind != IR_OP_FOR && op->kind != IR_OP_IF) return false;
   ir_op_visit(op, false, purity_visit, &p);
   return p.pure;
 }
 
+static void find_consumers(context *c, ir_block *block, bool inside) {
+  for (ir_op *op = block->first; op; op = op->next) {
+    bool own = inside || !is_duplicable(c, op);
+    for (int i = 0; i < op->write_count && own; i++)
+      if (op->write[i].value->space == IR_SCALAR || op->write[i].value->space == IR_INDEX)
+        c->consumers[op->write[i].value->number] = true;
+    find_consumers(c, &op->body, own);
+    find_consumers(c, &op->other, own);
+  }
+}
+
 static void copy_purity_visit(void *data, ir_op *op, ir_value *value, bool written) {
   purity *p = data;
   (void)op;
-  if (!written && value->space != IR_GLOBAL && value->space != IR_INDEX && value->space != IR_SIZE &&
-      !(value->space == IR_SCALAR && !value->is_mutable))
-    p->pure = false;
+  bool known = value->space == IR_INDEX || value->space == IR_SIZE || value->space == IR_SCALAR
+                   ? !value->is_mutable && !p->c->consumers[value->number]
+                   : value->space == IR_GLOBAL && value->direction == IR_IN;
+  if (!written && !known) p->pure = false;
 }
 
 /* The readers of `op`'s buffer among the later ops of its block, up to the next op that fills it; returns how many there are. */
@@ -136,19 +150,23 @@ static int find_uses(ir_op *op, ir_op **first, ir_op **last) {
   return found;
 }
 
-/* Readers that follow a fill of the buffer in its block, over all fills; *movable is false when one of them is no ring copy or not the producer's. */
-static int readers_after_fills(ir_block *block, const ir_value *buffer, int *fills, bool *movable) {
+/* Readers that follow a fill of the buffer in its block, over all fills; *movable is false when one of them is no ring copy or not the producer's.
+ * `inside`: in control flow of the consumer alone. */
+static int readers_after_fills(const context *c, ir_block *block, const ir_value *buffer, bool inside, int *fills,
+                               bool *movable) {
   int found = 0;
   for (ir_op *op = block->first; op; op = op->next) {
     if (is_ring_copy(op) && op->write[0].value == buffer) {
       ir_op *first, *last;
-      purity p = {true};
+      purity p = {c, true};
       ir_op_visit(op, false, copy_purity_visit, &p);
-      *movable &= p.pure;
+      *movable &= p.pure && !inside;
       *fills += 1;
       found += find_uses(op, &first, &last);
     }
-    found += readers_after_fills(&op->body, buffer, fills, movable) + readers_after_fills(&op->other, buffer, fills, movable);
+    bool own = inside || !is_duplicable(c, op);
+    found += readers_after_fills(c, &op->body, buffer, own, fills, movable) +
+             readers_after_fills(c, &op->other, buffer, own, fills, movable);
   }
   return found;
 }
@@ -159,7 +177,7 @@ static bool can_move(context *c, ir_op *op) {
   count_context all = count_block(&c->kernel->body, buffer);
   int fills = 0;
   bool movable = true;
-  int found = readers_after_fills(&c->kernel->body, buffer, &fills, &movable);
+  int found = readers_after_fills(c, &c->kernel->body, buffer, false, &fills, &movable);
   const char *why = !movable ? "its place depends on what the consumer computes"
                     : fills != all.writers ? "it has other writers"
                     : !found || found != all.readers ? "it is read outside the block that fills it"
@@ -219,7 +237,7 @@ static bool plan_block(context *c, ir_block *block, int stages) {
     if (op->kind == IR_OP_FOR || op->kind == IR_OP_IF) {
       open = NULL;
       int inner = op->kind == IR_OP_FOR ? (int)ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : stages;
-      if (is_duplicable(op) && !(plan_block(c, &op->body, inner) && plan_block(c, &op->other, inner)))
+      if (is_duplicable(c, op) && !(plan_block(c, &op->body, inner) && plan_block(c, &op->other, inner)))
         return false;
       continue;
     }
@@ -458,7 +476,7 @@ static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *
       if (c->groups[i]->first_use == op)
         append_barrier_op(c, consumer, IR_OP_MBAR_WAIT, c->groups[i]->ring->full, c->groups[i]->ring->get,
                           ir_read(c->memory, c->groups[i]->ring->get_phase), op->loc);
-    if (op->kind == IR_OP_LET && is_duplicable(op)) ir_block_append(producer, ir_op_clone(c->memory, op, NULL));
+    if (op->kind == IR_OP_LET && is_duplicable(c, op)) ir_block_append(producer, ir_op_clone(c->memory, op, NULL));
     ir_op *moved = arena_copy(c->memory, op, sizeof *op);
     moved->next = moved->previous = NULL;
     if (nested) {
@@ -526,6 +544,8 @@ bool specialise_warps(ir_kernel *kernel, pass_env *env) {
   context state = {.kernel = kernel, .env = env, .memory = env->memory, .value_count = kernel->value_count};
   context *c = &state;
   c->ring_of = ARENA_ARRAY(env->scratch, ring *, kernel->value_count);
+  c->consumers = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+  find_consumers(c, &kernel->body, false);
   if (!plan_kernel(c)) return false;
   keep_with_consumer(c, &kernel->body);
   int consumers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4);
