@@ -263,7 +263,7 @@ static void execute_copy(machine *m, agent *a, const instruction *in) {
     if (!bar) return;
   }
   if (m->concurrent) set_engine(a, engine, bar, &read, &write);
-  cell outside = {0};
+  cell outside = bits_cell(m, from.value->type, 0); /* of a table type, its first entry */
   if (op->expr_count > 0)
     outside = convert_cell(m, in->expr[0]->type, from.value->type, evaluate_uniform(m, a, in->expr[0]));
   const cell *elements = region_read(m, &from, &read, outside);

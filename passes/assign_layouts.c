@@ -225,15 +225,31 @@ static void insert_convert(context *c, ir_block *block, ir_op *before, ir_op *af
   diag_remark(c->env->diagnostics, "assign-layouts", "layout", false, loc, "%s changes its layout here", from->name);
 }
 
+/* An op may use one tile in several ways, each in a layout of its own: t and t^T, or both operands of a dot. */
 typedef struct replacement {
   context *c;
   ir_value *from, *to;
+  const ir_op *op;
+  const parallel_access *access; /* only elements with these coordinates; NULL: all */
+  int operand;                   /* only this one of a dot; -1: all */
 } replacement;
+
+static bool is_replaced(const replacement *r, const ir_expr *const *index) {
+  for (int d = 0; r->access && d < r->from->rank; d++) {
+    int coordinate = -1;
+    for (int v = 0; v < r->op->variable_count && index[d]->kind == IR_EXPR_VALUE; v++)
+      if (r->op->variable[v] == index[d]->value)
+        coordinate = v;
+    if (coordinate != r->access->coordinate[d])
+      return false;
+  }
+  return true;
+}
 
 static const ir_expr *replace_value(void *data, const ir_expr *e) {
   replacement *r = data;
   const ir_expr **args = ARENA_ARRAY(r->c->env->memory, const ir_expr *, e->arg_count);
-  bool changed = e->kind == IR_EXPR_ELEMENT && e->value == r->from;
+  bool mine = e->kind == IR_EXPR_ELEMENT && e->value == r->from && is_replaced(r, e->args), changed = mine;
   for (int i = 0; i < e->arg_count; i++) {
     args[i] = replace_value(data, e->args[i]);
     changed |= args[i] != e->args[i];
@@ -242,17 +258,17 @@ static const ir_expr *replace_value(void *data, const ir_expr *e) {
     return e;
   ir_expr *copy = arena_copy(r->c->env->memory, e, sizeof *e);
   copy->args = args;
-  if (e->kind == IR_EXPR_ELEMENT && e->value == r->from)
+  if (mine)
     copy->value = r->to;
   return copy;
 }
 
 static void replace_in_op(replacement *r, ir_op *op) {
   for (int i = 0; i < op->read_count; i++)
-    if (op->read[i].value == r->from)
+    if (op->read[i].value == r->from && (r->operand < 0 || r->operand == i))
       op->read[i].value = r->to;
   for (int i = 0; i < op->write_count; i++)
-    if (op->write[i].value == r->from)
+    if (op->write[i].value == r->from && (!op->write[i].count || is_replaced(r, op->write[i].start)))
       op->write[i].value = r->to;
   ir_op_each_expr(op, replace_value, r);
   for (ir_op *child = op->body.first; child; child = child->next)
@@ -262,16 +278,16 @@ static void replace_in_op(replacement *r, ir_op *op) {
 }
 
 /* Makes the op see `value` in the layout it demands. */
-static void demand(context *c, ir_block *block, ir_op *op, ir_value *value, const tile_layout *layout) {
+static void demand(context *c, ir_block *block, ir_op *op, ir_value *value, const tile_layout *layout, const parallel_access *access, int operand) {
   if (value->space != IR_TILE || tile_layout_equal(value->tile, layout))
     return;
-  bool reads = ir_op_reads(op, value), writes = ir_op_writes(op, value);
+  bool reads = ir_op_reads(op, value), writes = operand < 0 && ir_op_writes(op, value);
   ir_value *other = converted_value(c, value, layout, op->loc);
   if (reads)
     insert_convert(c, block, op, NULL, other, value, op->loc);
   if (writes)
     insert_convert(c, block, NULL, op, value, other, op->loc);
-  replacement r = {c, value, other};
+  replacement r = {c, value, other, op, access, operand};
   replace_in_op(&r, op);
 }
 
@@ -284,12 +300,11 @@ static bool meet_demands(context *c, ir_block *block) {
       dot_shape s = dot_shape_of(op);
       bool fma = ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_FMA;
       if (dot_layout(op, -1, c->warps, &layout))
-        demand(c, block, op, op->write[0].value, &layout);
+        demand(c, block, op, op->write[0].value, &layout, NULL, -1);
       if (!fma && s.rows->value->space == IR_TILE && dot_layout(op, 0, c->warps, &layout))
-        demand(c, block, op, s.rows->value, &layout);
-      s = dot_shape_of(op);
+        demand(c, block, op, s.rows->value, &layout, NULL, s.swapped ? 1 : 0);
       if (!fma && s.columns->value->space == IR_TILE && dot_layout(op, 1, c->warps, &layout))
-        demand(c, block, op, s.columns->value, &layout);
+        demand(c, block, op, s.columns->value, &layout, NULL, s.swapped ? 0 : 1);
     } else if (op->kind == IR_OP_PARALLEL) {
       parallel_access accesses[MAX_ACCESSES];
       int count = parallel_accesses(op, accesses, MAX_ACCESSES);
@@ -308,12 +323,12 @@ static bool meet_demands(context *c, ir_block *block) {
         if (!parallel_tile_layout(op, &accesses[i], &iteration, &layout))
           return diag_error(c->env->diagnostics, DIAG_PLACEMENT, op->loc,
                             "%s is a register tile: index it with the loop's coordinates only, or keep it in shared memory", accesses[i].tile->name);
-        demand(c, block, op, accesses[i].tile, &layout);
+        demand(c, block, op, accesses[i].tile, &layout, &accesses[i], -1);
       }
     } else if (op->kind == IR_OP_REDUCE && reduce_layout(op, op->read[0].value->tile, &layout)) {
-      demand(c, block, op, op->write[0].value, &layout);
+      demand(c, block, op, op->write[0].value, &layout, NULL, -1);
     } else if ((op->kind == IR_OP_COPY || op->kind == IR_OP_SCAN) && op->read[0].value->space == IR_TILE && op->write[0].value->space == IR_TILE) {
-      demand(c, block, op, op->write[0].value, op->read[0].value->tile);
+      demand(c, block, op, op->write[0].value, op->read[0].value->tile, NULL, -1);
     }
     if (op->kind != IR_OP_PARALLEL && !(meet_demands(c, &op->body) && meet_demands(c, &op->other)))
       return false;
