@@ -31,19 +31,24 @@ class UnitTest(lit.formats.FileBasedTest):
         return run([os.path.join(test.config.build_folder, "tests", layer, source[: -len(".c")])], test, lit_config)
 
 
-class ExampleTest(lit.formats.FileBasedTest):
-    """examples/x.tl compiles to CUDA text, with and without a GPU; examples/x.c runs and says that it succeeded."""
+class ExampleTest(lit.formats.ShTest):
+    """examples/x.tl compiles to CUDA text, with and without a GPU; examples/x.c runs and says that it succeeded. The
+    folder's own .test files are tests with RUN lines, as everywhere."""
 
     def __init__(self, folder):
+        super().__init__(execute_external=False)
         self.folder = folder
 
     def getTestsInDirectory(self, suite, path_in_suite, lit_config, local_config):
+        yield from super().getTestsInDirectory(suite, path_in_suite, lit_config, local_config)
         for name in sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []:
             if os.path.splitext(name)[1] in (".tl", ".c"):
                 yield lit.Test.Test(suite, path_in_suite + (name,), local_config)
 
     def execute(self, test, lit_config):
         name, kind = os.path.splitext(test.path_in_suite[-1])
+        if kind == ".test":
+            return super().execute(test, lit_config)
         build = test.config.build_folder
         if kind == ".c":
             if "library" not in test.config.available_features:
