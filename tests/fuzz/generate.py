@@ -27,6 +27,11 @@ def is_float(type):
     return type[0] in "fb"
 
 
+def whole(tile, text):
+    """Whether the text names the tile itself, not a row of it."""
+    return re.search(r"\b%s\b(?![\[^])" % tile.name, text) is not None
+
+
 class Kernel:
     def __init__(self, rng, number):
         self.rng, self.number = rng, number
@@ -265,14 +270,14 @@ class Kernel:
         floats = [t for t in self.scope if t.type == "f32" and t.shape == shape and t.space == "tile"]
         if floats and is_float(type) and type in ("f16", "bf16") and rng.random() < 0.4:
             value, bound = self.bounded(*self.value("f32", shape, 1), 4.0)
-            if rng.random() < 0.3 or not re.search(r"\b[st]\d", value): # a number alone is no tile
+            if not any(whole(t, value) for t in self.scope if t.shape == shape): # a number or a row is no such tile
                 value, bound = "%s * 0.5" % floats[0].name, floats[0].bound
             return "%s(%s)%s" % (type, value, suffix), bound
         if not self.room(rows * columns, 4 * rows * columns):
             return None
         if rng.random() < 0.15 and shape[0] % 16 == 0 and type != "i8":
-            whole = self.loaded("shared", type, [shape[0] + rng.choice((0, 16)), shape[1] + 16])
-            return "%s[0 : %d, 0 : %d]%s" % (whole.name, shape[0], shape[1], suffix), whole.bound
+            large = self.loaded("shared", type, [shape[0] + rng.choice((0, 16)), shape[1] + 16])
+            return "%s[0 : %d, 0 : %d]%s" % (large.name, shape[0], shape[1], suffix), large.bound
         tile = self.loaded("tile" if rng.random() < 0.25 else "shared", type, shape)
         self.scope.append(tile)
         return tile.name + suffix, tile.bound
@@ -373,7 +378,7 @@ class Kernel:
         text = tile.name
         if is_float(tile.type) and rng.random() < 0.4:
             value, _ = self.bounded(*self.value(tile.type, tile.shape, 1))
-            text = value if re.search(r"\b[st]\d", value) else text
+            text = value if whole(tile, value) else text
         type = "i32" if tile.type == "i32" else "f32"
         if rng.random() < 0.2 and tile.space == "tile":
             scan = "cum" + kind
