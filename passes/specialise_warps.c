@@ -36,6 +36,7 @@ enum { MAX_GROUPS = 32, MAX_COPIES = 8 };
 
 /* Buffers that are filled and freed together, slot by slot. */
 typedef struct ring {
+  const char *name;
   int stages;
   int blocks; /* of the cluster that the copies are sent to */
   ir_value *full, *empty;
@@ -62,6 +63,7 @@ typedef struct context {
   ring *rings[MAX_GROUPS];
   int value_count;
   ring **ring_of; /* by value number: the ring of a buffer */
+  bool alone;      /* every buffer has a ring of its own */
   bool *consumers; /* by value number: a scalar that only the consumer knows */
 } context;
 
@@ -182,7 +184,8 @@ static bool can_move(context *c, ir_op *op) {
                     : fills != all.writers ? "it has other writers"
                     : !found || found != all.readers ? "it is read outside the block that fills it"
                                                      : NULL;
-  diag_remark(c->env->diagnostics, "specialise-warps", "warps", !why, op->loc, why ? "the copy to %s stays with the consumer: %s" : "the producer copies to %s%s",
+  if (!c->alone)
+    diag_remark(c->env->diagnostics, "specialise-warps", "warps", !why, op->loc, why ? "the copy to %s stays with the consumer: %s" : "the producer copies to %s%s",
               buffer->name, why ? why : "");
   return !why;
 }
@@ -210,21 +213,28 @@ static ir_value *new_barrier(context *c, const char *base, const char *suffix, i
 
 static ring *new_ring(context *c, const char *base) {
   ring *r = ARENA_NEW(c->memory, ring);
+  r->name = base;
   r->blocks = 1;
-  r->full = new_barrier(c, base, "full", 1);
-  r->empty = new_barrier(c, base, "empty", 1);
-  r->put = new_scalar(c, base, "put");
-  r->put_phase = new_scalar(c, base, "put_phase");
-  r->get = new_scalar(c, base, "get");
-  r->get_phase = new_scalar(c, base, "get_phase");
   c->rings[c->ring_count++] = r;
   return r;
 }
 
+static void create_ring_values(context *c, ring *r) {
+  r->full = new_barrier(c, r->name, "full", r->stages);
+  r->empty = new_barrier(c, r->name, "empty", r->stages);
+  r->put = new_scalar(c, r->name, "put");
+  r->put_phase = new_scalar(c, r->name, "put_phase");
+  r->get = new_scalar(c, r->name, "get");
+  r->get_phase = new_scalar(c, r->name, "get_phase");
+}
+
 /* Whether the copy, first read by `first`, belongs to the open group (rule 3). */
-static bool joins(const group *open, const ring *own, const ir_op *first) {
-  if (!open || open->copy_count == MAX_COPIES)
+static bool joins(const context *c, const group *open, const ring *own, const ir_op *copy, const ir_op *first) {
+  if (!open || open->copy_count == MAX_COPIES || c->alone)
     return false;
+  for (int i = 0; i < open->copy_count; i++)
+    if (open->copy[i]->write[0].value == copy->write[0].value)
+      return false;
   if (own)
     return own == open->ring;
   return !comes_before(open->last_use, first) || open->last_use == first;
@@ -247,7 +257,7 @@ static bool plan_block(context *c, ir_block *block, int stages) {
     if (!find_uses(op, &first, &last))
       continue;
     ring **own = &c->ring_of[op->write[0].value->number];
-    if (!joins(open, *own, first)) {
+    if (!joins(c, open, *own, op, first)) {
       if (c->group_count == MAX_GROUPS)
         return diag_error(c->env->diagnostics, DIAG_INTERNAL, op->loc, "more than %d groups of copies", MAX_GROUPS);
       open = ARENA_NEW(c->memory, group);
@@ -270,7 +280,8 @@ static bool plan_block(context *c, ir_block *block, int stages) {
   return true;
 }
 
-/* Every fill of a ring must fill the same buffers, since one phase of its barrier counts their bytes. */
+/* Every fill of a ring must fill the same buffers, since one phase of its barrier counts their bytes. Where that fails, rule 3 gives way and
+ * every buffer has its own ring. */
 static bool rings_are_even(context *c) {
   for (int i = 0; i < c->group_count; i++)
     for (int j = 0; j < i; j++) {
@@ -306,13 +317,19 @@ static void plan_release(group *g) {
 static bool plan_kernel(context *c) {
   if (!plan_block(c, &c->kernel->body, 1))
     return false;
-  if (!rings_are_even(c))
-    return diag_error(c->env->diagnostics, DIAG_INTERNAL, c->kernel->loc, "two places fill different buffers of one ring");
+  if (!rings_are_even(c)) {
+    c->alone = true;
+    c->group_count = c->ring_count = 0;
+    for (int i = 0; i < c->value_count; i++)
+      c->ring_of[i] = NULL;
+    if (!plan_block(c, &c->kernel->body, 1))
+      return false;
+  }
+  for (int i = 0; i < c->ring_count; i++)
+    create_ring_values(c, c->rings[i]);
   for (int i = 0; i < c->kernel->value_count && i < c->value_count; i++)
     if (c->ring_of[i])
       c->kernel->values[i]->slots = c->ring_of[i]->stages;
-  for (int i = 0; i < c->ring_count; i++)
-    c->rings[i]->full->slots = c->rings[i]->empty->slots = c->rings[i]->stages;
   for (int i = 0; i < c->group_count; i++) plan_release(c->groups[i]);
   return true;
 }
