@@ -1,5 +1,7 @@
 #include "passes/region.h"
 
+enum { MAX_BOX = 256 }; /* elements of a tensor-map box along one dimension */
+
 const ir_expr *region_stride(arena *memory, const ir_value *tensor, int dim) {
   if (tensor->stride[dim])
     return tensor->stride[dim];
@@ -160,6 +162,13 @@ const char *region_tma_refusal(arena *memory, const ir_ref *ref) {
   int64_t row = span * bits / 8, rows = 1;
   if (row % 16)
     return "a row of the tile is not a multiple of 16 bytes";
+  if (row % 32 && span > MAX_BOX)
+    return "a row of the tile is longer than a box of 256 elements and cannot be cut into swizzled panels";
+  for (int d = 0, spanned = 0; d < inner; d++) {
+    int64_t extent = ref->count ? ref->span[d] : ir_extent(tensor, d);
+    if (extent && spanned++ && extent > MAX_BOX)
+      return "one of its inner dimensions is longer than a box of 256 elements";
+  }
   for (int d = 0; d < inner; d++)
     rows *= ref->count ? (ref->span[d] ? ref->span[d] : 1) : ir_extent(tensor, d);
   if (row != power_of_two(row) && rows * power_of_two(row) % 128)
