@@ -92,6 +92,9 @@ int main(int argc, char **argv) {
     case MODE_DOCTOR:
       status = command_doctor(&command, memory);
       break;
+    case MODE_CACHE:
+      status = command_cache(&command, memory);
+      break;
     }
   }
   str_free(&error);

@@ -1,6 +1,7 @@
 /* bitblasc doctor: what of CUDA was found on this machine, and whether a kernel compiles and runs. */
 #include "driver/main_session.h"
 
+#include "driver/env.h"
 #include "runtime/device.h"
 
 #include <jansson.h>
@@ -57,22 +58,10 @@ static void find_devices(arena *memory, findings *f) {
   }
 }
 
-static const char *variable(const char *name) {
-  const char *value = getenv(name);
-  return value && *value ? value : NULL;
-}
-
 /* Where the library keeps compiled kernels, and whether it could: the nearest directory that exists is writable. */
 static void find_cache(arena *memory, findings *f) {
-  const char *given = variable("BITBLASC_CACHE_DIR"), *xdg = variable("XDG_CACHE_HOME"), *home = variable("HOME");
-  if (given)
-    f->cache = given;
-  else if (xdg)
-    f->cache = arena_printf(memory, "%s/bitblasc", xdg);
-  else if (home)
-    f->cache = arena_printf(memory, "%s/.cache/bitblasc", home);
-  else
-    return;
+  f->cache = env_cache_directory(memory);
+  if (!f->cache) return;
   char *at = arena_strdup(memory, f->cache);
   struct stat info;
   while (stat(at, &info) != 0) {

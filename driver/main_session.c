@@ -1,5 +1,6 @@
 #include "driver/main_session.h"
 
+#include "driver/env.h"
 #include "driver/output.h"
 #include "driver/toolchain.h"
 #include "runtime/cuda.h"
@@ -46,11 +47,6 @@ static void time_pass(void *context, const char *pass, double milliseconds) { ad
 
 /* -- What the environment says ------------------------------------------------------------------------------------- */
 
-static const char *variable(const char *name) {
-  const char *value = getenv(name);
-  return value && *value ? value : NULL;
-}
-
 /* The directory nvrtc/ beside the program, where a package may have put the library. */
 static const char *beside_program(arena *memory) {
   char path[PATH_MAX];
@@ -64,13 +60,13 @@ static const char *beside_program(arena *memory) {
 }
 
 nvrtc_search session_search(const command_line *command, arena *memory) {
-  const char *root = variable("CUDA_HOME");
+  const char *root = env_get(ENV_CUDA_HOME);
   const toolchain_hints hints = {.nvrtc_path =
-                                     command_value(command, OPTION_NVRTC_PATH, variable("BITBLASC_NVRTC_PATH")),
+                                     command_value(command, OPTION_NVRTC_PATH, env_get(ENV_NVRTC_PATH)),
                                  .directory = beside_program(memory),
-                                 .cuda_root = root ? root : variable("CUDA_PATH"),
-                                 .virtual_env = variable("VIRTUAL_ENV"),
-                                 .home = variable("HOME")};
+                                 .cuda_root = root ? root : env_get(ENV_CUDA_PATH),
+                                 .virtual_env = env_get(ENV_VIRTUAL_ENV),
+                                 .home = env_get(ENV_HOME)};
   return toolchain_search(memory, &hints);
 }
 
@@ -96,7 +92,7 @@ bool session_gpu_target(ir_target *target) {
 }
 
 static int choose_target(session *s) {
-  const char *name = command_value(s->command, OPTION_TARGET, variable("BITBLASC_TARGET"));
+  const char *name = command_value(s->command, OPTION_TARGET, env_get(ENV_TARGET));
   if (name) {
     int target = ir_target_by_name(name);
     if (target < 0) return usage_error("there is no target '%s' (see --list-targets)", name);

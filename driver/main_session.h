@@ -53,5 +53,6 @@ int command_compile(const command_line *command, arena *memory);
 int command_run(const command_line *command, arena *memory);
 int command_inspect(const command_line *command, arena *memory);
 int command_doctor(const command_line *command, arena *memory);
+int command_cache(const command_line *command, arena *memory);
 
 #endif

@@ -13,7 +13,7 @@ typedef struct option_row {
   unsigned modes;
 } option_row;
 
-enum { C = MODE_COMPILE, R = MODE_RUN, I = MODE_INSPECT, D = MODE_DOCTOR, ANY = C | R | I | D };
+enum { C = MODE_COMPILE, R = MODE_RUN, I = MODE_INSPECT, D = MODE_DOCTOR, K = MODE_CACHE, ANY = C | R | I | D | K };
 
 static const option_row rows[OPTION_COUNT] = {
 #define GROUP(title)
@@ -26,7 +26,7 @@ static const option_row rows[OPTION_COUNT] = {
 static const struct {
   const char *name;
   command_mode mode;
-} commands[] = {{"run", MODE_RUN}, {"inspect", MODE_INSPECT}, {"doctor", MODE_DOCTOR}};
+} commands[] = {{"run", MODE_RUN}, {"inspect", MODE_INSPECT}, {"doctor", MODE_DOCTOR}, {"cache", MODE_CACHE}};
 
 const char *option_spelling(option_id id) { return rows[id].spelling; }
 

@@ -17,7 +17,13 @@ typedef enum option_id {
   OPTION_COUNT
 } option_id;
 
-typedef enum command_mode { MODE_COMPILE = 1, MODE_RUN = 2, MODE_INSPECT = 4, MODE_DOCTOR = 8 } command_mode;
+typedef enum command_mode {
+  MODE_COMPILE = 1,
+  MODE_RUN = 2,
+  MODE_INSPECT = 4,
+  MODE_DOCTOR = 8,
+  MODE_CACHE = 16
+} command_mode;
 
 typedef struct option_values {
   const char **items; /* one each time the option was given; "" for one without an argument */

@@ -1,9 +1,10 @@
 /* The texts that are made from options.def: --help, the manual page, shell completions. */
+#include "driver/env.h"
 #include "driver/options.h"
 
 #include <string.h>
 
-enum { C = MODE_COMPILE, R = MODE_RUN, I = MODE_INSPECT, D = MODE_DOCTOR, ANY = C | R | I | D };
+enum { C = MODE_COMPILE, R = MODE_RUN, I = MODE_INSPECT, D = MODE_DOCTOR, K = MODE_CACHE, ANY = C | R | I | D | K };
 
 typedef enum row_style { ROW_GROUP, ROW_FLAG, ROW_JOINED, ROW_SEPARATE, ROW_LONG, ROW_MAYBE } row_style;
 
@@ -30,12 +31,14 @@ static const char *const synopsis[] = {
     "bitblasc run [options] FILE.tl|FILE.tir|FILE.cubin|-",
     "bitblasc inspect [--json] FILE.cubin",
     "bitblasc doctor [--json]",
+    "bitblasc cache [options] ls|path|gc|export FILE|import FILE",
 };
 
 static const char about[] =
     "Compiles kernels written in the tile language .tl (docs/language.md), or their IR as text (.tir), to CUDA and to "
     "cubins that carry their own launch record. 'run' executes a kernel on the GPU or on the emulator, 'inspect' "
-    "prints the record of a cubin, 'doctor' what of CUDA was found.";
+    "prints the record of a cubin, 'doctor' what of CUDA was found, "
+    "'cache' looks after the compiled kernels that the library keeps.";
 
 static const struct {
   int status;
@@ -47,17 +50,6 @@ static const struct {
     {3, "NVRTC refused the CUDA text that we made: a directory to reproduce it is left behind"},
     {4, "the environment lacks something: NVRTC, a driver, a GPU, a file that can be written"},
     {70, "a mistake of bitblasc itself"},
-};
-
-static const struct {
-  const char *name;
-  const char *meaning;
-} variables[] = {
-    {"BITBLASC_TARGET", "the target when --target is not given"},
-    {"BITBLASC_NVRTC_PATH", "the NVRTC library when --nvrtc-path is not given"},
-    {"CUDA_HOME, CUDA_PATH", "CUDA toolkits in which NVRTC is looked for"},
-    {"VIRTUAL_ENV", "a Python environment in which NVRTC is looked for"},
-    {"BITBLASC_CACHE_DIR", "where the library keeps compiled kernels (default: $XDG_CACHE_HOME/bitblasc)"},
 };
 
 /* "--emit=KINDS", "-o FILE", "-O0|1|2", "--help[=text|man]". */
@@ -135,8 +127,9 @@ void options_help(command_mode mode, str *out) {
     str_printf(out, "  %-3d %s\n", statuses[i].status, statuses[i].meaning);
   }
   str_append(out, "\nEnvironment:\n");
-  for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-    str_printf(out, "  %-22s %s\n", variables[i].name, variables[i].meaning);
+  for (int i = 0; i < ENV_COUNT; i++) {
+    const env_row *row = env_row_of((env_id)i);
+    if (row->shown) str_printf(out, "  %-22s %s\n", row->name, row->meaning);
   }
 }
 
@@ -188,9 +181,11 @@ void options_man(str *out) {
     str_append_char(out, '\n');
   }
   str_append(out, ".SH ENVIRONMENT\n");
-  for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-    str_printf(out, ".TP\n.B %s\n", variables[i].name);
-    troff(variables[i].meaning, out);
+  for (int i = 0; i < ENV_COUNT; i++) {
+    const env_row *row = env_row_of((env_id)i);
+    if (!row->shown) continue;
+    str_printf(out, ".TP\n.B %s\n", row->name);
+    troff(row->meaning, out);
     str_append_char(out, '\n');
   }
 }
@@ -230,7 +225,7 @@ static void complete_bash(str *out) {
   }
   str_append(out, "\" -- \"$word\"))\n    [[ \"${COMPREPLY[0]}\" == *= ]] && compopt -o nospace\n    return\n  fi\n"
                   "  COMPREPLY=($(compgen -f -- \"$word\"))\n"
-                  "  (( COMP_CWORD == 1 )) && COMPREPLY+=($(compgen -W \"run inspect doctor\" -- \"$word\"))\n}\n"
+                  "  (( COMP_CWORD == 1 )) && COMPREPLY+=($(compgen -W \"run inspect doctor cache\" -- \"$word\"))\n}\n"
                   "complete -o filenames -F _bitblasc bitblasc\n");
 }
 
@@ -287,7 +282,7 @@ static void quote_fish(const char *text, str *out) {
 }
 
 static void complete_fish(str *out) {
-  str_append(out, "complete -c bitblasc -n __fish_is_first_arg -a 'run inspect doctor'\n");
+  str_append(out, "complete -c bitblasc -n __fish_is_first_arg -a 'run inspect doctor cache'\n");
   for (int i = 0; i < ROW_COUNT; i++) {
     const text_row *row = &rows[i];
     if (row->style == ROW_GROUP) continue;
