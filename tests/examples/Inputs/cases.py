@@ -1,7 +1,7 @@
 """What is tried of each example: the choices of its params and sizes, its tensors, and how exact it is.
 
-Sizes surround the tiles: 1, a tile less one, a tile, one more, and primes. Those along loops make 0, 1, stages - 1, stages
-and stages + 1 trips."""
+Sizes surround the tiles: 1, a tile less one, a tile, one more, and primes. Those along loops make 0, 1, stages - 1,
+stages and stages + 1 trips."""
 
 import types_of_elements as numbers
 
@@ -10,7 +10,7 @@ LEVELS = [0, 1, 2]
 
 
 class Example:
-    """choices  lists by name; upper-case names beside `sizes` are params, others of lower case are tune values
+    """choices  lists by name: sizes, params and tune values
     sizes    names of sizes: given at launch, or compiled in when the choice `bound` says so
     allowed  whether choices go together
     tensors  of a case: name -> (type, shape[, low, high]) of inputs
@@ -111,8 +111,8 @@ PLAIN_W4A16 = {"T": "f16", "WT": "i4", "ST": "f16", "G": 128, "OFFSET": 0, "ZERO
 
 MATMUL_W4A16 = Example(
     {"T": ["f16", "bf16"],
-     "WT": ["i4", "u4", "i1", "u1", "i2", "u2", "u3", "i5", "u6", "i7", "i8", "u8", "f4e2m1", "f6e2m3", "f6e3m2", "f8e4m3",
-            "f8e5m2"],
+     "WT": ["i4", "u4", "i1", "u1", "i2", "u2", "u3", "i5", "u6", "i7", "i8", "u8", "f4e2m1", "f6e2m3", "f6e3m2",
+            "f8e4m3", "f8e5m2"],
      "ST": ["f16", "f32", "bf16", "e8m0"], "G": [32, 64, 128], "OFFSET": [0, 1, 8],
      "ZERO": ["none", "original", "rescale", "quantized"], "BIAS": [False, True], "stages": [1, 2, 3, 4],
      "BM": [64, 128], "BN": [64, 128], "BK": [64, 128], "M": [1, 15, 63, 64, 65, 131], "N": [8, 56, 64, 72, 136],

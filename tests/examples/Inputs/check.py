@@ -1,8 +1,8 @@
 """check.py BITBLASC EXAMPLE FOLDER [all] [form=tile|thread] [case=NUMBER]
 
-Runs an example on the emulator, in tile form and in thread form, and compares with float64. The cases are chosen so that
-every pair of choices of cases.py occurs in one of them, and some that are stated there; `all` runs each on every target and
-level."""
+Runs an example on the emulator, in tile form and in thread form, and compares with float64. The cases are chosen so
+that every pair of choices of cases.py occurs in one of them, and some are stated there; `all` runs each on every target
+and level."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 
 
 def pairwise(example):
-    """Cases in which every two choices meet, as far as they go together. Greedy: the best of some random ones each time."""
+    """Cases in which every two choices meet, as far as they go together: greedily the best of some random ones."""
     generator = random.Random(1)
     names = list(example.choices)
 
@@ -85,7 +85,8 @@ def difference(kind, got, form, step, expected, size, lost=0):
     if right.all():
         return None
     at = tuple(int(i) for i in numpy.argwhere(~right)[0])
-    return f"{(~right).sum()} of {right.size} are wrong, the first at {at}: {got[at]}, not {expected[at]} +- {allowed[at]}"
+    what = f"{got[at]}, not {expected[at]} +- {allowed[at]}"
+    return f"{(~right).sum()} of {right.size} are wrong, the first at {at}: {what}"
 
 
 def run_case(command, form, name, example, case, inputs, expected, folder):

@@ -101,7 +101,7 @@ def cumsum(case, X):
 
 
 def attention(Q, K, V, seen, scale):
-    """Q [B, H, Sq, D], K and V [B, H, Sk, D], seen [.., Sq, Sk]: the outputs, their sizes and the logarithms of the sums."""
+    """Q [B, H, Sq, D], K and V [B, H, Sk, D], seen [.., Sq, Sk]: outputs, their sizes, logarithms of the sums."""
     with numpy.errstate(divide="ignore", invalid="ignore"):
         scores = numpy.where(seen, Q @ K.swapaxes(2, 3) * scale, -math.inf)
         top = scores.max(axis=3, keepdims=True, initial=-math.inf)
