@@ -6,7 +6,7 @@
  * Buffers first, those of the largest alignment in front, then barriers, eight bytes a slot; every slot of a buffer starts at a multiple of its
  * alignment (1024 bytes under a 128-byte swizzle, since the swizzle acts on address bits). Too much is an error that lists what takes how much.
  *
- * Runs on the thread form, when lowering has added its scratch buffers. */
+ * Runs on the thread form, when lowering has added its scratch buffers. A kernel that says where everything lies, as text may, keeps its places. */
 #include "passes/pass.h"
 
 static int64_t slot_bytes(const ir_value *value) {
@@ -18,10 +18,18 @@ static int alignment_of(const ir_value *value) {
   return value->space == IR_BARRIER ? 8 : value->space == IR_SHARED ? value->shared->alignment : 0;
 }
 
+static bool is_placed(const ir_kernel *kernel) {
+  for (int i = 0; i < kernel->value_count; i++)
+    if (alignment_of(kernel->values[i]) && kernel->values[i]->offset < 0)
+      return false;
+  return ir_attr_has(&kernel->attrs, IR_ATTR_SHARED_BYTES);
+}
+
 bool place_shared(ir_kernel *kernel, pass_env *env) {
   static const int alignments[] = {1024, 512, 256, 128, 8};
-  int64_t offset = 0;
-  for (size_t a = 0; a < sizeof alignments / sizeof *alignments; a++)
+  bool placed = is_placed(kernel);
+  int64_t offset = placed ? ir_attr_get(&kernel->attrs, IR_ATTR_SHARED_BYTES, 0) : 0;
+  for (size_t a = 0; !placed && a < sizeof alignments / sizeof *alignments; a++)
     for (int i = 0; i < kernel->value_count; i++) {
       ir_value *value = kernel->values[i];
       if (alignment_of(value) != alignments[a])

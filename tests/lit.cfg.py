@@ -19,8 +19,6 @@ config.test_exec_root = os.path.join(build, "tests")
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".tl", ".tir", ".test"]
 config.excludes = ["Inputs"] # files that tests read, not tests
-if "proof" not in lit_config.params:
-    config.excludes.append("proof") # long runs: `ninja proof`
 
 sys.path.insert(0, config.test_source_root)
 import probe
