@@ -9,7 +9,7 @@
  *    in blocks of 64 rows (packed = ...): a thread's 16 bytes of codes are those of its own registers, and a row block of a tile is one run.
  * 2. Only the row operand of wgmma comes from registers, and weights as rows waste nothing when there are few tokens; so a decoded b, stored
  *    [n, k], makes the dot compute its transpose (swap = 1). The accumulator keeps its shape; only its layout is transposed.
- * 3. Any other decode becomes an elementwise loop over its destination (place = registers): right everywhere, fast nowhere.
+ * 3. Any other decode becomes an elementwise loop over its destination, which lies in shared memory when dots read it: right everywhere, fast nowhere.
  *
  * So whoever calls the kernel packs its weights once; the launch record says how. A tensor that anyone else reads stays as it is, and then
  * rule 3 applies. */
@@ -162,19 +162,31 @@ static const ir_expr *group_element(arena *memory, ir_value *value, const ir_exp
   return ir_element(memory, value, NULL, 2, at);
 }
 
-/* Whether rows of codes are no whole number of bytes (one zero for each row), or codes cross them (3 bits). */
-static bool crosses_bytes(const ir_value *buffer) {
-  if (!buffer || buffer->space != IR_SHARED || ir_type_of(buffer->type)->class == IR_CLASS_TABLE || buffer->rank < 1)
-    return false;
-  int bits = ir_bits(buffer->type);
-  return bits < 8 && (8 % bits || ir_extent(buffer, buffer->rank - 1) * bits % 8);
-}
-
 typedef struct widening {
   ir_kernel *kernel;
   arena *memory;
   ir_value *buffer;
 } widening;
+
+/* Goes on until a copy into the buffer whose rows in memory are not known to begin at whole bytes. */
+static bool copies_bytes(void *data, ir_block *block, ir_op *op) {
+  const widening *w = data;
+  (void)block;
+  if (op->kind != IR_OP_COPY || op->write[0].value != w->buffer || op->read[0].value->space != IR_GLOBAL)
+    return true;
+  return region_access_bytes(w->memory, &op->read[0]) > 0;
+}
+
+/* Whether rows of codes are no whole number of bytes (one zero for each row, or a few in memory), or codes cross them
+ * (3 bits). */
+static bool crosses_bytes(ir_kernel *kernel, pass_env *env, ir_value *buffer) {
+  if (!buffer || buffer->space != IR_SHARED || ir_type_of(buffer->type)->class == IR_CLASS_TABLE || buffer->rank < 1)
+    return false;
+  int bits = ir_bits(buffer->type);
+  widening w = {kernel, env->memory, buffer};
+  return bits < 8 && (8 % bits || ir_extent(buffer, buffer->rank - 1) * bits % 8 ||
+                      !ir_walk(&kernel->body, copies_bytes, &w));
+}
 
 /* copy -> parallel: an element for an element. */
 static bool widen_copy(void *data, ir_block *block, ir_op *op) {
@@ -225,6 +237,26 @@ static void widen(ir_kernel *kernel, pass_env *env, ir_value *buffer) {
   ir_walk(&kernel->body, widen_copy, &w);
 }
 
+typedef struct feeding {
+  const ir_value *value;
+  bool dots, others;
+} feeding;
+
+static void feeding_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  feeding *f = data;
+  if (value != f->value || written) return;
+  f->dots |= op->kind == IR_OP_DOT;
+  f->others |= op->kind != IR_OP_DOT;
+}
+
+/* Whether the decoded tile is an operand of dots and nothing else. */
+static bool feeds_dots(ir_kernel *kernel, const ir_value *tile) {
+  feeding f = {tile, false, false};
+  for (ir_op *op = kernel->body.first; op; op = op->next)
+    ir_op_visit(op, true, feeding_visit, &f);
+  return tile->space == IR_TILE && f.dots && !f.others && ir_bits(tile->type) >= 8;
+}
+
 /* decode -> parallel (rule 3). */
 static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *decode) {
   arena *memory = env->memory;
@@ -232,8 +264,13 @@ static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *dec
   ir_value *scale = decode->read[1].value, *zero = decode->read_count > 2 ? decode->read[2].value : NULL;
   int64_t group = ir_attr_get(&decode->attrs, IR_ATTR_GROUP, ir_extent(codes, 1));
   for (int i = 0; i < decode->read_count; i++)
-    if (crosses_bytes(decode->read[i].value))
+    if (crosses_bytes(kernel, env, decode->read[i].value))
       widen(kernel, env, decode->read[i].value);
+  if (feeds_dots(kernel, decoded)) { /* fragments of a whole operand would fill the registers: the tensor cores read it from shared memory */
+    decoded->space = IR_SHARED;
+    decoded->slots = 1;
+    decoded->offset = -1;
+  }
   ir_op *loop = ir_op_create(memory, IR_OP_PARALLEL, decode->loc);
   loop->variable_count = 2;
   loop->variable = ARENA_ARRAY(memory, ir_value *, 2);

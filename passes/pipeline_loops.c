@@ -112,8 +112,15 @@ static void append_meeting(pass_env *env, const ir_kernel *kernel, ir_block *blo
   ir_attr_set(&meet->attrs, IR_ATTR_THREADS, ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128));
 }
 
-static void append_wait(pass_env *env, ir_kernel *kernel, ir_block *block, int pending, src_loc loc) {
+static bool is_not_wgmma(void *context, ir_block *block, ir_op *op) {
+  (void)context, (void)block;
+  return op->kind != IR_OP_DOT || ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) != IR_INSTRUCTION_WGMMA;
+}
+
+/* cp.async writes as ordinary stores do: wgmma, which reads by the async proxy, sees it behind a fence. */
+static void append_wait(pass_env *env, ir_kernel *kernel, ir_block *block, ir_block *rest, int pending, src_loc loc) {
   ir_attr_set(&append(env, block, IR_OP_CP_WAIT, loc)->attrs, IR_ATTR_PENDING, pending);
+  if (!ir_walk(rest, is_not_wgmma, NULL)) append(env, block, IR_OP_FENCE_ASYNC, loc);
   append_meeting(env, kernel, block, loc);
 }
 
@@ -184,7 +191,7 @@ static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_o
     ir_block_remove(&loop->body, r->copy[i]);
   ir_block rest = loop->body;
   loop->body = (ir_block){NULL, NULL};
-  append_wait(env, kernel, &loop->body, r->stages - 2, loop->loc);
+  append_wait(env, kernel, &loop->body, &rest, r->stages - 2, loop->loc);
   const ir_expr *ahead = ir_binary(memory, IR_EXPR_ADD, ir_read(memory, loop->write[0].value),
                                    ir_binary(memory, IR_EXPR_MUL, loop->expr[2], ir_int(memory, r->stages - 1)));
   append_copies(kernel, env, &loop->body, r, loop, ahead, ir_read(memory, put));

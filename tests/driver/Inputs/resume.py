@@ -1,5 +1,5 @@
-"""resume.py BITBLASC DIRECTORY FILE [OPTION...]: compiles with --save-temps, then goes on from each file it left. What -DNAME=VALUE
-gave is in the files."""
+"""resume.py BITBLASC DIRECTORY FILE [OPTION...]: compiles with --save-temps, then goes on from each file it left,
+without -DNAME=VALUE: what that gave is in the files."""
 
 import glob
 import os
