@@ -5,7 +5,7 @@
 #include "passes/lower.h"
 #include "passes/region.h"
 
-enum { MAX_ELEMENTS = 32 };
+enum { MAX_ELEMENTS = 32, MAX_UNROLLED = 4 };
 
 typedef struct transfer {
   lower *l;
@@ -388,7 +388,8 @@ void thread_transfer(lower *l, const ir_op *op) {
   for (int d = 0; d < t.rank && looped; d++)
     looped = thread_register_coord(l, &t.layout, d, vector, 0, probe) != NULL;
   if (looped) {
-    ir_block *saved = thread_loop(l, "r", thread_int(l, groups), 1, &t.group);
+    bool in_registers = tile_value || groups <= MAX_UNROLLED; /* register numbers must be constants; addresses need not, and all at once they spill */
+    ir_block *saved = thread_loop(l, "r", thread_int(l, groups), in_registers ? 1 : 0, &t.group);
     one_group(&t);
     thread_leave(l, saved);
     return;

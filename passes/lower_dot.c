@@ -145,23 +145,26 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
     thread_leave(l, guarded);
   }
   ir_value *a = a_registers ? thread_registers(l, s->rows->value) : thread_array(l, "a", a_type, m_blocks * 4 * 32 / ir_bits(a_type));
-  ir_value *b = b_registers ? thread_registers(l, s->columns->value) : thread_array(l, "b", b_type, n_blocks * 2 * 32 / ir_bits(b_type));
+  ir_value *b = b_registers ? thread_registers(l, s->columns->value) : thread_array(l, "b", b_type, 4 * 32 / ir_bits(b_type));
   for (int step = 0; step < steps; step++) {
     const ir_expr *k0 = thread_int(l, step * depth);
     for (int mb = 0; mb < m_blocks && !a_registers; mb++)
       load_matrices(l, s->rows, a, thread_int(l, mb * 4), thread_add(l, a_row, thread_int(l, mb * 16)), thread_add(l, a_k, k0), s->rows_k_major, 4);
-    for (int nb = 0; nb < n_blocks && !b_registers; nb += 2)
-      load_matrices(l, s->columns, b, thread_int(l, nb * 2), thread_add(l, b_row, thread_int(l, nb * 8)), thread_add(l, b_k, k0), s->columns_k_major, nb + 1 < n_blocks ? 4 : 2);
-    for (int mb = 0; mb < m_blocks; mb++)
-      for (int nb = 0; nb < n_blocks; nb++) {
-        ir_op *mma = thread_op(l, IR_OP_MMA);
-        ir_op_add_write(mma, word_ref(accumulator, thread_int(l, (mb * n_blocks + nb) * 4)));
-        ir_op_add_read(mma, word_ref(a, thread_int(l, a_registers ? (mb * steps + step) * 4 : mb * 4)));
-        ir_op_add_read(mma, word_ref(b, thread_int(l, b_registers ? (nb * steps + step) * 2 : nb * 2)));
-        ir_attr_set(&mma->attrs, IR_ATTR_M, 16);
-        ir_attr_set(&mma->attrs, IR_ATTR_N, 8);
-        ir_attr_set(&mma->attrs, IR_ATTR_K, depth);
-      }
+    for (int pair = 0; pair < n_blocks; pair += 2) { /* two column blocks at a time: their fragments live no longer than they must */
+      int blocks = pair + 1 < n_blocks ? 2 : 1;
+      if (!b_registers)
+        load_matrices(l, s->columns, b, thread_int(l, 0), thread_add(l, b_row, thread_int(l, pair * 8)), thread_add(l, b_k, k0), s->columns_k_major, blocks * 2);
+      for (int mb = 0; mb < m_blocks; mb++)
+        for (int nb = pair; nb < pair + blocks; nb++) {
+          ir_op *mma = thread_op(l, IR_OP_MMA);
+          ir_op_add_write(mma, word_ref(accumulator, thread_int(l, (mb * n_blocks + nb) * 4)));
+          ir_op_add_read(mma, word_ref(a, thread_int(l, a_registers ? (mb * steps + step) * 4 : mb * 4)));
+          ir_op_add_read(mma, word_ref(b, thread_int(l, b_registers ? (nb * steps + step) * 2 : (nb - pair) * 2)));
+          ir_attr_set(&mma->attrs, IR_ATTR_M, 16);
+          ir_attr_set(&mma->attrs, IR_ATTR_N, 8);
+          ir_attr_set(&mma->attrs, IR_ATTR_K, depth);
+        }
+    }
   }
 }
 

@@ -6,7 +6,7 @@
 #include "passes/lower.h"
 #include "passes/parallel_access.h"
 
-enum { MAX_ACCESSES = 64, MAX_UNIT = 32, MAX_LETS = 64 };
+enum { MAX_ACCESSES = 64, MAX_UNIT = 32, MAX_LETS = 64, MAX_UNROLLED = 4 };
 
 typedef struct let_value {
   const ir_value *name;
@@ -18,6 +18,7 @@ typedef struct loop {
   const ir_op *op;
   tile_layout layout; /* of the iteration space */
   int unit;           /* elements a group */
+  bool in_registers;  /* some tile is accessed, so register numbers must be constants */
   int first;          /* group that index 0 of the loop stands for */
   int groups;
   const ir_expr *group; /* the loop's index, or 0 */
@@ -276,7 +277,7 @@ static void run(loop *p) {
   ir_block *saved = l->out;
   p->group = thread_int(l, 0);
   if (looped)
-    saved = thread_loop(l, "r", thread_int(l, p->groups), 1, &p->group);
+    saved = thread_loop(l, "r", thread_int(l, p->groups), p->in_registers || p->groups <= MAX_UNROLLED, &p->group);
   for (int v = 0; v < p->op->variable_count; v++)
     for (int sub = 0; sub < p->unit; sub++) {
       const ir_expr *own;
@@ -333,6 +334,7 @@ void thread_elementwise(lower *l, const ir_op *op) {
     unit /= 2;
   p.unit = unit;
   p.groups = p.layout.reg_count / unit;
+  p.in_registers = count > 0;
   if (can_loop(&p, accesses, count)) {
     run(&p);
     return;
