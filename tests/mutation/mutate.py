@@ -52,6 +52,8 @@ EQUIVALENT = [
     ('*', r'slot', r'mbar\.(arrive %\w+_empty|expect)', 'with two slots, an exchange of both in every arrival delays each phase by one slot and never advances it: the next '
      'arrival on the right barrier comes one slot later, behind what it stands for'),
     ('*', r'moved up', r'(bar|warp|cluster)\.sync', 'the op that it passed touches memory that no other thread touches between the two places'),
+    ('*', r'deleted|moved down', r'wgmma\.fence', 'no register was touched since the fence before the last group; ptxas wants one all the same behind the branch of an '
+     'mbar.wait (C7519)'),
     ('flash_attention*', r'deleted|waited for by the other role', r'mbar\.wait %Ks_empty', 'of the first keys of a tile: the wait for the queries\' slot before it is freed behind '
      'the last use of every key of the tile before'),
     ('flash_decode*', r'deleted', r'warp\.sync', 'every iteration of the loop before it ends with a meeting of the warp, and without an iteration nothing was read'),
