@@ -45,12 +45,31 @@ if(CMOCKA_INCLUDE_DIR AND CMOCKA_LIBRARY)
   endforeach()
 endif()
 
+# -- Fuzz targets: tests/fuzz/targets/fuzz_x.c becomes build/tests/fuzz/fuzz_x -----------------------------------------
+# Over files by themselves; with BITBLASC_FUZZ they are libFuzzer's (clang, and the layers instrumented too).
+
+file(GLOB fuzz_targets CONFIGURE_DEPENDS tests/fuzz/targets/fuzz_*.c)
+foreach(source IN LISTS fuzz_targets)
+  get_filename_component(name ${source} NAME_WE)
+  if(BITBLASC_FUZZ)
+    add_executable(${name} ${source})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    add_executable(${name} EXCLUDE_FROM_ALL ${source} tests/fuzz/targets/run_files.c)
+    add_dependencies(unit_tests ${name})
+  endif()
+  target_link_libraries(${name} PRIVATE layer_lib)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/fuzz)
+endforeach()
+
 # -- check, proof, bench, format ---------------------------------------------------------------------------------------
 
 # LIT_FILTER=name picks tests by name, LIT_OPTS adds options: `LIT_FILTER=passes/simplify ninja check`.
 set(lit ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/lit_main.py --build ${CMAKE_BINARY_DIR})
 add_custom_target(check COMMAND ${lit} tests USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
-add_custom_target(proof COMMAND ${lit} --param proof=1 tests/proof USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
+# proof prints the mutation table of every example, target and schedule; check runs a part of it.
+add_custom_target(proof COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/mutation/mutate.py --bitblasc $<TARGET_FILE:bitblasc>
+                  COMMAND ${lit} tests/proof USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
 # bench/run prints device, clocks, times and ratios; it needs a GPU and says so.
 add_custom_target(bench COMMAND ${CMAKE_SOURCE_DIR}/bench/run --build ${CMAKE_BINARY_DIR} USES_TERMINAL VERBATIM
                   DEPENDS ${built_for_tests})
