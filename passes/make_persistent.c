@@ -1,23 +1,28 @@
 /* make-persistent: one block computes several tiles of the grid.
  *
- *   before  grid %bn in ceildiv(%N, 256)            after  let %tiles_bn <- ceildiv(%N, 256)
- *           grid %bm in ceildiv(%M, 128)                   let %tiles_bm <- ceildiv(%M, 128)
- *           do                                             for %tile in block() .. %tiles_bn * %tiles_bm step blocks()
- * {persistent = 1} do
- *             ...                                            let %bn <- ...
- *                                                            let %bm <- ...
- *                                                            ...
- *                                                          end
+ *   before  grid %bn in ceildiv(%N, 256)
+ *           grid %bm in ceildiv(%M, 128)
+ *           do
+ *             ...
+ *
+ *   after   let %tiles_bn <- ceildiv(%N, 256)
+ *           let %tiles_bm <- ceildiv(%M, 128)
+ *           for %tile in block() .. %tiles_bn * %tiles_bm step blocks() {persistent = 1} do
+ *             let %bn <- ...
+ *             let %bm <- ...
+ *             ...
+ *           end
  *
  * The launch takes as many blocks as the GPU holds at once, so that a producer can run ahead into the next tile while
  * consumers finish this one. Tiles are walked in bands of `raster` tiles of the second grid dimension, the first
- * sweeping inside a band: neighbouring blocks then share operands in L2 (HOPPER.md's figures: band 8 costs 8 * BM +
- * ceil(SMs / 8) * BN elements a wave). Without the `persistent` attribute the same variables are computed from block()
- * once, without a loop.
+ * sweeping inside a band: neighbouring blocks then share operands in L2 (a band of 8 costs 8 * BM + ceil(SMs / 8) * BN
+ * elements a wave). Without the `persistent` attribute the same variables are computed from block() once, without a
+ * loop. With `reverse` the walk starts at the last tile.
  *
- * In a cluster (attribute `cluster` of the kernel) the blocks take neighbouring tiles along one grid dimension: the one whose tiles have the most
- * bytes in common. A tensor-map load that all of them would do alike, at the same time, is marked `multicast`: each block then loads its share
- * and sends it to all. A tile beyond the grid, where the extent is no multiple of the cluster, loads zeros and stores nothing.
+ * In a cluster (attribute `cluster` of the kernel) the blocks take neighbouring tiles along one grid dimension: the one
+ * whose tiles have the most bytes in common. A tensor-map load that all of them would do alike, at the same time, is
+ * marked `multicast`: each block then loads its share and sends it to all. A tile beyond the grid, where the extent is
+ * no multiple of the cluster, loads zeros and stores nothing.
  *
  * Every kernel passes here, since later forms know block() only. Requires the scheduled form. */
 #include "passes/pass.h"

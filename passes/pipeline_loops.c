@@ -1,14 +1,28 @@
 /* pipeline-loops: overlap the copies of later iterations with the compute of this one, in a kernel of one role.
  *
- *   before  for %k in %lo .. %hi step 1 {stages = 3} do     after  %As@0 <- copy ...%lo...; cp.commit         (when %lo
- * < %hi) %As <- copy %A[%k] {engine = cpasync}                %As@1 <- copy ...%lo + 1...; cp.commit %acc <- dot %As,
- * %Bs                                 for %k in %lo .. %hi step 1 do end cp.wait {pending = 1} bar.sync if %k + 2 < %hi
- * do %As@%put <- copy ...%k + 2... end cp.commit %acc <- dot %As@%get, %Bs@%get (both positions advance) end cp.wait
- * {pending = 0}
+ *   before  for %k in %lo .. %hi step 1 {stages = 3} do
+ *             %As <- copy %A[%k] {engine = cpasync}
+ *             %acc <- dot %As, %Bs
+ *           end
+ *
+ *   after   if %lo < %hi do %As@0 <- copy %A[%lo] end
+ *           cp.commit
+ *           if %lo + 1 < %hi do %As@1 <- copy %A[%lo + 1] end
+ *           cp.commit
+ *           for %k in %lo .. %hi step 1 do
+ *             cp.wait {pending = 1}
+ *             bar.sync
+ *             if %k + 2 < %hi do %As@%put <- copy %A[%k + 2] end
+ *             cp.commit
+ *             %acc <- dot %As@%get, %Bs@%get
+ *             ...                                        (both positions advance)
+ *           end
  *
  * The one barrier of an iteration does two things: what every thread copied for this iteration is visible to all, and
  * everybody has left the slot of the iteration before, which is the slot that is filled next. An empty commit keeps the
- * count of groups equal to the count of iterations, so the wait needs no special case near the end.
+ * count of groups equal to the count of iterations, so the wait needs no special case near the end: when the loop ends,
+ * every copy has been waited for. A loop that is entered again is followed by a barrier, since its first copies would
+ * overtake the last readers.
  *
  * A copy is hoisted when it is the only writer of its buffer, all readers follow it in the loop body, and its operands
  * depend on the loop variable and on what is constant in the loop only. The others stay where they are. Kernels with a

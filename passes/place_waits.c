@@ -6,14 +6,15 @@
  *                                                         dot.wait {pending = 0}
  *                                                         %m <- reduce %s {operation = max}
  *
- * Only dots of the wgmma instruction are asynchronous. A group of dots must have finished before an op that
+ * Only dots of the wgmma instruction are asynchronous. A dot must have finished before an op that
  *   - reads or writes its accumulator (another dot into the same accumulator may follow without a wait: the tensor core
- * keeps their order),
+ *     keeps their order),
  *   - writes a register tile that it reads as an operand,
- *   - tells the producer that a buffer is free (mbar.arrive), or is a barrier after which others may overwrite its
- * operands,
+ *   - tells the producer that a buffer it reads is free (mbar.arrive), or is a barrier after which others may overwrite
+ *     its operands,
  *   - enters or leaves a loop or branch that could do any of these.
- * The wait names how many younger groups may stay in flight, so two dots on different accumulators overlap. */
+ * The wait names how many younger groups may stay in flight, so two dots on different accumulators overlap. Dots that
+ * are waited for together are one group. */
 #include "passes/pass.h"
 #include "passes/rings.h"
 

@@ -1,31 +1,41 @@
 /* specialise-warps: split a kernel into a role that moves data and a role that computes.
  *
- *   before  for %k in 0 .. %n step 1 {stages = 4} do      after  role producer {...} do
- *             %As <- copy %A[...] {engine = tma}                   for %k in 0 .. %n step 1 do
- *             %Bs <- copy %B[...] {engine = tma}                     mbar.wait %As_empty@%As_put, %As_put_phase ^ 1
- *             %acc <- dot %As, %Bs                                   mbar.expect %As_full@%As_put, bytes
- *           end                                                      %As@%As_put <- copy %A[...], %As_full@%As_put
- * {engine = tma}
- *                                                                    ...                     (then %As_put advances
- * around the ring) role consumer {...} do for %k in 0 .. %n step 1 do mbar.wait %As_full@%As_get, %As_get_phase %acc <-
- * dot %As@%As_get, %Bs@%As_get mbar.arrive %As_empty@%As_get
+ *   before  for %k in 0 .. %n step 1 {stages = 4} do
+ *             %As <- copy %A[...] {engine = tma}
+ *             %Bs <- copy %B[...] {engine = tma}
+ *             %acc <- dot %As, %Bs
+ *           end
+ *
+ *   after   role producer {...} do
+ *             for %k in 0 .. %n step 1 do
+ *               mbar.wait %As_empty@%As_put, %As_put_phase ^ 1
+ *               mbar.expect %As_full@%As_put, bytes
+ *               %As@%As_put <- copy %A[...], %As_full@%As_put {engine = tma}
+ *               %Bs@%As_put <- copy %B[...], %As_full@%As_put {engine = tma}
+ *               ...                                      (%As_put advances around the ring)
+ *           role consumer {...} do
+ *             for %k in 0 .. %n step 1 do
+ *               mbar.wait %As_full@%As_get, %As_get_phase
+ *               %acc <- dot %As@%As_get, %Bs@%As_get
+ *               mbar.arrive %As_empty@%As_get
+ *               ...                                      (%As_get advances)
  *
  * Rules
- * 1. A copy moves to the producer when its engine completes on an mbarrier (tma, bulk), it is the only writer of its
- * buffer, every reader follows it in the same block (or inside later ops of that block), and its operands do not depend
- * on what the consumer computes.
+ * 1. A copy moves to the producer when its engine completes on an mbarrier (tma, bulk), its buffer is filled by such
+ *    copies only, every reader follows one of them in the same block (or inside later ops of that block) before the
+ *    next, and its operands do not depend on what the consumer computes. Several fills of one buffer (the first
+ *    iteration and the others, say) share its ring.
  * 2. Control flow and pure scalars are duplicated in both roles; everything else stays with the consumer.
  * 3. Neighbouring copies whose lifetimes overlap share one pair of barriers (full, empty) and one ring position; a copy
- * whose first reader comes after the last reader of the one before gets its own, so that its slot is refilled on its
- * own schedule.
+ *    whose first reader comes after the last reader of the one before gets its own, so that its slot is refilled on its
+ *    own schedule.
  * 4. Slots: `stages` of the nearest loop around the copy; 1 where there is none. Positions and phases are scalars that
- * carry across every loop around them and are never reset, so a persistent loop needs nothing special.
+ *    carry across every loop around them and are never reset, so a persistent loop needs nothing special.
  * 5. A slot is released behind its last reader; when that is an asynchronous dot, where its result is needed anyway.
  * 6. A fresh barrier has completed the phase of parity 1: the producer starts by waiting for the parity that lets it
- * through.
- *
- * 7. A copy that is multicast to a cluster fills the slot of every block: the empty barrier then waits for the consumers of all of them, so a
- *    consumer arrives on the barrier of each block.
+ *    through.
+ * 7. A copy that is multicast to a cluster fills the slot of every block: the empty barrier then waits for the consumers
+ *    of all of them, so a consumer arrives on the barrier of each block.
  *
  * In this form an arrival is a role's arrival: `arrivals` counts roles, and lowering multiplies by warps. Waits for
  * asynchronous dots are place-waits' business, fences and block barriers place-barriers'. Without producers in the
