@@ -340,9 +340,9 @@ void thread_vote(lower *l, const ir_op *op) {
   }
   const ir_expr *mine = is_set(l, thread_word(l, votes, zero));
   mine = ir_unary(l->memory, operation == IR_AND ? IR_EXPR_VOTE_ALL : IR_EXPR_VOTE_ANY, mine);
-  thread_set_word(l, votes, zero, as_flag(l, mine));
-  const ir_expr *all = thread_word(l, votes, zero);
   if (l->warp_count > 1) {
+    thread_set_word(l, votes, zero, as_flag(l, mine));
+    const ir_expr *all = NULL;
     ir_value *scratch = thread_scratch(l, "votes", IR_U32, 1, &l->warp_count);
     /* A register array of its own, so that its words are seen to be the same in all threads. */
     ir_value *all_votes = thread_array(l, "votes", IR_U32, l->warp_count);
@@ -354,14 +354,15 @@ void thread_vote(lower *l, const ir_op *op) {
       const ir_expr *at = thread_int(l, i);
       thread_load_word(l, all_votes, at, scratch, thread_shared_address(l, scratch, NULL, &at));
       const ir_expr *word = thread_word(l, all_votes, at);
-      all = i > 0 ? thread_combine(l, operation, all, word) : word;
+      all = all ? thread_combine(l, operation, all, word) : word;
     }
+    mine = is_set(l, all);
   }
   if (flag->is_mutable) {
-    thread_set(l, flag, is_set(l, all));
+    thread_set(l, flag, mine);
     return;
   }
   ir_op *let = thread_op(l, IR_OP_LET);
   ir_op_add_write(let, ir_ref_whole(flag));
-  ir_op_add_expr(l->memory, let, is_set(l, all));
+  ir_op_add_expr(l->memory, let, mine);
 }

@@ -55,8 +55,10 @@ static void access_visit(void *data, ir_op *op, ir_value *value, bool written) {
   if (a->managed[value->number])
     return;
   hazard *h = &a->state[value->number];
-  if (h->copying)
+  if (h->copying) {
     a->need_copy_wait = a->need_barrier = true;
+    a->need_fence |= !written && a->async_read;
+  }
   if (written) {
     if (h->storing)
       a->need_store_wait = a->need_barrier = true;
@@ -134,6 +136,7 @@ static void join(hazard *into, const hazard *from, int count) {
 static void apply_barrier(context *c, bool fenced, bool copied, bool stored) {
   for (int i = 0; i < c->count; i++) {
     c->state[i].written = c->state[i].read = false;
+    c->state[i].unfenced |= copied && c->state[i].copying;
     c->state[i].unfenced &= !fenced;
     c->state[i].copying &= !copied;
     c->state[i].storing &= !stored;

@@ -196,6 +196,7 @@ static variance allowed(const ir_op *op) {
   switch (op->kind) {
   case IR_OP_BAR_SYNC:
   case IR_OP_BAR_ARRIVE:
+    return ir_attr_get(&op->attrs, IR_ATTR_THREADS, 0) <= 32 ? BY_WARP : UNIFORM; /* a warp alone */
   case IR_OP_CLUSTER_SYNC:
   case IR_OP_SETMAXNREG:
     return UNIFORM;
