@@ -9,7 +9,7 @@
  * Only dots of the wgmma instruction are asynchronous. A dot must have finished before an op that
  *   - reads or writes its accumulator (another dot into the same accumulator may follow without a wait: the tensor core
  *     keeps their order),
- *   - writes a register tile that it reads as an operand,
+ *   - writes a tile or buffer that it reads as an operand,
  *   - tells the producer that a buffer it reads is free (mbar.arrive), or is a barrier after which others may overwrite
  *     its operands,
  *   - enters or leaves a loop or branch that could do any of these.
@@ -50,7 +50,7 @@ static bool conflicts(const state *s, ir_op *op, ir_op *dot) {
     return false;
   if (ir_op_reads(op, accumulator) || ir_op_writes(op, accumulator)) return true;
   for (int i = 0; i < dot->read_count; i++)
-    if (dot->read[i].value && dot->read[i].value->space == IR_TILE && ir_op_writes(op, dot->read[i].value)) return true;
+    if (dot->read[i].value && ir_op_writes(op, dot->read[i].value)) return true;
   return false;
 }
 
