@@ -57,6 +57,26 @@ static bool is_multiple(const ir_expr *e, int64_t of) {
   return ir_known_divisor(e) % of == 0;
 }
 
+/* Whether every block of the grid begins its rows inside the tensor. Whole blocks are copied, and behind the last one there is none: the copy
+ * takes the last one again, for rows that no result has. */
+static bool begins_inside(const ir_kernel *kernel, const ir_ref *from) {
+  const ir_expr *start = from->count ? from->start[0] : NULL, *extent = from->value->extent[0];
+  int64_t first = 0, step, count, rows;
+  if (!start || (ir_is_constant(start, &first) && first == 0))
+    return true;
+  if (start->kind != IR_EXPR_MUL || start->args[0]->kind != IR_EXPR_VALUE || !ir_is_constant(start->args[1], &step) || step < 1)
+    return false;
+  for (int i = 0; i < kernel->grid_count; i++) {
+    if (kernel->grid[i].index != start->args[0]->value)
+      continue;
+    const ir_expr *blocks = kernel->grid[i].extent;
+    if (ir_is_constant(blocks, &count) && ir_is_constant(extent, &rows))
+      return (count - 1) * step < rows;
+    return blocks->kind == IR_EXPR_CEILDIV && ir_expr_equal(blocks->args[0], extent) && ir_is_constant(blocks->args[1], &rows) && rows >= step;
+  }
+  return false;
+}
+
 /* The reason why the shared buffer cannot be filled with whole blocks of its tensor, which nobody else reads; NULL when it can. */
 static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, packing *p) {
   if (buffer->space != IR_SHARED || buffer->rank != 2)
@@ -78,6 +98,8 @@ static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, pac
   for (int d = 0; d < from->count; d++)
     if (!from->span[d] || !is_multiple(from->start[d], d ? k : rows))
       return "one of its operands is not copied from whole blocks of its tensor";
+  if (!begins_inside(kernel, from))
+    return "its rows are not known to begin inside its tensor";
   return NULL;
 }
 
