@@ -1,9 +1,16 @@
 /* lower-threads: from what a block does to what one of its threads does.
  *
- *   before  %acc <- dot %As@%s, %Bs@%s {instruction = wgmma, ...}     after  wgmma.fence
- *           %C[...] <- copy %acc                                            %acc[0] <- wgmma none, %As@%s, %Bs@%s, ...
- *                                                                           for %r in 0 .. 64 step 1 {unroll = 1} do
- *                                                                             ... st.global %C, ...
+ *   before  %acc <- dot %As, %Bs {instruction = wgmma, ...}     after  wgmma.fence
+ *           dot.commit                                                %acc[0] <- wgmma none, %As, %Bs, ...   (each 16 of k)
+ *           dot.wait {pending = 0}                                    wgmma.commit
+ *           %stage <- copy %acc {engine = matrix}                     wgmma.wait {pending = 0}
+ *           fence.async                                               for %r in 0 .. 4 step 1 {unroll = 1} do
+ *           bar.sync {...}                                              %stage_1[0] <- pack.f16(%acc[%r * 8], ...)
+ *           %C <- copy %stage {engine = tma}                            %stage <- stmatrix %stage_1[0], ...
+ *                                                                     end
+ *                                                                     fence.async
+ *                                                                     bar.sync {...}
+ *                                                                     if %thread == 0 do %C_map <- tma.store %stage, ... end
  *
  * Every tile becomes a register array of its layout; every coordinate becomes a part that the thread decides (computed once a role) plus a part
  * that the register number decides. One file for each kind of op: lower_parallel.c, lower_copy.c, lower_tensor_copy.c, lower_matrix.c,

@@ -24,6 +24,8 @@
  * marked `multicast`: each block then loads its share and sends it to all. A tile beyond the grid, where the extent is
  * no multiple of the cluster, loads zeros and stores nothing.
  *
+ * In a kernel without a grid the outermost loops that the source calls persistent start at the block's number instead.
+ *
  * Every kernel passes here, since later forms know block() only. Requires the scheduled form. */
 #include "passes/pass.h"
 #include "passes/variance.h"

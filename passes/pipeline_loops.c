@@ -24,8 +24,8 @@
  * every copy has been waited for. A loop that is entered again is followed by a barrier, since its first copies would
  * overtake the last readers.
  *
- * A copy is hoisted when it is the only writer of its buffer, all readers follow it in the loop body, and its operands
- * depend on the loop variable and on what is constant in the loop only. The others stay where they are. Kernels with a
+ * A copy is hoisted when it is the only writer of its buffer, all readers follow it in the loop body, the loop does not
+ * write its tensor, and its operands depend on the loop variable and on what is constant in the loop only. The others stay where they are. Kernels with a
  * producer role are specialise-warps' business. */
 #include "passes/pass.h"
 

@@ -1,16 +1,19 @@
 /* place-barriers: make the threads of a role wait where they share a buffer.
  *
- *   before  %stage <- copy %acc {engine = matrix}         after  bulk.wait {pending = 0, read = 1}
- *           %C[...] <- copy %stage {engine = tma}                bar.sync {id = 1, threads = 256}
- *                                                                %stage <- copy %acc {engine = matrix}
- *                                                                fence.async
- *                                                                bar.sync {id = 1, threads = 256}
- *                                                                %C[...] <- copy %stage {engine = tma}
- *                                                                ...
- *                                                                bulk.commit
- *                                                                bulk.wait {pending = 0, read = 1}      (before %stage is written again, and at the end)
+ *   before  for %t ... do                                  after  for %t ... do
+ *             %stage <- copy %acc {engine = matrix}                 bulk.commit
+ *             %C[...] <- copy %stage {engine = tma}                 bulk.wait {pending = 0, read = 1}
+ *           end                                                     bar.sync {id = 2, threads = 256}
+ *                                                                   %stage <- copy %acc {engine = matrix}
+ *                                                                   fence.async
+ *                                                                   bar.sync {id = 2, threads = 256}
+ *                                                                   %C[...] <- copy %stage {engine = tma}
+ *                                                                 end
+ *                                                                 bulk.commit
+ *                                                                 bulk.wait {pending = 0, read = 1}
  *
- * For every buffer that threads write with ordinary stores, and every tensor that the kernel both writes and reads, the pass keeps what happened to it since the last barrier, and inserts
+ * For every buffer that threads write with ordinary stores, and every tensor that the kernel both writes and reads, the
+ * pass keeps what happened to it since the last barrier, and inserts
  *   a barrier        before a read of what others wrote, and before a write of what others read or wrote,
  *   fence.async      before that barrier, when the reader is the async proxy (a bulk store, wgmma) and the writer was not,
  *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for, and at the end,

@@ -4,7 +4,8 @@
  *                                                       %C[...] <- copy %C_stage {engine = tma}
  *
  * An accumulator's fragments reach memory in pieces of 4 to 8 bytes; a tensor-map store writes full lines, clips ragged edges and drains while the
- * block goes on. Fires for kernels with a producer role, when a tensor map can describe the region; fences and waits are place-barriers'. */
+ * block goes on. Fires for kernels with a producer role, when a tensor map can describe the region and the kernel does not
+ * read the tensor again; fences and waits are place-barriers'. */
 #include "passes/pass.h"
 #include "passes/region.h"
 
