@@ -72,3 +72,24 @@ function(bitblasc_embed list symbol)
     VERBATIM)
   set(${list} ${${list}} ${output} PARENT_SCOPE)
 endfunction()
+
+# Appends to `list` a C file that defines `const char compiler_identity[]`, a hash of the sources of the layers given.
+function(bitblasc_identity list)
+  set(files "")
+  foreach(layer IN LISTS ARGN)
+    file(GLOB sources RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS ${layer}/*)
+    list(APPEND files ${sources})
+  endforeach()
+  set(output ${generated}/compiler_identity.c)
+  file(MAKE_DIRECTORY ${generated})
+  string(REPLACE ";" "|" joined "${files}")
+  list(TRANSFORM files PREPEND ${CMAKE_SOURCE_DIR}/ OUTPUT_VARIABLE paths)
+  add_custom_command(
+    OUTPUT ${output}
+    COMMAND ${CMAKE_COMMAND} -D OUTPUT=${output} -D ROOT=${CMAKE_SOURCE_DIR} -D "FILES=${joined}"
+            -P ${CMAKE_SOURCE_DIR}/cmake/identity.cmake
+    DEPENDS ${paths} ${CMAKE_SOURCE_DIR}/cmake/identity.cmake
+    COMMENT "identity of the compiler"
+    VERBATIM)
+  set(${list} ${${list}} ${output} PARENT_SCOPE)
+endfunction()

@@ -1,11 +1,13 @@
 #include "runtime/device.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct device {
   const cuda_driver *driver;
   cuda_device handle;
   cuda_context context;
+  bool owned; /* the primary context, retained by us */
   device_facts facts;
 };
 
@@ -49,6 +51,7 @@ runtime_status device_open(const cuda_driver *driver, int ordinal, device **out,
   int result = driver->device_get(&d->handle, ordinal);
   if (result == CUDA_OK) result = read_facts(driver, d->handle, &d->facts);
   if (result == CUDA_OK) result = driver->primary_context_retain(&d->context, d->handle);
+  d->owned = result == CUDA_OK;
   if (result != CUDA_OK) {
     free(d);
     return cuda_fail(driver, message, "opening the GPU", result);
@@ -57,9 +60,39 @@ runtime_status device_open(const cuda_driver *driver, int ordinal, device **out,
   return RUNTIME_OK;
 }
 
+/* The number that the driver counts this device by; 0 when it does not say. */
+static int ordinal_of(const cuda_driver *driver, cuda_device handle) {
+  int count = 0;
+  if (driver->device_get_count(&count) != CUDA_OK) return 0;
+  for (int i = 0; i < count; i++) {
+    cuda_device other;
+    if (driver->device_get(&other, i) == CUDA_OK && other == handle) return i;
+  }
+  return 0;
+}
+
+runtime_status device_open_current(const cuda_driver *driver, device **out, runtime_message *message) {
+  cuda_context context = NULL;
+  if (driver->context_get_current(&context) != CUDA_OK || !context)
+    return runtime_fail(message, RUNTIME_NO_DEVICE, "no CUDA context is current in this thread");
+  device *d = calloc(1, sizeof *d);
+  if (!d) return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to open a GPU");
+  d->driver = driver;
+  d->context = context;
+  int result = driver->context_get_device(&d->handle);
+  if (result == CUDA_OK) result = read_facts(driver, d->handle, &d->facts);
+  if (result != CUDA_OK) {
+    free(d);
+    return cuda_fail(driver, message, "opening the current context", result);
+  }
+  d->facts.ordinal = ordinal_of(driver, d->handle);
+  *out = d;
+  return RUNTIME_OK;
+}
+
 void device_close(device *d) {
   if (!d) return;
-  d->driver->primary_context_release(d->handle);
+  if (d->owned) d->driver->primary_context_release(d->handle);
   free(d);
 }
 

@@ -1,4 +1,4 @@
-/* A GPU: its primary context, memory and streams. Every call pushes the context and pops it again, so an application's
+/* A GPU: its primary context (or one of the application's), memory and streams. Every call pushes the context and pops it again, so an application's
  * own stays current. Calls on one device may come from any thread. */
 #ifndef BITBLASC_RUNTIME_DEVICE_H
 #define BITBLASC_RUNTIME_DEVICE_H
@@ -27,6 +27,8 @@ typedef struct device_facts {
 runtime_status device_count(const cuda_driver *driver, int *count, runtime_message *message);
 /* `driver` outlives the device. RUNTIME_NO_DEVICE when there is no such ordinal. */
 runtime_status device_open(const cuda_driver *driver, int ordinal, device **out, runtime_message *message);
+/* The context that is current in this thread, which must outlive the device. RUNTIME_NO_DEVICE when there is none. */
+runtime_status device_open_current(const cuda_driver *driver, device **out, runtime_message *message);
 void device_close(device *d); /* d may be NULL; kernels loaded on it are unloaded before */
 
 const device_facts *device_get_facts(const device *d);

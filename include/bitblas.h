@@ -1,0 +1,282 @@
+/* libbitblas: kernels of the tile language, compiled while the application runs.
+ *
+ * C99, usable from C++. Nothing here needs a CUDA header or library: libcuda and NVRTC are opened when they are first
+ * needed, and everything runs without them on the emulator. The library never exits, prints nothing unless a log function is
+ * given, and leaves the calling thread's CUDA context as it was. Running out of host memory aborts.
+ *
+ * Every call answers with a status; bitblas_last_message() has the sentence. Structs that the caller fills begin with
+ * their size and are made with their _INIT macro, so that a program keeps working with a later library. docs/library.md
+ * says which calls may be made from several threads, compile, allocate, wait, or be made while a CUDA graph is captured. */
+#ifndef BITBLAS_H
+#define BITBLAS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BITBLAS_API __attribute__((visibility("default")))
+
+#define BITBLAS_VERSION_MAJOR 0
+#define BITBLAS_VERSION_MINOR 1
+#define BITBLAS_VERSION_PATCH 0
+
+/* -- Status -------------------------------------------------------------------------------------------------------- */
+
+/* The values never change. Their names and texts are rows of lib/status.def. */
+typedef enum bitblas_status {
+  BITBLAS_OK = 0,
+  BITBLAS_ERROR_ARGUMENT = 1,      /* a null, a count or a name that does not fit the call */
+  BITBLAS_ERROR_KERNEL = 2,        /* the kernel's text or its defines are wrong */
+  BITBLAS_ERROR_TYPE = 3,          /* a tensor has another element type than the kernel's */
+  BITBLAS_ERROR_SHAPE = 4,         /* a tensor has another rank, extent or stride */
+  BITBLAS_ERROR_ALIGNMENT = 5,     /* an address is not aligned as the kernel needs it */
+  BITBLAS_ERROR_CONSTRAINT = 6,    /* a condition of the kernel does not hold for these sizes */
+  BITBLAS_ERROR_WORKSPACE = 7,     /* the workspace is missing or too small */
+  BITBLAS_ERROR_NO_DRIVER = 8,     /* there is no CUDA driver, or one too old */
+  BITBLAS_ERROR_NO_DEVICE = 9,     /* there is no such GPU */
+  BITBLAS_ERROR_NO_NVRTC = 10,     /* something must be compiled, and there is no NVRTC for it */
+  BITBLAS_ERROR_WRONG_TARGET = 11, /* the kernel was compiled for another GPU */
+  BITBLAS_ERROR_BAD_CUBIN = 12,    /* no cubin of bitblasc, or damaged */
+  BITBLAS_ERROR_FILE = 13,         /* a file cannot be read */
+  BITBLAS_ERROR_MEMORY = 14,       /* not enough device memory */
+  BITBLAS_ERROR_CUDA = 15,         /* the CUDA driver reported an error */
+  BITBLAS_ERROR_EMULATOR = 16,     /* the emulator found a fault in the running kernel */
+  BITBLAS_ERROR_UNSUPPORTED = 17,  /* this device or version of the library cannot do it */
+  BITBLAS_ERROR_INTERNAL = 18      /* a mistake of the library itself: please report it */
+} bitblas_status;
+
+/* "BITBLAS_ERROR_SHAPE", and what it means. Any value is allowed; both are static. */
+BITBLAS_API const char *bitblas_status_name(bitblas_status status);
+BITBLAS_API const char *bitblas_status_text(bitblas_status status);
+/* What the last call of this thread that failed had to say: names the argument and gives both values. "" when none
+ * did; valid until the thread's next call fails. */
+BITBLAS_API const char *bitblas_last_message(void);
+/* 10000 * major + 100 * minor + patch of the library that is loaded. */
+BITBLAS_API uint32_t bitblas_version(void);
+
+/* -- Element types ------------------------------------------------------------------------------------------------- */
+
+/* Elements narrower than a byte follow each other as a stream of bits, little end first. */
+typedef enum bitblas_type {
+  BITBLAS_TYPE_NONE = 0,
+  BITBLAS_TYPE_I1 = 1,
+  BITBLAS_TYPE_I2 = 2,
+  BITBLAS_TYPE_I3 = 3,
+  BITBLAS_TYPE_I4 = 4,
+  BITBLAS_TYPE_I5 = 5,
+  BITBLAS_TYPE_I6 = 6,
+  BITBLAS_TYPE_I7 = 7,
+  BITBLAS_TYPE_I8 = 8,
+  BITBLAS_TYPE_I16 = 9,
+  BITBLAS_TYPE_I32 = 10,
+  BITBLAS_TYPE_I64 = 11,
+  BITBLAS_TYPE_U1 = 12,
+  BITBLAS_TYPE_U2 = 13,
+  BITBLAS_TYPE_U3 = 14,
+  BITBLAS_TYPE_U4 = 15,
+  BITBLAS_TYPE_U5 = 16,
+  BITBLAS_TYPE_U6 = 17,
+  BITBLAS_TYPE_U7 = 18,
+  BITBLAS_TYPE_U8 = 19,
+  BITBLAS_TYPE_U16 = 20,
+  BITBLAS_TYPE_U32 = 21,
+  BITBLAS_TYPE_U64 = 22,
+  BITBLAS_TYPE_F4E2M1 = 23,
+  BITBLAS_TYPE_F6E2M3 = 24,
+  BITBLAS_TYPE_F6E3M2 = 25,
+  BITBLAS_TYPE_F8E4M3 = 26,
+  BITBLAS_TYPE_F8E5M2 = 27,
+  BITBLAS_TYPE_F16 = 28,
+  BITBLAS_TYPE_BF16 = 29,
+  BITBLAS_TYPE_TF32 = 30,
+  BITBLAS_TYPE_F32 = 31,
+  BITBLAS_TYPE_F64 = 32,
+  BITBLAS_TYPE_E8M0 = 33,
+  BITBLAS_TYPE_NF4 = 34,
+  BITBLAS_TYPE_PRED = 35
+} bitblas_type;
+
+/* "f16", as in a .tl; "?" for no type. Static. */
+BITBLAS_API const char *bitblas_type_name(bitblas_type type);
+/* Bits of an element; 0 for no type. */
+BITBLAS_API int32_t bitblas_type_bits(bitblas_type type);
+
+/* -- Context ------------------------------------------------------------------------------------------------------- */
+
+typedef struct bitblas_context bitblas_context; /* a device and the store of compiled kernels; used from any thread */
+
+typedef enum bitblas_device {
+  BITBLAS_DEVICE_GPU = 0,     /* the GPU number `ordinal`, in its primary context */
+  BITBLAS_DEVICE_CURRENT = 1, /* the CUDA context that is current in the calling thread; it must outlive this one */
+  BITBLAS_DEVICE_EMULATOR =
+      2 /* none: tensors lie in host memory, runs are done when they return, streams are ignored */
+} bitblas_device;
+
+typedef enum bitblas_log_level {
+  BITBLAS_LOG_WARNING = 1,
+  BITBLAS_LOG_INFO = 2,
+  BITBLAS_LOG_DEBUG = 3
+} bitblas_log_level;
+/* Receives one line without its newline, from any thread that is inside a call of the library. */
+typedef void (*bitblas_log_function)(void *user, bitblas_log_level level, const char *line);
+
+typedef struct bitblas_context_config {
+  size_t size;
+  bitblas_device device;
+  int32_t ordinal;
+  const char *target;          /* emulator only: "sm_80", "sm_89", "sm_90a"; NULL: BITBLASC_TARGET, else sm_90a */
+  const char *cache_directory; /* NULL: BITBLASC_CACHE_DIR, else the user's cache; "": nothing is kept on disk */
+  int64_t cache_bytes;         /* how large it may grow; 0: BITBLASC_CACHE_BYTES, else 1 GiB */
+  const char *nvrtc_path;      /* NULL: BITBLASC_NVRTC_PATH, else a search ('bitblasc doctor' shows it) */
+  bitblas_log_function log;    /* NULL: nothing is logged */
+  void *log_user;
+  bitblas_log_level log_level; /* lines above this are not made */
+} bitblas_context_config;
+#define BITBLAS_CONTEXT_CONFIG_INIT                                                                                    \
+  { sizeof(bitblas_context_config), BITBLAS_DEVICE_GPU, 0, NULL, NULL, 0, NULL, NULL, NULL, BITBLAS_LOG_INFO }
+
+/* Opens a device. Strings are copied. config NULL: GPU 0 with the defaults. A missing cache directory is no error.
+ * BITBLAS_ERROR_ARGUMENT, _NO_DRIVER, _NO_DEVICE, _CUDA, _UNSUPPORTED (no target for this GPU).
+ * Source: lib/context.c */
+BITBLAS_API bitblas_status bitblas_context_create(const bitblas_context_config *config, bitblas_context **context);
+/* Gives the context up; it lasts until its last kernel is destroyed. NULL is ignored. */
+BITBLAS_API void bitblas_context_destroy(bitblas_context *context);
+/* "sm_90a": what kernels are compiled for; "emulator" or the GPU's name. Live as long as the context. */
+BITBLAS_API const char *bitblas_context_target(const bitblas_context *context);
+BITBLAS_API const char *bitblas_context_device_name(const bitblas_context *context);
+
+/* Memory for tensors, aligned to 256 bytes, on the GPU or, for the emulator, on the host. Any other allocation on the
+ * same device serves as well. bytes 0 gives NULL. BITBLAS_ERROR_ARGUMENT, _MEMORY, _CUDA. */
+typedef void *bitblas_stream; /* a CUstream or cudaStream_t; NULL: the default stream */
+BITBLAS_API bitblas_status bitblas_allocate(bitblas_context *context, size_t bytes, void **address);
+BITBLAS_API bitblas_status bitblas_free(bitblas_context *context, void *address); /* NULL is ignored */
+/* Copies between host and device memory, in the order of the stream. Host memory stays until bitblas_synchronize. */
+BITBLAS_API bitblas_status bitblas_upload(bitblas_context *context, void *to, const void *from, size_t bytes,
+                                          bitblas_stream stream);
+BITBLAS_API bitblas_status bitblas_download(bitblas_context *context, void *to, const void *from, size_t bytes,
+                                            bitblas_stream stream);
+/* Waits for the stream; BITBLAS_ERROR_CUDA when anything on it failed. */
+BITBLAS_API bitblas_status bitblas_synchronize(bitblas_context *context, bitblas_stream stream);
+
+/* -- Kernels ------------------------------------------------------------------------------------------------------- */
+
+typedef struct bitblas_kernel bitblas_kernel; /* compiled and loaded; immutable, run from any thread */
+
+typedef struct bitblas_define {
+  const char *name;  /* a param, tune or size of the kernel */
+  const char *value; /* "128", "bf16", "true", a choice: as after -D */
+} bitblas_define;
+
+typedef struct bitblas_size {
+  const char *name;
+  int64_t value;
+} bitblas_size;
+
+/* Exactly one of: path alone (a .tl, or a .cubin that bitblasc made), text (a .tl; path, if any, is its name in
+ * messages and where its includes are looked for), cubin. */
+typedef struct bitblas_kernel_config {
+  size_t size;
+  const char *path;
+  const char *text;
+  size_t text_length; /* 0: up to the NUL */
+  const void *cubin;
+  size_t cubin_size;
+  const char *kernel; /* which one, where the file has several; NULL: the only one */
+  const bitblas_define *defines;
+  int32_t define_count;
+  const bitblas_size *expected; /* run-time sizes that the schedule is chosen for; any others are served as well */
+  int32_t expected_count;
+  int32_t level; /* 0 plain, 1 asynchronous copies, 2 everything */
+} bitblas_kernel_config;
+#define BITBLAS_KERNEL_CONFIG_INIT                                                                                     \
+  { sizeof(bitblas_kernel_config), NULL, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 2 }
+
+/* Takes the kernel from the store, or compiles it and keeps it there, and loads it. One key is compiled by one thread
+ * of a context at a time; the others wait and take its result. Nothing of config is kept.
+ * BITBLAS_ERROR_ARGUMENT, _KERNEL (the message has the diagnostics), _FILE, _NO_NVRTC, _WRONG_TARGET, _BAD_CUBIN,
+ * _UNSUPPORTED (a cubin on the emulator), _CUDA, _MEMORY. Source: lib/kernel.c */
+BITBLAS_API bitblas_status bitblas_kernel_create(bitblas_context *context, const bitblas_kernel_config *config,
+                                                 bitblas_kernel **kernel);
+/* Nothing of it may still be running. NULL is ignored. */
+BITBLAS_API void bitblas_kernel_destroy(bitblas_kernel *kernel);
+
+typedef enum bitblas_access { BITBLAS_READ = 0, BITBLAS_WRITE = 1, BITBLAS_READ_WRITE = 2 } bitblas_access;
+
+typedef struct bitblas_tensor_info {
+  size_t size;
+  const char *name; /* lives as long as the kernel */
+  bitblas_type type;
+  int32_t rank;
+  bitblas_access access;
+  int32_t alignment; /* of the address, in bytes */
+  int32_t packed; /* 1: its elements lie in the kernel's own order: bitblas_kernel_pack makes it. Scales may be, too */
+} bitblas_tensor_info;
+#define BITBLAS_TENSOR_INFO_INIT                                                                                       \
+  { sizeof(bitblas_tensor_info), NULL, BITBLAS_TYPE_NONE, 0, BITBLAS_READ, 0, 0 }
+
+/* The kernel's tensors, in the order of its declaration. BITBLAS_ERROR_ARGUMENT. */
+BITBLAS_API int32_t bitblas_kernel_tensor_count(const bitblas_kernel *kernel);
+BITBLAS_API bitblas_status bitblas_kernel_tensor_info(const bitblas_kernel *kernel, int32_t index,
+                                                      bitblas_tensor_info *info);
+/* The run-time sizes that were not defined: names, in order; NULL beyond the last. */
+BITBLAS_API const char *bitblas_kernel_size_name(const bitblas_kernel *kernel, int32_t index);
+
+/* Bytes of a tensor, and of the workspace, at these sizes (all of them, by name).
+ * BITBLAS_ERROR_ARGUMENT, _CONSTRAINT. */
+BITBLAS_API bitblas_status bitblas_kernel_tensor_bytes(const bitblas_kernel *kernel, int32_t index,
+                                                       const bitblas_size *sizes, int32_t size_count, size_t *bytes);
+BITBLAS_API bitblas_status bitblas_kernel_workspace_bytes(const bitblas_kernel *kernel, const bitblas_size *sizes,
+                                                          int32_t size_count, size_t *bytes);
+/* Puts a packed tensor into the kernel's order, on the host.
+ *   elements  row-major, a stream of bits little end first     packed  bitblas_kernel_tensor_bytes long, overwritten
+ * Padding is zero. BITBLAS_ERROR_ARGUMENT (also: the tensor is not packed), _SHAPE (packed_bytes). */
+BITBLAS_API bitblas_status bitblas_kernel_pack(const bitblas_kernel *kernel, int32_t index, const bitblas_size *sizes,
+                                               int32_t size_count, const void *elements, void *packed,
+                                               size_t packed_bytes);
+
+typedef enum bitblas_source {
+  BITBLAS_SOURCE_TL = 0,    /* the text that it was made from */
+  BITBLAS_SOURCE_IR = 1,    /* lowered */
+  BITBLAS_SOURCE_CUDA = 2,  /* CUDA C++ */
+  BITBLAS_SOURCE_RECORD = 3 /* the launch record, JSON */
+} bitblas_source;
+/* Lives as long as the kernel. NULL where there is none: of a cubin only the record is known. */
+BITBLAS_API const char *bitblas_kernel_source(const bitblas_kernel *kernel, bitblas_source source);
+
+enum { BITBLAS_RANK_MAX = 8 };
+
+typedef struct bitblas_tensor {
+  void *data; /* on the context's device; may be NULL when the tensor has no elements */
+  bitblas_type type;
+  int32_t rank;
+  int64_t shape[8];
+  int64_t stride[8]; /* elements from one to the next; all 0: row-major, the last dimension fastest */
+} bitblas_tensor;
+
+typedef struct bitblas_launch {
+  size_t size;
+  const bitblas_tensor *tensors; /* one for each of the kernel, in its order */
+  int32_t tensor_count;
+  const bitblas_size *sizes; /* those that are not the extent of a tensor; the others are taken from the shapes */
+  int32_t size_count;
+  void *workspace; /* 16-byte aligned, zero before its first use; not shared by launches that may run at once */
+  size_t workspace_bytes;
+  bitblas_stream stream;
+} bitblas_launch;
+#define BITBLAS_LAUNCH_INIT                                                                                            \
+  { sizeof(bitblas_launch), NULL, 0, NULL, 0, NULL, 0, NULL }
+
+/* Checks every tensor against the kernel's record, then enqueues and returns (the emulator: runs it). Whatever is
+ * wrong is said before anything is enqueued. Tensors stay until the stream is done.
+ * BITBLAS_ERROR_ARGUMENT, _TYPE, _SHAPE, _ALIGNMENT, _CONSTRAINT, _WORKSPACE, _CUDA, _EMULATOR.
+ * Source: lib/launch.c */
+BITBLAS_API bitblas_status bitblas_kernel_run(const bitblas_kernel *kernel, const bitblas_launch *launch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

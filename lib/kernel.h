@@ -1,0 +1,23 @@
+/* A kernel from inside the library. */
+#ifndef BITBLASC_LIB_KERNEL_H
+#define BITBLASC_LIB_KERNEL_H
+
+#include "ir/ir.h"
+#include "lib/context.h"
+#include "runtime/launch.h"
+
+struct bitblas_kernel {
+  bitblas_context *context;
+  arena *memory; /* all that follows lies in it */
+  const record *record;
+  const char *sources[BITBLAS_SOURCE_RECORD + 1]; /* NULL: not known */
+  ir_kernel *emulated;                            /* thread form, on the emulator */
+  launch_kernel *loaded;                          /* on a GPU */
+};
+
+/* The value of each of the record's sizes, `values` as many. A size that is not among `given` is looked for in the
+ * tensors' shapes, when there are any. */
+bitblas_status kernel_sizes(const bitblas_kernel *k, const bitblas_size *given, int given_count,
+                            const bitblas_tensor *tensors, int64_t *values);
+
+#endif
