@@ -141,7 +141,10 @@ static int emulate(run *r, ir_kernel *kernel, data_tensor *const *tensors, const
   bool ok = emulator_run(kernel, &launch, &report);
   if (!ok) {
     str text = STR_EMPTY;
-    emulator_report_text(&report, d, &text);
+    if (strcmp(command_value(r->s.command, OPTION_DIAGNOSTICS, "text"), "json") == 0)
+      emulator_report_json(&report, d, &text);
+    else
+      emulator_report_text(&report, d, &text);
     fprintf(stderr, "%s", str_text(&text));
     str_free(&text);
   }

@@ -93,6 +93,9 @@ bool emulator_run(const ir_kernel *kernel, const emulator_launch *launch, emulat
 void emulator_report_free(emulator_report *report);
 /* `file:line:column: kind: message` and a note a finding; file names from `d` (may be NULL). */
 void emulator_report_text(const emulator_report *report, const diag *d, str *out);
+/* The same as one JSON object a finding and line: severity, id, file, line, column, message, block, warp and role where
+ * there are any, and other: file, line, column. */
+void emulator_report_json(const emulator_report *report, const diag *d, str *out);
 
 /* Blocks that a launch starts: the product of the grid, or block_count; fewer for kernels that walk their tiles. -1: an
  * extent is not an integer >= 0. */

@@ -67,6 +67,35 @@ void emulator_report_text(const emulator_report *report, const diag *d, str *out
   }
 }
 
+static void append_json_place(str *out, const diag *d, src_loc loc) {
+  const char *file = d ? diag_file_name(d, loc.file) : "";
+  str_append(out, "\"file\": ");
+  str_append_json(out, *file ? file : "kernel");
+  str_printf(out, ", \"line\": %u, \"column\": %u", (unsigned)loc.line, (unsigned)loc.column);
+}
+
+void emulator_report_json(const emulator_report *report, const diag *d, str *out) {
+  for (int i = 0; i < report->finding_count; i++) {
+    const emulator_finding *f = &report->findings[i];
+    str_printf(out, "{\"severity\": \"error\", \"id\": \"%s\", ", emulator_finding_name(f->kind));
+    append_json_place(out, d, f->loc);
+    str_append(out, ", \"message\": ");
+    str_append_json(out, f->message);
+    if (f->block >= 0) str_printf(out, ", \"block\": %d", f->block);
+    if (f->warp >= 0) str_printf(out, ", \"warp\": %d", f->warp);
+    if (*f->role) {
+      str_append(out, ", \"role\": ");
+      str_append_json(out, f->role);
+    }
+    if (f->other.line) {
+      str_append(out, ", \"other\": {");
+      append_json_place(out, d, f->other);
+      str_append(out, "}");
+    }
+    str_append(out, "}\n");
+  }
+}
+
 void emulator_report_free(emulator_report *report) {
   arena_destroy(report->memory);
   *report = (emulator_report){0};
