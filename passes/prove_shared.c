@@ -148,7 +148,8 @@ static variance vary_expr(const context *c, const ir_expr *e) {
   if ((e->kind == IR_EXPR_VOTE_ANY || e->kind == IR_EXPR_VOTE_ALL || e->kind == IR_EXPR_SHUFFLE) && v > BY_WARP &&
       (e->kind != IR_EXPR_SHUFFLE || vary_expr(c, e->args[1]) <= BY_WARP))
     v = BY_WARP;
-  return v;
+  bool one_warp = ir_attr_get(&c->kernel->attrs, IR_ATTR_THREADS, 128) == 32;
+  return v == BY_WARP && one_warp ? UNIFORM : v;
 }
 
 static void widen(context *c, const ir_value *value, variance v) {
