@@ -17,6 +17,7 @@
 typedef struct emit_options {
   bool
       line_directives; /* #line back to the module's source wherever the line changes; else a comment that names the line */
+  bool debug_barriers; /* waits for mbarriers give up after so many polls, say where they stand, and trap */
   const char *source_text; /* of the module's source, or NULL: then the comments quote the statement */
 } emit_options;
 

@@ -96,7 +96,10 @@ static void write_for(emitter *e, const ir_op *op) {
   emit_line(e, "for (int %s = %s; %s < %s; %s) {", name, argument(e, op, 0), name, end,
             by_one ? arena_printf(e->memory, "++%s", name)
                    : arena_printf(e->memory, "%s += %s", name, argument(e, op, 2)));
+  const char *outer = e->iteration;
+  e->iteration = name;
   body(e, &op->body);
+  e->iteration = outer;
   emit_line(e, "}");
 }
 
@@ -151,7 +154,9 @@ static void write_role(emitter *e, const ir_op *op) {
     set_registers(e, registers);
     e->indent--;
   }
+  e->role = op->name;
   body(e, &op->body);
+  e->role = NULL;
   if (!op->next || op->next->kind != IR_OP_ROLE) emit_line(e, "}");
 }
 
@@ -220,6 +225,20 @@ static void write_mbar_arrive(emitter *e, const ir_op *op) {
     emit_line(e, "mbar_arrive_remote(%s, %s);", operand(e, &op->read[0]), argument(e, op, 0));
   else
     emit_line(e, "mbar_arrive(%s);", operand(e, &op->read[0]));
+}
+
+static void write_mbar_wait(emitter *e, const ir_op *op) {
+  const ir_ref *ref = &op->read[0];
+  if (!e->options->debug_barriers) {
+    prelude_want(e->functions, "mbar_wait");
+    emit_line(e, "mbar_wait(%s, %s);", operand(e, ref), argument(e, op, 0));
+    return;
+  }
+  prelude_want(e->functions, "mbar_wait_bounded");
+  const char *slot = ref->slot ? emit_expr_text(e, ref->slot, EMIT_TERNARY) : "0";
+  emit_line(e, "mbar_wait_bounded(%s, %s, \"%s\", \"%s\", %s, %s, %d);", operand(e, ref), argument(e, op, 0),
+            e->role ? e->role : "all", e->names[ref->value->number], slot, e->iteration ? e->iteration : "0",
+            (int)op->loc.line);
 }
 
 static void write_bar(emitter *e, const ir_op *op, const char *name) {

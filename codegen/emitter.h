@@ -66,7 +66,9 @@ typedef struct emitter {
   int taken_count, taken_capacity;
   const char **taken; /* every name used in this kernel */
   int threads, min_blocks;
-  src_loc statement; /* of the last statement written */
+  const char *role;      /* that is being written, or NULL */
+  const char *iteration; /* C name of the variable of the innermost loop, or NULL */
+  src_loc statement;     /* of the last statement written */
   int64_t next_line; /* the line number that the compiler gives to the next line of text; -1: unknown */
   uint16_t next_file;
   bool failed;

@@ -278,6 +278,20 @@ __device__ __forceinline__ void mbar_wait(u32 bar, u32 parity)
   asm volatile("{\n.reg .pred done;\nagain:\nmbarrier.test_wait.parity.shared.b64 done, [%0], %1;\n@done bra finished;\nbra again;\nfinished:\n}"
                :: "r"(bar), "r"(parity) : "memory");
 }
+//@ mbar_wait_bounded
+// PTX ISA: mbarrier.test_wait; for --debug-barriers: about a second of polls, then who waits for what, and trap
+__device__ __noinline__ void mbar_wait_bounded(u32 bar, u32 parity, const char *role, const char *name, int slot, int iteration, int line)
+{
+  for (u32 polls = 0; polls < 1u << 26; ++polls) {
+    u32 done;
+    asm volatile("{\n.reg .pred done;\nmbarrier.test_wait.parity.shared.b64 done, [%1], %2;\nselp.u32 %0, 1, 0, done;\n}"
+                 : "=r"(done) : "r"(bar), "r"(parity) : "memory");
+    if (done) return;
+  }
+  printf("line %d: block %d, thread %d, role %s: no end of the wait for parity %u of %s slot %d in iteration %d\n", line,
+         (int)blockIdx.x, (int)threadIdx.x, role, parity, name, slot, iteration);
+  __trap();
+}
 //@ bar_sync
 // PTX ISA: bar.sync
 template <int id, int threads> __device__ __forceinline__ void bar_sync() { asm volatile("bar.sync %0, %1;" :: "n"(id), "n"(threads) : "memory"); }

@@ -181,7 +181,9 @@ static compile_status make_text(const compile_options *options, const ir_module 
   const ir_module single = {.memory = module->memory, .source_name = module->source_name, .kernels = alone};
   /* The text is quoted in comments when it is the one whose lines the IR names. */
   bool own_lines = options->language == COMPILE_TL && options->text;
-  const emit_options emit = {.line_directives = options->line_info, .source_text = own_lines ? options->text : NULL};
+  const emit_options emit = {.line_directives = options->line_info,
+                             .debug_barriers = options->debug_barriers,
+                             .source_text = own_lines ? options->text : NULL};
   str cuda = STR_EMPTY;
   bool ok = emit_cuda(&single, &emit, options->diagnostics, &cuda);
   if (ok) out->cuda = arena_strndup(options->memory, str_text(&cuda), cuda.length);
