@@ -58,6 +58,15 @@ static size_t find_section(const image *m) {
   return 0;
 }
 
+/* A name outside the table would become one inside when the table grows. */
+static bool has_stray_name(const image *m) {
+  for (size_t i = 0; i < m->header.e_shnum; i++) {
+    Elf64_Shdr s = section(m, i);
+    if (s.sh_name && s.sh_name >= m->names.sh_size) return true;
+  }
+  return false;
+}
+
 static uint64_t align_up(uint64_t offset, uint64_t alignment) {
   return (offset + alignment - 1) / alignment * alignment;
 }
@@ -109,6 +118,7 @@ void *elf_note_add(arena *a, const void *bytes, size_t size, const void *desc, s
   image m;
   *error = open_image(bytes, size, &m);
   if (!*error && desc_size > ELF_NOTE_BYTES_MAX) *error = "the launch record is larger than 16 MiB";
+  if (!*error && has_stray_name(&m)) *error = "a section's name lies outside the name table";
   size_t old_index = *error ? 0 : find_section(&m);
   size_t count = m.header.e_shnum, new_count = count + (old_index == 0);
   /* From SHN_LORESERVE on the count means something else. */
