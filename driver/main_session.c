@@ -61,8 +61,7 @@ static const char *beside_program(arena *memory) {
 
 nvrtc_search session_search(const command_line *command, arena *memory) {
   const char *root = env_get(ENV_CUDA_HOME);
-  const toolchain_hints hints = {.nvrtc_path =
-                                     command_value(command, OPTION_NVRTC_PATH, env_get(ENV_NVRTC_PATH)),
+  const toolchain_hints hints = {.nvrtc_path = command_value(command, OPTION_NVRTC_PATH, env_get(ENV_NVRTC_PATH)),
                                  .directory = beside_program(memory),
                                  .cuda_root = root ? root : env_get(ENV_CUDA_PATH),
                                  .virtual_env = env_get(ENV_VIRTUAL_ENV),
