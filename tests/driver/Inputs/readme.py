@@ -20,6 +20,8 @@ for path in [os.path.join(root, "README.md"), *sorted(glob.glob(os.path.join(roo
     for line in open(path, encoding="utf-8"):
         if "bitblasc" not in line and not line.startswith(("|", "-")) and "`--" not in line:
             continue
+        if ".py " in line: # options of another program
+            continue
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line):
             if option not in known:
                 wrong.append(f"{os.path.basename(path)}: {option}: {line.strip()}")
