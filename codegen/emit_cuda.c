@@ -1,5 +1,5 @@
-/* Translation units and kernels: names, parameters, what is computed once at a kernel's start. Ops are emit_ops.c's, expressions
- * emit_expr.c's. */
+/* Translation units and kernels: names, parameters, what is computed once at a kernel's start. Ops are emit_ops.c's,
+ * expressions emit_expr.c's. */
 #include "codegen/emitter.h"
 
 #include <stdlib.h>
@@ -16,7 +16,8 @@ enum {
 
 /* -- Names --------------------------------------------------------------------------------------------------------------- */
 
-/* Words of C++ and CUDA, and what the emitter itself calls things. Functions of the prelude and of expressions are asked for apart. */
+/* Words of C++ and CUDA, and what the emitter itself calls things. Functions of the prelude and of expressions are
+ * asked for apart. */
 static const char *const reserved[] = {
     "alignas",
     "alignof",
@@ -207,8 +208,8 @@ bool emit_fail(emitter *e, src_loc loc, const char *format, ...) {
   return false;
 }
 
-/* CUDA C++ Programming Guide, compute capabilities: each of the four parts of an SM has a quarter of the registers, given out to warps in
- * units of eight a thread. */
+/* CUDA C++ Programming Guide, compute capabilities: each of the four parts of an SM has a quarter of the registers,
+ * given out to warps in units of eight a thread. */
 int emit_register_cap(const emitter *e) {
   int warps = e->threads / WARP_THREADS * (e->min_blocks > 1 ? e->min_blocks : 1);
   int per_part = (warps + SUB_PARTITIONS - 1) / SUB_PARTITIONS;
@@ -255,7 +256,8 @@ static bool reads_maps(const ir_kernel *kernel) {
   return false;
 }
 
-/* What the body turned out to need, each computed once. The warp's number comes from a shuffle so that the compiler knows it is uniform. */
+/* What the body turned out to need, each computed once. The warp's number comes from a shuffle so that the compiler
+ * knows it is uniform. */
 static void write_locals(emitter *e, str *out) {
   static const char *const text[EMIT_LOCAL_COUNT] = {
       [EMIT_TID] = "const int tid = threadIdx.x;",

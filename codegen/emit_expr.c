@@ -334,8 +334,8 @@ static int log2_of(int64_t value) {
   return log;
 }
 
-/* Integer division and remainder round down. By a power of two that is a shift or a mask, whatever the sign; C's operators truncate, so
- * they do only for operands that are never negative. */
+/* Integer division and remainder round down. By a power of two that is a shift or a mask, whatever the sign; C's
+ * operators truncate, so they do only for operands that are never negative. */
 static emit_precedence division(emitter *e, const ir_expr *x, str *out) {
   const ir_expr *a = x->args[0], *b = x->args[1];
   if (ir_is_float(x->type)) {

@@ -14,8 +14,8 @@ void emit_json(const record *r, str *out);
 
 /* A C99 (and C++) header that needs no CUDA header and no bitblasc: for a kernel `scale` it declares scale_arguments
  * and scale_kernel and defines, static inline, scale_load, scale_workspace_bytes, scale_check, scale_launch,
- * scale_message and scale_unload. The driver is reached through a table, bitblasc_driver, that bitblasc_driver_resolve fills from a
- * lookup function such as dlsym. */
+ * scale_message and scale_unload. The driver is reached through a table, bitblasc_driver, that bitblasc_driver_resolve
+ * fills from a lookup function such as dlsym. */
 void emit_header(const record *r, str *out);
 
 /* The header's text and after it `scale_cubin[]` and `scale_cubin_bytes`, which the header declares: a whole

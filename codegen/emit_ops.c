@@ -169,7 +169,8 @@ static void write_setmaxnreg(emitter *e, const ir_op *op) {
   set_registers(e, registers);
 }
 
-/* -- Scalars and registers ----------------------------------------------------------------------------------------------- */
+/* -- Scalars and registers
+ * ----------------------------------------------------------------------------------------------- */
 
 static void write_declare(emitter *e, const ir_op *op) {
   for (int i = 0; i < op->write_count; i++) {
@@ -464,7 +465,8 @@ static void write_mma(emitter *e, const ir_op *op) {
             emit_register_pointer(e, &op->read[1]));
 }
 
-/* The matrix descriptor of a shared operand: its low word with the buffer's leading offset, and the constant high word. NULL: reported. */
+/* The matrix descriptor of a shared operand: its low word with the buffer's leading offset, and the constant high
+ * word. NULL: reported. */
 static const char *matrix_descriptor(emitter *e, const ir_op *op, const ir_value *buffer, bool transpose,
                                      const ir_expr *low) {
   const shared_layout *layout = buffer->shared;
@@ -589,7 +591,8 @@ static void write_text(emitter *e, const ir_op *op, const char *text) {
   str_free(&line);
 }
 
-/* -- Places in the source ------------------------------------------------------------------------------------------------ */
+/* -- Places in the source
+ * ------------------------------------------------------------------------------------------------ */
 
 static const char *file_name(const emitter *e, uint16_t file) {
   if (file == 0 && e->module->source_name) return e->module->source_name;
@@ -612,7 +615,8 @@ static const char *source_line(emitter *e, uint32_t number) {
   return length ? arena_strndup(e->memory, line, length) : NULL;
 }
 
-/* Before an op: a comment where a new statement of the source begins, and the #line that makes the compiler's next line the source's. */
+/* Before an op: a comment where a new statement of the source begins, and the #line that makes the compiler's next
+ * line the source's. */
 static void write_place(emitter *e, const ir_op *op) {
   src_loc loc = op->loc;
   if (!loc.line || (op->kind == IR_OP_ROLE && op->previous && op->previous->kind == IR_OP_ROLE)) return;

@@ -1,5 +1,6 @@
-/* What the parts of the CUDA emitter share: emit_cuda.c (units and kernels), emit_ops.c (ops), emit_expr.c (expressions), prelude.c (the
- * functions that the text calls), intrinsics.c (families of such functions, made on demand). */
+/* What the parts of the CUDA emitter share: emit_cuda.c (units and kernels), emit_ops.c (ops), emit_expr.c
+ * (expressions), prelude.c (the functions that the text calls), intrinsics.c (families of such functions, made on
+ * demand). */
 #ifndef BITBLASC_CODEGEN_EMITTER_H
 #define BITBLASC_CODEGEN_EMITTER_H
 
@@ -69,7 +70,7 @@ typedef struct emitter {
   const char *role;      /* that is being written, or NULL */
   const char *iteration; /* C name of the variable of the innermost loop, or NULL */
   src_loc statement;     /* of the last statement written */
-  int64_t next_line; /* the line number that the compiler gives to the next line of text; -1: unknown */
+  int64_t next_line;     /* the line number that the compiler gives to the next line of text; -1: unknown */
   uint16_t next_file;
   bool failed;
 } emitter;
@@ -121,7 +122,8 @@ void prelude_begin(prelude *p, arena *memory, int arch);
 /* Marks the function and those it calls. False when there is no such function. */
 bool prelude_want(prelude *p, const char *name);
 bool prelude_has(const char *name, size_t length);
-/* Whether the function was made before; if not, it is recorded as made now and the caller appends its text to p->made. */
+/* Whether the function was made before; if not, it is recorded as made now and the caller appends its text to
+ * p->made. */
 bool prelude_made(prelude *p, const char *name);
 void prelude_write(const prelude *p, str *out);
 

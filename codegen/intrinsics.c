@@ -1,5 +1,5 @@
-/* Families of device functions, one made for each shape that a unit uses: loads and stores by width, mma by type, wgmma by size. Each is one
- * inline PTX instruction; the comment above it names the section of the PTX ISA. */
+/* Families of device functions, one made for each shape that a unit uses: loads and stores by width, mma by type,
+ * wgmma by size. Each is one inline PTX instruction; the comment above it names the section of the PTX ISA. */
 #include "codegen/emitter.h"
 
 #include "ir/numeric.h"
@@ -280,7 +280,8 @@ static const char *const operation_name[] = {
     [IR_AND] = "and", [IR_OR] = "or",   [IR_XOR] = "xor",
 };
 
-/* max and min of floats order as those of their bits: signed when the new one is positive, reversed and unsigned when it is negative. */
+/* max and min of floats order as those of their bits: signed when the new one is positive, reversed and unsigned when
+ * it is negative. */
 static void reduce_extreme(emitter *e, const char *name, ir_operation operation, bool shared) {
   bool is_max = operation == IR_MAX;
   const char *space = shared ? "cta.shared" : "gpu.global";
@@ -332,8 +333,7 @@ const char *intrinsic_reduce(emitter *e, ir_operation operation, ir_type type, b
   word_kind word = word_of(type);
   bool is_half = ir_bits(type) == 16;
   str_printf(&e->functions->made,
-             "\n// PTX ISA: red\n" DEVICE
-             "void %s(%sp, %s x)\n{ asm volatile(\"red.relaxed.%s.%s.%s [%%0], %%1;\" :: "
+             "\n// PTX ISA: red\n" DEVICE "void %s(%sp, %s x)\n{ asm volatile(\"red.relaxed.%s.%s.%s [%%0], %%1;\" :: "
              "\"%c\"(p), \"%c\"(%sx) : \"memory\"); }\n",
              name, shared ? "u32 " : "unsigned char *", word.type, shared ? "cta.shared" : "gpu.global",
              operation_name[operation], ptx, shared ? 'r' : 'l', is_half ? 'h' : word.constraint,
@@ -529,7 +529,8 @@ const char *intrinsic_table(emitter *e, bool encode, ir_type type) {
     str_append(out, ";\n}\n");
     return name;
   }
-  /* The values ascend with the code: the nearest code is the number of midpoints passed. A midpoint itself goes to the even code. */
+  /* The values ascend with the code: the nearest code is the number of midpoints passed. A midpoint itself goes to the
+   * even code. */
   str_printf(out,
              "\n// the nearest of the table, ties to the even code\n" DEVICE
              "u32 %s(float x)\n{\n  if (x != x) return %lluu;\n  u32 code = 0;\n",

@@ -1,7 +1,8 @@
 /* Chooses the functions of codegen/prelude.cuh that a translation unit needs.
  *
- * The file is cut at lines `//@ name [>=NN | <NN] [: names it calls]`; what stands before the first is always written. A name may have two
- * rows, for architectures from NN on and below NN. Rows are written in the order of the file, so a function follows those it calls. */
+ * The file is cut at lines `//@ name [>=NN | <NN] [: names it calls]`; what stands before the first is always written.
+ * A name may have two rows, for architectures from NN on and below NN. Rows are written in the order of the file, so a
+ * function follows those it calls. */
 #include "codegen/emitter.h"
 #include "support/embed.h"
 

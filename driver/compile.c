@@ -55,7 +55,8 @@ static bool bind_size(const compile_options *options, ir_module *module, const f
                     options->name, binding->name);
 }
 
-/* Places in IR text are those of the source it came from, file 0: shown under that name, with its lines when it can still be read. */
+/* Places in IR text are those of the source it came from, file 0: shown under that name, with its lines when it can
+ * still be read. */
 static void name_source(const compile_options *options) {
   static const char head[] = "source \"";
   const char *line = options->text;

@@ -181,7 +181,8 @@ static int take_run_options(run *r, const command_line *c, bool is_cubin) {
   r->blocks = (int)blocks;
   r->seed = (uint64_t)seed;
   r->repeat = command_has(c, OPTION_TIME) ? (int)repeat : 0;
-  r->check = command_has(c, OPTION_CHECK);
+  r->verify = command_has(c, OPTION_VERIFY);
+  r->check = command_has(c, OPTION_CHECK) || r->verify;
   const char *end, *factor = command_value(c, OPTION_TOLERANCE, "1");
   r->precision.factor = str_parse_double(factor, &end);
   if (end == factor || *end || !(r->precision.factor >= 0))

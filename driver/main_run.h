@@ -1,4 +1,5 @@
-/* What the parts of `bitblasc run` share: the sizes and tensors of a run, made from a text or from the record of a cubin. */
+/* What the parts of `bitblasc run` share: the sizes and tensors of a run, made from a text or from the record of a
+ * cubin. */
 #ifndef BITBLASC_DRIVER_MAIN_RUN_H
 #define BITBLASC_DRIVER_MAIN_RUN_H
 
@@ -15,7 +16,8 @@ typedef struct run {
   session s;
   bool on_gpu;
   run_gpu gpu;
-  bool check;
+  bool check;  /* results are compared: with the meaning of the tile form, or */
+  bool verify; /* with what the same kernels compute when they are built at -O0 */
   ir_module *module;   /* what is executed */
   ir_module *declared; /* its kernels as they were before the passes: the tensors that the user knows, the reference */
   diag *declared_diagnostics;
@@ -34,7 +36,8 @@ int run_fail(run *r, compile_status status, const char *format, ...) __attribute
 /* The value given on the command line. */
 bool run_find_size(const run *r, const char *name, int64_t *value);
 data_tensor *run_find_tensor(const run *r, const char *name); /* NULL when there is none */
-/* The tensor of this name, made when it is new. `hidden`: an argument that the compiler added, which begins as zeros. */
+/* The tensor of this name, made when it is new. `hidden`: an argument that the compiler added, which begins as
+ * zeros. */
 int run_take_tensor(run *r, data_tensor *shape, bool written, bool read, bool hidden, src_loc loc, data_tensor **out);
 /* Every --input or --output names a tensor. */
 int run_check_names(run *r, option_id id);

@@ -276,8 +276,8 @@ static int run_kernel(run *r, ir_kernel *kernel) {
 
 /* -- From text -- */
 
-/* Code of an older target runs on this GPU when it is compiled for it: sm_80's on an H200 as sm_90. Code that uses one architecture's own
- * instructions (sm_90a) runs there alone. */
+/* Code of an older target runs on this GPU when it is compiled for it: sm_80's on an H200 as sm_90. Code that uses one
+ * architecture's own instructions (sm_90a) runs there alone. */
 static bool choose_machine(run *r, ir_target here) {
   const char *asked = ir_target_of(r->s.options.target)->name,
              *machine = arena_strdup(r->s.memory, ir_target_of(here)->name);
@@ -318,8 +318,8 @@ static int choose_device(run *r) {
   return 0;
 }
 
-/* The -D of the command line, and the tune parameters that the passes chose for this kernel: they may say how a kernel divides its work,
- * and so what it leaves in tensors that only another kernel reads. */
+/* The -D of the command line, and the tune parameters that the passes chose for this kernel: they may say how a kernel
+ * divides its work, and so what it leaves in tensors that only another kernel reads. */
 static void bind_choices(run *r, const ir_kernel *kernel, compile_options *options) {
   frontend_binding *bindings = ARENA_ARRAY(r->s.memory, frontend_binding, options->binding_count + kernel->param_count);
   for (int i = 0; i < options->binding_count; i++)
@@ -377,6 +377,38 @@ static void choose_form(run *r) {
   }
 }
 
+static int run_kernels(run *r) {
+  int status = 0;
+  for (ir_kernel *kernel = r->module->kernels; kernel && !status; kernel = kernel->next)
+    status = run_kernel(r, kernel);
+  return status;
+}
+
+/* Runs the kernels as -O0 makes them; what they wrote becomes what is expected, and the tensors are as before. */
+static int run_plain(run *r) {
+  ir_module *module = r->module;
+  const compile_options options = r->s.options;
+  unsigned char **before = ARENA_ARRAY(r->s.memory, unsigned char *, r->tensor_count);
+  for (int i = 0; i < r->tensor_count; i++)
+    before[i] = arena_copy(r->s.memory, r->tensors[i]->actual, r->tensors[i]->bytes);
+  const int known = r->tensor_count, repeat = r->repeat;
+  r->s.options.passes.level = 0;
+  r->repeat = 0;
+  int status = compile_read(&r->s.options, &r->module, NULL);
+  if (!status) status = compile_lower(&r->s.options, r->module);
+  if (!status) status = run_kernels(r);
+  for (int i = 0; i < known; i++) {
+    data_tensor *t = r->tensors[i];
+    for (size_t at = 0; t->wide && at < t->stored; at++)
+      t->wide[at] = ir_decode(t->type, ir_get_bits(t->actual, at, ir_bits(t->type)));
+    memcpy(t->actual, before[i], t->bytes);
+  }
+  r->s.options = options;
+  r->module = module;
+  r->repeat = repeat;
+  return status;
+}
+
 int run_text(run *r) {
   int status = choose_device(r);
   if (status) return status;
@@ -390,9 +422,10 @@ int run_text(run *r) {
   if (!status) status = make_tensors(r);
   if (!status) status = run_check_names(r, OPTION_INPUT);
   if (!status) status = run_check_names(r, OPTION_OUTPUT);
-  for (ir_kernel *kernel = r->check && !status ? r->declared->kernels : NULL; kernel && !status; kernel = kernel->next)
+  if (r->verify && !status) status = run_plain(r);
+  bool reference = r->check && !r->verify && !status;
+  for (ir_kernel *kernel = reference ? r->declared->kernels : NULL; kernel && !status; kernel = kernel->next)
     status = run_reference(r, kernel);
-  for (ir_kernel *kernel = status ? NULL : r->module->kernels; kernel && !status; kernel = kernel->next)
-    status = run_kernel(r, kernel);
+  if (!status) status = run_kernels(r);
   return status ? status : run_finish(r);
 }

@@ -6,8 +6,8 @@
  * this one when its event is within the agent's clock. Accesses of the async proxy also need a generic write to lie
  * within the agent's second clock, that of fence.async.
  *
- * Two atomic combinations of one element need no order. The earlier one stays in the state as a reader of the byte does,
- * so that a later plain access is compared with all of them.
+ * Two atomic combinations of one element need no order. The earlier one stays in the state as a reader of the byte
+ * does, so that a later plain access is compared with all of them.
  *
  * The history of a byte is an interned state, so that a range of bytes with one history costs one comparison a byte. */
 #include "emulator/machine.h"

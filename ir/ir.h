@@ -1,10 +1,12 @@
 /* The one intermediate representation: every form of a kernel, from what the user wrote to what one thread does.
  *
- * A module holds kernels; a kernel holds values (tensors, buffers, tiles, scalars) and a tree of ops. An op reads and writes values through
- * references and takes scalar operands as expression trees. Ops, expression operators, types, attributes and targets are the rows of
- * ops.def, exprs.def, types.def, attrs.def and targets.def; enums, printer, parser, verifier, emulator and emitter expand those tables.
+ * A module holds kernels; a kernel holds values (tensors, buffers, tiles, scalars) and a tree of ops. An op reads and
+ * writes values through references and takes scalar operands as expression trees. Ops, expression operators, types,
+ * attributes and targets are the rows of ops.def, exprs.def, types.def, attrs.def and targets.def; enums, printer,
+ * parser, verifier, emulator and emitter expand those tables.
  *
- * Everything is allocated in the module's arena and never freed one by one. Expressions are immutable and may be shared. */
+ * Everything is allocated in the module's arena and never freed one by one. Expressions are immutable and may be
+ * shared. */
 #ifndef BITBLASC_IR_IR_H
 #define BITBLASC_IR_IR_H
 
@@ -28,7 +30,14 @@ typedef enum ir_type {
   IR_TYPE_COUNT
 } ir_type;
 
-typedef enum ir_class { IR_CLASS_BOOL, IR_CLASS_SINT, IR_CLASS_UINT, IR_CLASS_FLOAT, IR_CLASS_SCALE, IR_CLASS_TABLE } ir_class;
+typedef enum ir_class {
+  IR_CLASS_BOOL,
+  IR_CLASS_SINT,
+  IR_CLASS_UINT,
+  IR_CLASS_FLOAT,
+  IR_CLASS_SCALE,
+  IR_CLASS_TABLE
+} ir_class;
 
 typedef struct ir_type_info {
   const char *name;
@@ -43,7 +52,9 @@ ir_type ir_type_by_name(const char *name, size_t length); /* IR_TYPE_NONE when u
 static inline int ir_bits(ir_type type) { return ir_type_of(type)->bits; }
 bool ir_is_float(ir_type type);   /* FLOAT, SCALE or TABLE: its value is a real number */
 bool ir_is_integer(ir_type type); /* SINT or UINT */
-ir_type ir_compute_type(ir_type type); /* what arithmetic on it is done in: f32 for floats up to 32 bits, i32/u32 for narrow integers, else itself */
+ir_type ir_compute_type(
+    ir_type
+        type); /* what arithmetic on it is done in: f32 for floats up to 32 bits, i32/u32 for narrow integers, else itself */
 
 /* -- Expressions --------------------------------------------------------------------------------------------------------------------- */
 
@@ -54,7 +65,13 @@ typedef enum ir_expr_kind {
   IR_EXPR_KIND_COUNT
 } ir_expr_kind;
 
-typedef enum ir_expr_style { IR_STYLE_LEAF, IR_STYLE_INFIX, IR_STYLE_PREFIX, IR_STYLE_CALL, IR_STYLE_TYPED } ir_expr_style;
+typedef enum ir_expr_style {
+  IR_STYLE_LEAF,
+  IR_STYLE_INFIX,
+  IR_STYLE_PREFIX,
+  IR_STYLE_CALL,
+  IR_STYLE_TYPED
+} ir_expr_style;
 typedef enum ir_expr_result { IR_RESULT_ARG, IR_RESULT_PRED, IR_RESULT_OWN } ir_expr_result;
 
 typedef struct ir_expr_info {
@@ -83,17 +100,18 @@ struct ir_expr {
 /* -- Values -------------------------------------------------------------------------------------------------------------------------- */
 
 typedef enum ir_space {
-  IR_GLOBAL,    /* a tensor argument in device memory, row-major */
-  IR_SHARED,    /* a buffer of the block, `slots` copies of it */
-  IR_TILE,      /* a block-wide (role-wide) tile in registers, until the thread form */
+  IR_GLOBAL, /* a tensor argument in device memory, row-major */
+  IR_SHARED, /* a buffer of the block, `slots` copies of it */
+  IR_TILE,   /* a block-wide (role-wide) tile in registers, until the thread form */
   IR_REGISTERS, /* thread form: an array of one thread; a type under 32 bits is held as packed u32 words and indexed by word */
-  IR_SCALAR,    /* let or mutable scalar; block-uniform before the thread form */
-  IR_INDEX,     /* loop, grid or parallel variable, i32, read-only */
-  IR_SIZE,      /* a run-time size, i32 argument >= 0 */
-  IR_BARRIER,   /* `slots` mbarriers in shared memory */
-  IR_MAP        /* a tensor map (TMA descriptor) over a global tensor */
+  IR_SCALAR,  /* let or mutable scalar; block-uniform before the thread form */
+  IR_INDEX,   /* loop, grid or parallel variable, i32, read-only */
+  IR_SIZE,    /* a run-time size, i32 argument >= 0 */
+  IR_BARRIER, /* `slots` mbarriers in shared memory */
+  IR_MAP      /* a tensor map (TMA descriptor) over a global tensor */
 } ir_space;
-const char *ir_space_name(ir_space space); /* "global", "shared", "tile", "registers", "scalar", "index", "size", "barrier", "map" */
+const char *ir_space_name(
+    ir_space space); /* "global", "shared", "tile", "registers", "scalar", "index", "size", "barrier", "map" */
 
 typedef enum ir_direction { IR_IN, IR_OUT, IR_INOUT } ir_direction;
 
@@ -107,21 +125,22 @@ struct ir_value {
   int number;                         /* position in kernel->values, for side tables of passes */
   /* GLOBAL */
   ir_direction direction;
-  const ir_expr *stride[IR_MAX_RANK];  /* in elements; NULL: row-major contiguous */
-  const packed_layout *packed;         /* not NULL: stored as blocks in fragment order, not row-major (fuse-decode, written to the launch record) */
+  const ir_expr *stride[IR_MAX_RANK]; /* in elements; NULL: row-major contiguous */
+  const packed_layout *
+      packed; /* not NULL: stored as blocks in fragment order, not row-major (fuse-decode, written to the launch record) */
   /* SIZE */
   int64_t multiple_of; /* known divisor, at least 1 */
   int64_t bound;       /* >= 0: specialised to this constant; -1: run-time */
   /* SHARED, BARRIER */
-  int slots;      /* copies (ring); at least 1 */
-  int arrivals;   /* BARRIER: arrivals that complete a phase */
-  int offset;     /* byte offset in dynamic shared memory; -1 until placed */
+  int slots;                   /* copies (ring); at least 1 */
+  int arrivals;                /* BARRIER: arrivals that complete a phase */
+  int offset;                  /* byte offset in dynamic shared memory; -1 until placed */
   const shared_layout *shared; /* laid-out form and later */
   /* TILE */
   const tile_layout *tile; /* laid-out form and later */
   /* MAP */
-  ir_value *tensor;         /* the global tensor it describes */
-  int box[IR_MAX_RANK];     /* elements, dimensions in the tensor's order */
+  ir_value *tensor;     /* the global tensor it describes */
+  int box[IR_MAX_RANK]; /* elements, dimensions in the tensor's order */
   shared_swizzle swizzle;
   /* SCALAR */
   bool is_mutable;
@@ -173,8 +192,20 @@ void ir_attr_choice_name(ir_attr attr, int choice, str *out);
 typedef enum ir_operation { IR_SUM, IR_MAX, IR_MIN, IR_MUL, IR_AND, IR_OR, IR_XOR } ir_operation;
 typedef enum ir_zero_mode { IR_ZERO_NONE, IR_ZERO_ORIGINAL, IR_ZERO_RESCALE, IR_ZERO_QUANTIZED } ir_zero_mode;
 typedef enum ir_place { IR_PLACE_NONE, IR_PLACE_OPERAND, IR_PLACE_SHARED, IR_PLACE_REGISTERS } ir_place;
-typedef enum ir_instruction { IR_INSTRUCTION_NONE, IR_INSTRUCTION_FMA, IR_INSTRUCTION_MMA, IR_INSTRUCTION_WGMMA } ir_instruction;
-typedef enum ir_engine { IR_ENGINE_NONE, IR_ENGINE_SIMT, IR_ENGINE_CPASYNC, IR_ENGINE_TMA, IR_ENGINE_BULK, IR_ENGINE_MATRIX } ir_engine;
+typedef enum ir_instruction {
+  IR_INSTRUCTION_NONE,
+  IR_INSTRUCTION_FMA,
+  IR_INSTRUCTION_MMA,
+  IR_INSTRUCTION_WGMMA
+} ir_instruction;
+typedef enum ir_engine {
+  IR_ENGINE_NONE,
+  IR_ENGINE_SIMT,
+  IR_ENGINE_CPASYNC,
+  IR_ENGINE_TMA,
+  IR_ENGINE_BULK,
+  IR_ENGINE_MATRIX
+} ir_engine;
 typedef enum ir_cache { IR_CACHE_NONE, IR_CACHE_STREAM, IR_CACHE_KEEP } ir_cache;
 
 typedef struct ir_attrs {
@@ -191,7 +222,8 @@ void ir_attr_clear(ir_attrs *attrs, ir_attr attr);
  *   %As@%s                           one slot of it
  *   %A[%bm*128 : 128, %k*64 : 64]    a region: start and, where the region extends, its span; without a span the dimension is a point
  *   %acc[%r]                         registers: the first word
- * `count` is 0 for the whole value. Spans are constants; the spanned dimensions, in order, are the dimensions of the tile on the other side. */
+ * `count` is 0 for the whole value. Spans are constants; the spanned dimensions, in order, are the dimensions of the
+ * tile on the other side. */
 typedef struct ir_ref {
   ir_value *value; /* NULL prints as none */
   const ir_expr *slot;
@@ -214,17 +246,24 @@ struct ir_op {
   int read_count;
   ir_ref read[IR_MAX_REFS];
   int expr_count;
-  const ir_expr **expr;  /* FOR: lo, hi, step */
-  int variable_count;    /* PARALLEL: its coordinates, extents in expr */
+  const ir_expr **expr; /* FOR: lo, hi, step */
+  int variable_count;   /* PARALLEL: its coordinates, extents in expr */
   ir_value **variable;
-  const char *name;      /* ROLE: "producer", "consumer" */
+  const char *name; /* ROLE: "producer", "consumer" */
   ir_attrs attrs;
-  ir_block body, other;  /* other: else */
+  ir_block body, other; /* other: else */
 };
 
 /* -- Kernels ------------------------------------------------------------------------------------------------------------------------- */
 
-typedef enum ir_form { IR_FORM_TILE, IR_FORM_FUSED, IR_FORM_SCHEDULED, IR_FORM_LAID_OUT, IR_FORM_PIPELINED, IR_FORM_THREAD } ir_form;
+typedef enum ir_form {
+  IR_FORM_TILE,
+  IR_FORM_FUSED,
+  IR_FORM_SCHEDULED,
+  IR_FORM_LAID_OUT,
+  IR_FORM_PIPELINED,
+  IR_FORM_THREAD
+} ir_form;
 const char *ir_form_name(ir_form form); /* "tile", "fused", "scheduled", "laid_out", "pipelined", "thread" */
 
 typedef enum ir_target {
@@ -279,8 +318,10 @@ struct ir_kernel {
   int param_count, param_capacity;
   ir_param *params;
   int grid_count;
-  ir_grid_dim grid[3]; /* [0] varies fastest over neighbouring blocks; empty once a persistent loop or thread form computes it from block() */
-  const ir_expr *block_count; /* thread form: blocks to launch, over sizes; for persistent kernels the number of tiles, the launch takes the smaller of it and what fits */
+  ir_grid_dim grid
+      [3]; /* [0] varies fastest over neighbouring blocks; empty once a persistent loop or thread form computes it from block() */
+  const ir_expr *
+      block_count; /* thread form: blocks to launch, over sizes; for persistent kernels the number of tiles, the launch takes the smaller of it and what fits */
   ir_attrs attrs;
   ir_block body;
 };
@@ -291,15 +332,17 @@ typedef struct ir_module {
   ir_kernel *kernels;
 } ir_module;
 
-/* -- Building (build.c) -------------------------------------------------------------------------------------------------------------- */
+/* -- Building (build.c)
+ * -------------------------------------------------------------------------------------------------------------- */
 
 ir_module *ir_module_create(arena *memory, const char *source_name);
 ir_kernel *ir_kernel_create(ir_module *module, const char *name, src_loc loc);
 /* A new value; `name` is made unique by a suffix. Extents are set by the caller. */
-ir_value *ir_value_create(arena *memory, ir_kernel *kernel, ir_space space, ir_type type, const char *name, src_loc loc);
+ir_value *ir_value_create(arena *memory, ir_kernel *kernel, ir_space space, ir_type type, const char *name,
+                          src_loc loc);
 ir_value *ir_value_find(const ir_kernel *kernel, const char *name); /* NULL when unknown */
-int64_t ir_extent(const ir_value *value, int dim); /* a constant extent; BUG when it is not one */
-int64_t ir_element_count(const ir_value *value);   /* product of constant extents */
+int64_t ir_extent(const ir_value *value, int dim);                  /* a constant extent; BUG when it is not one */
+int64_t ir_element_count(const ir_value *value);                    /* product of constant extents */
 
 ir_op *ir_op_create(arena *memory, ir_op_kind kind, src_loc loc);
 void ir_op_add_write(ir_op *op, ir_ref ref);
@@ -311,53 +354,65 @@ void ir_block_append(ir_block *block, ir_op *op);
 void ir_block_insert_before(ir_block *block, ir_op *before, ir_op *op);
 void ir_block_insert_after(ir_block *block, ir_op *after, ir_op *op);
 void ir_block_remove(ir_block *block, ir_op *op);
-/* A deep copy of the op and its bodies. `map` (by value number, may be NULL) replaces values; variables of loops and lets are kept. */
+/* A deep copy of the op and its bodies. `map` (by value number, may be NULL) replaces values; variables of loops and
+ * lets are kept. */
 ir_op *ir_op_clone(arena *memory, const ir_op *op, ir_value *const *map);
 ir_block ir_block_clone(arena *memory, const ir_block *block, ir_value *const *map);
 
 /* Expressions. Each builder folds constants and applies the identities of fold.c, so passes may build freely.
  *   types     VALUE and ELEMENT have the compute type of what they read (an element of an f16 tile is f32); an element of a register array of a
- *             type under 32 bits is a u32 word. Operators whose result is that of an argument have its compute type; only casts and literals
- *             have narrow types: f16(x) is rounded to f16, f16(x) + 1.0 is computed in f32.
+ *             type under 32 bits is a u32 word. Operators whose result is that of an argument have its compute type;
+ *             only casts and literals have narrow types: f16(x) is rounded to f16, f16(x) + 1.0 is computed in f32.
  *   literals  an i32 literal beside an operand of another integer type takes that type
- *   overflow  index arithmetic, i32 and i64, is taken not to overflow where division and remainder are simplified: (x * 8) / 8 is x */
-const ir_expr *ir_int(arena *memory, int64_t value);                 /* i32 */
+ *   overflow  index arithmetic, i32 and i64, is taken not to overflow where division and remainder are simplified: (x
+ *   * 8) / 8 is x */
+const ir_expr *ir_int(arena *memory, int64_t value); /* i32 */
 const ir_expr *ir_typed_int(arena *memory, ir_type type, int64_t value);
-const ir_expr *ir_float(arena *memory, double value);                /* f32 */
+const ir_expr *ir_float(arena *memory, double value); /* f32 */
 const ir_expr *ir_bool(arena *memory, bool value);
-const ir_expr *ir_read(arena *memory, ir_value *value);              /* VALUE */
+const ir_expr *ir_read(arena *memory, ir_value *value); /* VALUE */
 const ir_expr *ir_element(arena *memory, ir_value *value, const ir_expr *slot, int count, const ir_expr *const *index);
 const ir_expr *ir_unary(arena *memory, ir_expr_kind kind, const ir_expr *a);
 const ir_expr *ir_binary(arena *memory, ir_expr_kind kind, const ir_expr *a, const ir_expr *b);
 const ir_expr *ir_ternary(arena *memory, ir_expr_kind kind, const ir_expr *a, const ir_expr *b, const ir_expr *c);
 const ir_expr *ir_cast(arena *memory, ir_type type, const ir_expr *a);
-const ir_expr *ir_typed(arena *memory, ir_expr_kind kind, ir_type lane_type, ir_type type, int count, const ir_expr *const *args);
+const ir_expr *ir_typed(arena *memory, ir_expr_kind kind, ir_type lane_type, ir_type type, int count,
+                        const ir_expr *const *args);
 const ir_expr *ir_leaf(arena *memory, ir_expr_kind kind, ir_type type); /* TID, LANE, ... */
 const ir_expr *ir_address(arena *memory, ir_value *buffer, const ir_expr *slot);
 bool ir_is_constant(const ir_expr *e, int64_t *value); /* INT or BOOL */
 bool ir_expr_equal(const ir_expr *a, const ir_expr *b);
 /* The same expression with values replaced: replace[value->number] when not NULL. Folds. */
 const ir_expr *ir_substitute(arena *memory, const ir_expr *e, const ir_expr *const *replace, int count);
-/* A divisor that every value of the integer expression has, from facts about sizes (at least 1; 0 for the constant 0). */
+/* A divisor that every value of the integer expression has, from facts about sizes (at least 1; 0 for the constant
+ * 0). */
 int64_t ir_known_divisor(const ir_expr *e);
-/* Bounds of an integer expression where they are known from loop and grid extents kept by the caller: false when unknown. */
-typedef struct ir_range { int64_t lo, hi; } ir_range; /* inclusive */
-bool ir_expr_range(const ir_expr *e, const ir_range *ranges /* by value number; lo > hi is unknown */, int count, ir_range *out);
+/* Bounds of an integer expression where they are known from loop and grid extents kept by the caller: false when
+ * unknown. */
+typedef struct ir_range {
+  int64_t lo, hi;
+} ir_range; /* inclusive */
+bool ir_expr_range(const ir_expr *e, const ir_range *ranges /* by value number; lo > hi is unknown */, int count,
+                   ir_range *out);
 
-/* -- Effects (uses.c): what a pass may ask without knowing the op --------------------------------------------------------------------- */
+/* -- Effects (uses.c): what a pass may ask without knowing the op
+ * --------------------------------------------------------------------- */
 
-/* Calls `visit` for every value that the op itself reads or writes, in operand order: references, elements in expressions, nested bodies when `nested`. */
+/* Calls `visit` for every value that the op itself reads or writes, in operand order: references, elements in
+ * expressions, nested bodies when `nested`. */
 typedef void ir_visit(void *context, ir_op *op, ir_value *value, bool written);
 void ir_op_visit(ir_op *op, bool nested, ir_visit *visit, void *context);
-bool ir_op_reads(ir_op *op, const ir_value *value);  /* nested bodies included */
+bool ir_op_reads(ir_op *op, const ir_value *value); /* nested bodies included */
 bool ir_op_writes(ir_op *op, const ir_value *value);
 bool ir_orders(const ir_op *op);
 /* Calls `visit` for every op of the block, bodies included, in program order; stops when it returns false. */
 typedef bool ir_walk_visit(void *context, ir_block *block, ir_op *op);
 bool ir_walk(ir_block *block, ir_walk_visit *visit, void *context);
-void ir_op_each_expr(ir_op *op, const ir_expr *(*change)(void *context, const ir_expr *e), void *context); /* rewrites every expression of the op, references included */
+void ir_op_each_expr(ir_op *op, const ir_expr *(*change)(void *context, const ir_expr *e),
+                     void *context); /* rewrites every expression of the op, references included */
 
-/* -- Text (print.c, parse.c): print(parse(print(x))) == print(x) ---------------------------------------------------------------------- */
+/* -- Text (print.c, parse.c): print(parse(print(x))) == print(x)
+ * ---------------------------------------------------------------------- */
 
 void ir_print_expr(const ir_expr *e, str *out);
 void ir_print_ref(const ir_ref *ref, str *out);
@@ -369,7 +424,8 @@ ir_module *ir_parse_module(arena *memory, diag *d, uint16_t file, const char *te
 
 /* -- Rules (verify.c) ------------------------------------------------------------------------------------------------------------------ */
 
-/* Checks the rules of the kernel's form: operand kinds, types, shapes, attributes, definitions before uses. False and diagnostics when broken. */
+/* Checks the rules of the kernel's form: operand kinds, types, shapes, attributes, definitions before uses. False and
+ * diagnostics when broken. */
 bool ir_verify(const ir_kernel *kernel, diag *d);
 
 /* Text of the tables, for --list-ops and the documentation. */

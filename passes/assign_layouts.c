@@ -5,13 +5,17 @@
  *           alloc %m: tile f32[128]                          alloc %m: tile f32[128] layout #tile[...]{...}     (a row of %acc's)
  *
  * Rules
- * 1. Anchors: accumulators and register operands of dots have the fragments of their instruction (transposed when the dot is swapped).
- * 2. Layouts flow along elementwise loops, reductions and copies between tiles until nothing changes: a tile indexed by all coordinates has
- *    the loop's layout, one indexed by some has its slice.
- * 3. A tile that nothing reached gets consecutive elements for each thread, as wide as its accesses to memory; then 2 goes on.
- * 4. Where two demands on one tile differ, the op reads (or writes) another tile and an explicit `convert` stands beside it.
- * 5. A shared buffer has its contiguous dimension last, with the widest swizzle whose span divides a row when tensor cores, tensor maps or
- *    matrix loads touch it. Codes and scales of fused decodes lie in packed order, without a swizzle.
+ * 1. Anchors: accumulators and register operands of dots have the fragments of their instruction (transposed when the
+ *    dot is swapped).
+ * 2. Layouts flow along elementwise loops, reductions and copies between tiles until nothing changes: a tile indexed
+ *    by all coordinates has the loop's layout, one indexed by some has its slice.
+ * 3. A tile that nothing reached gets consecutive elements for each thread, as wide as its accesses to memory; then 2
+ *    goes on.
+ * 4. Where two demands on one tile differ, the op reads (or writes) another tile and an explicit `convert` stands
+ *    beside it.
+ * 5. A shared buffer has its contiguous dimension last, with the widest swizzle whose span divides a row when tensor
+ *    cores, tensor maps or matrix loads touch it. Codes and scales of fused decodes lie in packed order, without a
+ *    swizzle.
  *
  * Requires the scheduled form. */
 #include "passes/parallel_access.h"
@@ -29,14 +33,14 @@ typedef struct context {
 } context;
 
 static bool assign(context *c, ir_value *value, const tile_layout *layout) {
-  if (value->tile || value->space != IR_TILE)
-    return false;
+  if (value->tile || value->space != IR_TILE) return false;
   value->tile = arena_copy(c->env->memory, layout, sizeof *layout);
   c->changed = true;
   return true;
 }
 
-/* -- Demands: the layout that an op wants its tiles to have ---------------------------------------------------------------------------- */
+/* -- Demands: the layout that an op wants its tiles to have
+ * ---------------------------------------------------------------------------- */
 
 static bool transposed(const tile_layout *layout, tile_layout *out) {
   return tile_layout_transpose(layout, (const int[]){1, 0}, out);
@@ -46,7 +50,8 @@ static bool transposed(const tile_layout *layout, tile_layout *out) {
 static bool dot_layout(const ir_op *dot, int operand, int warps, tile_layout *out) {
   dot_shape s = dot_shape_of(dot);
   ir_instruction instruction = (ir_instruction)ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA);
-  warp_grid grid = {(int)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, warps), (int)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1), 1};
+  warp_grid grid = {(int)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, warps),
+                    (int)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1), 1};
   int bits = ir_bits(s.rows->value->type);
   tile_layout layout;
   bool flip = false, ok;
@@ -58,17 +63,18 @@ static bool dot_layout(const ir_op *dot, int operand, int warps, tile_layout *ou
       ok = tile_layout_mma_accumulator(s.m, s.n, grid, &layout);
     else {
       flip = false;
-      ok = tile_layout_blocked(2, (const int[]){(int)ir_extent(s.accumulator, 0), (int)ir_extent(s.accumulator, 1)}, 1, warps, &layout);
+      ok = tile_layout_blocked(2, (const int[]){(int)ir_extent(s.accumulator, 0), (int)ir_extent(s.accumulator, 1)}, 1,
+                               warps, &layout);
     }
   } else if (operand == 0) {
     flip = !s.rows_k_major;
-    ok = instruction == IR_INSTRUCTION_WGMMA ? tile_layout_wgmma_a(s.m, s.k, bits, warps / 4, &layout) : tile_layout_mma_a(s.m, s.k, bits, grid, &layout);
+    ok = instruction == IR_INSTRUCTION_WGMMA ? tile_layout_wgmma_a(s.m, s.k, bits, warps / 4, &layout)
+                                             : tile_layout_mma_a(s.m, s.k, bits, grid, &layout);
   } else {
     flip = !s.columns_k_major;
     ok = tile_layout_mma_b(s.n, s.k, bits, grid, &layout);
   }
-  if (!ok)
-    return false;
+  if (!ok) return false;
   return flip ? transposed(&layout, out) : (*out = layout, true);
 }
 
@@ -97,11 +103,9 @@ typedef struct vector_context {
 static bool vector_visit(void *data, ir_block *block, ir_op *op) {
   vector_context *v = data;
   (void)block;
-  if (op->kind != IR_OP_COPY)
-    return true;
+  if (op->kind != IR_OP_COPY) return true;
   ir_ref *other = op->write[0].value == v->value ? &op->read[0] : op->read[0].value == v->value ? &op->write[0] : NULL;
-  if (!other)
-    return true;
+  if (!other) return true;
   int elements = 1;
   if (other->value->space == IR_GLOBAL) {
     int bytes = region_access_bytes(v->c->env->memory, other);
@@ -133,8 +137,7 @@ static bool iteration_layout(const ir_op *op, const parallel_access *accesses, i
 static bool reduce_layout(const ir_op *op, const tile_layout *source, tile_layout *out) {
   int axis = (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0);
   tile_layout slice;
-  if (!tile_layout_slice(source, axis, &slice))
-    return false;
+  if (!tile_layout_slice(source, axis, &slice)) return false;
   if (op->write[0].value->rank == op->read[0].value->rank && op->read[0].value->rank > 1)
     return tile_layout_expand(&slice, axis, 1, out);
   *out = slice;
@@ -146,18 +149,13 @@ static bool reduce_layout(const ir_op *op, const tile_layout *source, tile_layou
 static bool anchor(void *data, ir_block *block, ir_op *op) {
   context *c = data;
   (void)block;
-  if (op->kind != IR_OP_DOT)
-    return true;
+  if (op->kind != IR_OP_DOT) return true;
   tile_layout layout;
   dot_shape s = dot_shape_of(op);
-  if (dot_layout(op, -1, c->warps, &layout))
-    assign(c, op->write[0].value, &layout);
-  if (ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_FMA)
-    return true;
-  if (s.rows->value->space == IR_TILE && dot_layout(op, 0, c->warps, &layout))
-    assign(c, s.rows->value, &layout);
-  if (s.columns->value->space == IR_TILE && dot_layout(op, 1, c->warps, &layout))
-    assign(c, s.columns->value, &layout);
+  if (dot_layout(op, -1, c->warps, &layout)) assign(c, op->write[0].value, &layout);
+  if (ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_FMA) return true;
+  if (s.rows->value->space == IR_TILE && dot_layout(op, 0, c->warps, &layout)) assign(c, s.rows->value, &layout);
+  if (s.columns->value->space == IR_TILE && dot_layout(op, 1, c->warps, &layout)) assign(c, s.columns->value, &layout);
   return true;
 }
 
@@ -169,14 +167,15 @@ static bool flow(void *data, ir_block *block, ir_op *op) {
     parallel_access accesses[MAX_ACCESSES];
     int count = parallel_accesses(op, accesses, MAX_ACCESSES);
     tile_layout iteration;
-    if (!iteration_layout(op, accesses, count, &iteration))
-      return true;
+    if (!iteration_layout(op, accesses, count, &iteration)) return true;
     for (int i = 0; i < count; i++)
       if (!accesses[i].tile->tile && parallel_tile_layout(op, &accesses[i], &iteration, &layout))
         assign(c, accesses[i].tile, &layout);
-  } else if (op->kind == IR_OP_REDUCE && op->read[0].value->tile && reduce_layout(op, op->read[0].value->tile, &layout)) {
+  } else if (op->kind == IR_OP_REDUCE && op->read[0].value->tile &&
+             reduce_layout(op, op->read[0].value->tile, &layout)) {
     assign(c, op->write[0].value, &layout);
-  } else if ((op->kind == IR_OP_COPY || op->kind == IR_OP_SCAN) && op->read[0].value->space == IR_TILE && op->write[0].value->space == IR_TILE) {
+  } else if ((op->kind == IR_OP_COPY || op->kind == IR_OP_SCAN) && op->read[0].value->space == IR_TILE &&
+             op->write[0].value->space == IR_TILE) {
     if (op->read[0].value->tile)
       assign(c, op->write[0].value, op->read[0].value->tile);
     else if (op->write[0].value->tile)
@@ -203,7 +202,8 @@ static ir_value *largest_unassigned(ir_kernel *kernel) {
   return best;
 }
 
-/* -- Conversions (rule 4) ------------------------------------------------------------------------------------------------------------------ */
+/* -- Conversions (rule 4)
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static ir_value *converted_value(context *c, ir_value *value, const tile_layout *layout, src_loc loc) {
   ir_value *other = ir_value_create(c->env->memory, c->kernel, IR_TILE, value->type, value->name, loc);
@@ -214,7 +214,8 @@ static ir_value *converted_value(context *c, ir_value *value, const tile_layout 
   return other;
 }
 
-static void insert_convert(context *c, ir_block *block, ir_op *before, ir_op *after, ir_value *to, ir_value *from, src_loc loc) {
+static void insert_convert(context *c, ir_block *block, ir_op *before, ir_op *after, ir_value *to, ir_value *from,
+                           src_loc loc) {
   ir_op *convert = ir_op_create(c->env->memory, IR_OP_CONVERT, loc);
   ir_op_add_write(convert, ir_ref_whole(to));
   ir_op_add_read(convert, ir_ref_whole(from));
@@ -238,10 +239,8 @@ static bool is_replaced(const replacement *r, const ir_expr *const *index) {
   for (int d = 0; r->access && d < r->from->rank; d++) {
     int coordinate = -1;
     for (int v = 0; v < r->op->variable_count && index[d]->kind == IR_EXPR_VALUE; v++)
-      if (r->op->variable[v] == index[d]->value)
-        coordinate = v;
-    if (coordinate != r->access->coordinate[d])
-      return false;
+      if (r->op->variable[v] == index[d]->value) coordinate = v;
+    if (coordinate != r->access->coordinate[d]) return false;
   }
   return true;
 }
@@ -254,19 +253,16 @@ static const ir_expr *replace_value(void *data, const ir_expr *e) {
     args[i] = replace_value(data, e->args[i]);
     changed |= args[i] != e->args[i];
   }
-  if (!changed)
-    return e;
+  if (!changed) return e;
   ir_expr *copy = arena_copy(r->c->env->memory, e, sizeof *e);
   copy->args = args;
-  if (mine)
-    copy->value = r->to;
+  if (mine) copy->value = r->to;
   return copy;
 }
 
 static void replace_in_op(replacement *r, ir_op *op) {
   for (int i = 0; i < op->read_count; i++)
-    if (op->read[i].value == r->from && (r->operand < 0 || r->operand == i))
-      op->read[i].value = r->to;
+    if (op->read[i].value == r->from && (r->operand < 0 || r->operand == i)) op->read[i].value = r->to;
   for (int i = 0; i < op->write_count; i++)
     if (op->write[i].value == r->from && (!op->write[i].count || is_replaced(r, op->write[i].start)))
       op->write[i].value = r->to;
@@ -278,15 +274,13 @@ static void replace_in_op(replacement *r, ir_op *op) {
 }
 
 /* Makes the op see `value` in the layout it demands. */
-static void demand(context *c, ir_block *block, ir_op *op, ir_value *value, const tile_layout *layout, const parallel_access *access, int operand) {
-  if (value->space != IR_TILE || tile_layout_equal(value->tile, layout))
-    return;
+static void demand(context *c, ir_block *block, ir_op *op, ir_value *value, const tile_layout *layout,
+                   const parallel_access *access, int operand) {
+  if (value->space != IR_TILE || tile_layout_equal(value->tile, layout)) return;
   bool reads = ir_op_reads(op, value), writes = operand < 0 && ir_op_writes(op, value);
   ir_value *other = converted_value(c, value, layout, op->loc);
-  if (reads)
-    insert_convert(c, block, op, NULL, other, value, op->loc);
-  if (writes)
-    insert_convert(c, block, NULL, op, value, other, op->loc);
+  if (reads) insert_convert(c, block, op, NULL, other, value, op->loc);
+  if (writes) insert_convert(c, block, NULL, op, value, other, op->loc);
   replacement r = {c, value, other, op, access, operand};
   replace_in_op(&r, op);
 }
@@ -299,8 +293,7 @@ static bool meet_demands(context *c, ir_block *block) {
     if (op->kind == IR_OP_DOT) {
       dot_shape s = dot_shape_of(op);
       bool fma = ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_FMA;
-      if (dot_layout(op, -1, c->warps, &layout))
-        demand(c, block, op, op->write[0].value, &layout, NULL, -1);
+      if (dot_layout(op, -1, c->warps, &layout)) demand(c, block, op, op->write[0].value, &layout, NULL, -1);
       if (!fma && s.rows->value->space == IR_TILE && dot_layout(op, 0, c->warps, &layout))
         demand(c, block, op, s.rows->value, &layout, NULL, s.swapped ? 1 : 0);
       if (!fma && s.columns->value->space == IR_TILE && dot_layout(op, 1, c->warps, &layout))
@@ -317,38 +310,41 @@ static bool meet_demands(context *c, ir_block *block) {
           extent[v] = (int)n;
         }
         if (!tile_layout_blocked(op->variable_count, extent, 1, c->warps, &iteration))
-          return diag_error(c->env->diagnostics, DIAG_PLACEMENT, op->loc, "the extents of this loop cannot be spread over %d threads", c->warps * 32);
+          return diag_error(c->env->diagnostics, DIAG_PLACEMENT, op->loc,
+                            "the extents of this loop cannot be spread over %d threads", c->warps * 32);
       }
       for (int i = 0; i < count; i++) {
         if (!parallel_tile_layout(op, &accesses[i], &iteration, &layout))
-          return diag_error(c->env->diagnostics, DIAG_PLACEMENT, op->loc,
-                            "%s is a register tile: index it with the loop's coordinates only, or keep it in shared memory", accesses[i].tile->name);
+          return diag_error(
+              c->env->diagnostics, DIAG_PLACEMENT, op->loc,
+              "%s is a register tile: index it with the loop's coordinates only, or keep it in shared memory",
+              accesses[i].tile->name);
         demand(c, block, op, accesses[i].tile, &layout, &accesses[i], -1);
       }
     } else if (op->kind == IR_OP_REDUCE && reduce_layout(op, op->read[0].value->tile, &layout)) {
       demand(c, block, op, op->write[0].value, &layout, NULL, -1);
-    } else if ((op->kind == IR_OP_COPY || op->kind == IR_OP_SCAN) && op->read[0].value->space == IR_TILE && op->write[0].value->space == IR_TILE) {
+    } else if ((op->kind == IR_OP_COPY || op->kind == IR_OP_SCAN) && op->read[0].value->space == IR_TILE &&
+               op->write[0].value->space == IR_TILE) {
       demand(c, block, op, op->write[0].value, op->read[0].value->tile, NULL, -1);
     }
-    if (op->kind != IR_OP_PARALLEL && !(meet_demands(c, &op->body) && meet_demands(c, &op->other)))
-      return false;
+    if (op->kind != IR_OP_PARALLEL && !(meet_demands(c, &op->body) && meet_demands(c, &op->other))) return false;
   }
   return true;
 }
 
-/* -- Shared buffers (rule 5) ---------------------------------------------------------------------------------------------------------------- */
+/* -- Shared buffers (rule 5)
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 typedef struct buffer_use {
   const ir_value *buffer;
-  bool matrix;  /* tensor cores, tensor maps, matrix loads and stores */
-  bool packed;  /* codes or scales of a fused decode */
+  bool matrix; /* tensor cores, tensor maps, matrix loads and stores */
+  bool packed; /* codes or scales of a fused decode */
 } buffer_use;
 
 static void buffer_visit(void *data, ir_op *op, ir_value *value, bool written) {
   buffer_use *u = data;
   (void)written;
-  if (value != u->buffer)
-    return;
+  if (value != u->buffer) return;
   int64_t engine = op->kind == IR_OP_COPY ? ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) : 0;
   u->matrix |= op->kind == IR_OP_DOT || engine == IR_ENGINE_TMA || engine == IR_ENGINE_MATRIX;
   u->packed |= op->kind == IR_OP_DECODE && ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND;
@@ -362,12 +358,15 @@ static bool assign_shared(context *c, ir_value *value) {
   for (int d = 0; d < value->rank; d++)
     extent[d] = (int)ir_extent(value, d);
   int bits = ir_bits(value->type);
-  shared_swizzle swizzle = u.matrix && !u.packed && bits >= 8 ? shared_choose_swizzle(extent[value->rank - 1], bits) : SHARED_SWIZZLE_NONE;
+  shared_swizzle swizzle =
+      u.matrix && !u.packed && bits >= 8 ? shared_choose_swizzle(extent[value->rank - 1], bits) : SHARED_SWIZZLE_NONE;
   bool whole_bytes = extent[value->rank - 1] * bits % 8 == 0;
-  int contiguous = u.packed && !whole_bytes ? 0 : value->rank - 1; /* packed blocks are plain bytes: only their number matters */
+  int contiguous =
+      u.packed && !whole_bytes ? 0 : value->rank - 1; /* packed blocks are plain bytes: only their number matters */
   shared_layout layout;
   if (!shared_layout_make(value->rank, extent, bits, contiguous, swizzle, 0, &layout))
-    return diag_error(c->env->diagnostics, DIAG_PLACEMENT, value->loc, "a row of %s is not a whole number of bytes", value->name);
+    return diag_error(c->env->diagnostics, DIAG_PLACEMENT, value->loc, "a row of %s is not a whole number of bytes",
+                      value->name);
   value->shared = arena_copy(c->env->memory, &layout, sizeof layout);
   return true;
 }
@@ -379,13 +378,14 @@ bool assign_layouts(ir_kernel *kernel, pass_env *env) {
   for (ir_value *value = largest_unassigned(kernel); value; value = largest_unassigned(kernel)) {
     tile_layout layout;
     if (!default_layout(&c, value, &layout))
-      return diag_error(env->diagnostics, DIAG_PLACEMENT, value->loc, "the extents of %s cannot be spread over %d threads: use an odd number up to 9 times a power of two",
-                        value->name, c.warps * 32);
+      return diag_error(
+          env->diagnostics, DIAG_PLACEMENT, value->loc,
+          "the extents of %s cannot be spread over %d threads: use an odd number up to 9 times a power of two",
+          value->name, c.warps * 32);
     assign(&c, value, &layout);
     flow_until_stable(&c);
   }
-  if (!meet_demands(&c, &kernel->body))
-    return false;
+  if (!meet_demands(&c, &kernel->body)) return false;
   for (int i = 0; i < kernel->value_count; i++)
     if (kernel->values[i]->space == IR_SHARED && !kernel->values[i]->shared && !assign_shared(&c, kernel->values[i]))
       return false;

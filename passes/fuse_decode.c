@@ -4,15 +4,18 @@
  *           %acc <- dot %As, %Wd {transpose_b = 1}                  %acc <- dot %As, %Wd {transpose_b = 1, swap = 1}
  *
  * Rules
- * 1. A decoded tile whose only reader is one dot, later in the same block, goes straight into that dot's register operand (place = operand),
- *    when the tensor cores can do the dot: the codes are never written back decoded. Then the tensors of codes, scales and zeros are stored
- *    in blocks of 64 rows (packed = ...): a thread's 16 bytes of codes are those of its own registers, and a row block of a tile is one run.
- * 2. Only the row operand of wgmma comes from registers, and weights as rows waste nothing when there are few tokens; so a decoded b, stored
- *    [n, k], makes the dot compute its transpose (swap = 1). The accumulator keeps its shape; only its layout is transposed.
- * 3. Any other decode becomes an elementwise loop over its destination, which lies in shared memory when dots read it: right everywhere, fast nowhere.
+ * 1. A decoded tile whose only reader is one dot, later in the same block, goes straight into that dot's register
+ *    operand (place = operand), when the tensor cores can do the dot: the codes are never written back decoded. Then
+ *    the tensors of codes, scales and zeros are stored in blocks of 64 rows (packed = ...): a thread's 16 bytes of
+ *    codes are those of its own registers, and a row block of a tile is one run.
+ * 2. Only the row operand of wgmma comes from registers, and weights as rows waste nothing when there are few tokens;
+ *    so a decoded b, stored [n, k], makes the dot compute its transpose (swap = 1). The accumulator keeps its shape;
+ *    only its layout is transposed.
+ * 3. Any other decode becomes an elementwise loop over its destination, which lies in shared memory when dots read it:
+ *    right everywhere, fast nowhere.
  *
- * So whoever calls the kernel packs its weights once; the launch record says how. A tensor that anyone else reads stays as it is, and then
- * rule 3 applies. */
+ * So whoever calls the kernel packs its weights once; the launch record says how. A tensor that anyone else reads
+ * stays as it is, and then rule 3 applies. */
 #include "passes/pass.h"
 #include "passes/region.h"
 #include "passes/tensor_core.h"
@@ -27,8 +30,7 @@ typedef struct usage {
 
 static void usage_visit(void *data, ir_op *op, ir_value *value, bool written) {
   usage *u = data;
-  if (value != u->value)
-    return;
+  if (value != u->value) return;
   if (written) {
     u->writers++;
     u->writer = op;
@@ -53,40 +55,39 @@ typedef struct packing {
   packed_layout layout;
 } packing;
 
-static bool is_multiple(const ir_expr *e, int64_t of) {
-  return ir_known_divisor(e) % of == 0;
-}
+static bool is_multiple(const ir_expr *e, int64_t of) { return ir_known_divisor(e) % of == 0; }
 
-/* Whether every block of the grid begins its rows inside the tensor. Whole blocks are copied, and behind the last one there is none: the copy
- * takes the last one again, for rows that no result has. */
+/* Whether every block of the grid begins its rows inside the tensor. Whole blocks are copied, and behind the last one
+ * there is none: the copy takes the last one again, for rows that no result has. */
 static bool begins_inside(const ir_kernel *kernel, const ir_ref *from) {
   const ir_expr *start = from->count ? from->start[0] : NULL, *extent = from->value->extent[0];
   int64_t first = 0, step, count, rows;
-  if (!start || (ir_is_constant(start, &first) && first == 0))
-    return true;
-  if (start->kind != IR_EXPR_MUL || start->args[0]->kind != IR_EXPR_VALUE || !ir_is_constant(start->args[1], &step) || step < 1)
+  if (!start || (ir_is_constant(start, &first) && first == 0)) return true;
+  if (start->kind != IR_EXPR_MUL || start->args[0]->kind != IR_EXPR_VALUE || !ir_is_constant(start->args[1], &step) ||
+      step < 1)
     return false;
   for (int i = 0; i < kernel->grid_count; i++) {
-    if (kernel->grid[i].index != start->args[0]->value)
-      continue;
+    if (kernel->grid[i].index != start->args[0]->value) continue;
     const ir_expr *blocks = kernel->grid[i].extent;
-    if (ir_is_constant(blocks, &count) && ir_is_constant(extent, &rows))
-      return (count - 1) * step < rows;
-    return blocks->kind == IR_EXPR_CEILDIV && ir_expr_equal(blocks->args[0], extent) && ir_is_constant(blocks->args[1], &rows) && rows >= step;
+    if (ir_is_constant(blocks, &count) && ir_is_constant(extent, &rows)) return (count - 1) * step < rows;
+    return blocks->kind == IR_EXPR_CEILDIV && ir_expr_equal(blocks->args[0], extent) &&
+           ir_is_constant(blocks->args[1], &rows) && rows >= step;
   }
   return false;
 }
 
-/* The reason why the shared buffer cannot be filled with whole blocks of its tensor, which nobody else reads; NULL when it can. */
+/* The reason why the shared buffer cannot be filled with whole blocks of its tensor, which nobody else reads; NULL
+ * when it can. */
 static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, packing *p) {
-  if (buffer->space != IR_SHARED || buffer->rank != 2)
-    return "its operands are not all matrices in shared memory";
+  if (buffer->space != IR_SHARED || buffer->rank != 2) return "its operands are not all matrices in shared memory";
   usage u = usage_of(kernel, buffer);
-  if (u.readers != 1 || u.writers != 1 || u.writer->kind != IR_OP_COPY || u.writer->expr_count || u.writer->write[0].count)
+  if (u.readers != 1 || u.writers != 1 || u.writer->kind != IR_OP_COPY || u.writer->expr_count ||
+      u.writer->write[0].count)
     return "its operands are not all copied from a tensor for this decode alone";
   const ir_ref *from = &u.writer->read[0];
   p->tensor = from->value;
-  if (p->tensor->space != IR_GLOBAL || p->tensor->rank != 2 || p->tensor->type != buffer->type || p->tensor->stride[0] || p->tensor->stride[1])
+  if (p->tensor->space != IR_GLOBAL || p->tensor->rank != 2 || p->tensor->type != buffer->type ||
+      p->tensor->stride[0] || p->tensor->stride[1])
     return "its operands are not all copied from contiguous matrices of the same type";
   usage whole = usage_of(kernel, p->tensor);
   if (whole.readers != 1 || whole.writers || p->tensor->direction != IR_IN)
@@ -98,8 +99,7 @@ static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, pac
   for (int d = 0; d < from->count; d++)
     if (!from->span[d] || !is_multiple(from->start[d], d ? k : rows))
       return "one of its operands is not copied from whole blocks of its tensor";
-  if (!begins_inside(kernel, from))
-    return "its rows are not known to begin inside its tensor";
+  if (!begins_inside(kernel, from)) return "its rows are not known to begin inside its tensor";
   return NULL;
 }
 
@@ -110,32 +110,33 @@ static bool pack_rows(ir_type type, bool codes, packed_layout *out) {
   bool is_code = ir_is_integer(type) && (bits == 2 || bits == 4 || bits == 8);
   while (1 << row_bits < BLOCK_ROWS)
     row_bits++;
-  *out = (packed_layout){.rows = BLOCK_ROWS, .k = 1, .code_bits = bits, .operand_bits = bits < 8 ? 8 : bits, .map = linmap_identity(row_bits)};
+  *out = (packed_layout){.rows = BLOCK_ROWS,
+                         .k = 1,
+                         .code_bits = bits,
+                         .operand_bits = bits < 8 ? 8 : bits,
+                         .map = linmap_identity(row_bits)};
   return codes ? is_code : is_real;
 }
 
 /* The blocks of codes, scales and zeros; the reason why one of them cannot be packed, or NULL. */
 static const char *packing_refusal(ir_kernel *kernel, const ir_op *decode, packing *packings) {
   ir_type decoded = decode->write[0].value->type;
-  int64_t group = ir_attr_get(&decode->attrs, IR_ATTR_GROUP, 0), mode = ir_attr_get(&decode->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
+  int64_t group = ir_attr_get(&decode->attrs, IR_ATTR_GROUP, 0),
+          mode = ir_attr_get(&decode->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
   bool has_zero = decode->read_count > 2 && decode->read[2].value;
-  if (ir_bits(decoded) != 16 && ir_bits(decoded) != 8)
-    return "its elements are neither 16 nor 8 bits";
-  if (has_zero != (mode != IR_ZERO_NONE))
-    return "its zeros are not used";
+  if (ir_bits(decoded) != 16 && ir_bits(decoded) != 8) return "its elements are neither 16 nor 8 bits";
+  if (has_zero != (mode != IR_ZERO_NONE)) return "its zeros are not used";
   for (int i = 0; i < decode->read_count; i++) {
     ir_value *buffer = decode->read[i].value;
     packings[i].tensor = NULL;
-    if (!buffer)
-      continue;
+    if (!buffer) continue;
     int bits = ir_bits(buffer->type);
     if (i == 0 && !packed_layout_block(BLOCK_WARPS, bits, ir_bits(decoded), &packings[i].layout))
       return "its codes are not of 1, 2, 4 or 8 bits";
     if (i > 0 && !pack_rows(buffer->type, i == 2 && mode == IR_ZERO_QUANTIZED, &packings[i].layout))
       return "its scales or zeros are neither 16- nor 32-bit floats, nor e8m0, nor codes of 2, 4 or 8 bits";
     const char *why = tensor_refusal(kernel, buffer, &packings[i]);
-    if (why)
-      return why;
+    if (why) return why;
     /* a register pair, or the bytes of a register, must share a scale with its neighbours in the quad */
     if (i > 0 && ir_extent(buffer, 1) > 1 && (group <= 0 || group % (VECTOR_BITS / ir_bits(decoded))))
       return "its groups are too narrow";
@@ -147,40 +148,32 @@ static const char *packing_refusal(ir_kernel *kernel, const ir_op *decode, packi
 static const char *operand_refusal(ir_kernel *kernel, pass_env *env, ir_op *decode, packing *packings) {
   ir_value *decoded = decode->write[0].value;
   usage u = usage_of(kernel, decoded);
-  if (env->options->level < 1)
-    return "-O0 keeps decodes apart";
-  if (decoded->space != IR_TILE)
-    return "its destination is not a tile";
-  if (u.writers != 1 || u.readers != 1 || u.reader->kind != IR_OP_DOT)
-    return "it has other readers than one dot";
+  if (env->options->level < 1) return "-O0 keeps decodes apart";
+  if (decoded->space != IR_TILE) return "its destination is not a tile";
+  if (u.writers != 1 || u.readers != 1 || u.reader->kind != IR_OP_DOT) return "it has other readers than one dot";
   bool later = false;
   for (ir_op *op = decode->next; op; op = op->next)
     later |= op == u.reader;
-  if (!later)
-    return "the dot stands in another block";
+  if (!later) return "the dot stands in another block";
   bool is_b = u.reader->read[1].value == decoded;
   if (is_b && !ir_attr_get(&u.reader->attrs, IR_ATTR_TRANSPOSE_B, 0))
     return "as b of the dot it would have to be stored [n, k]";
   if (!is_b && ir_attr_get(&u.reader->attrs, IR_ATTR_TRANSPOSE_A, 0))
     return "as a of the dot it would have to be stored [m, k]";
   const char *why = packing_refusal(kernel, decode, packings);
-  if (why)
-    return why;
+  if (why) return why;
   ir_attr_set(&u.reader->attrs, IR_ATTR_SWAP, is_b);
   const char *mma = mma_refusal(kernel, u.reader), *wgmma = wgmma_refusal(kernel, u.reader);
-  if (!mma || !wgmma)
-    return NULL;
+  if (!mma || !wgmma) return NULL;
   ir_attr_clear(&u.reader->attrs, IR_ATTR_SWAP);
   return mma;
 }
 
 /* The element at [i, j] of a scale or zero operand: column j / group, or column 0 of a single one. */
 static const ir_expr *group_element(arena *memory, ir_value *value, const ir_expr *const *index, int64_t group) {
-  if (value->rank == 1)
-    return ir_element(memory, value, NULL, 1, index);
+  if (value->rank == 1) return ir_element(memory, value, NULL, 1, index);
   const ir_expr *at[2] = {index[0], ir_binary(memory, IR_EXPR_DIV, index[1], ir_int(memory, group))};
-  if (ir_extent(value, 1) == 1)
-    at[1] = ir_int(memory, 0);
+  if (ir_extent(value, 1) == 1) at[1] = ir_int(memory, 0);
   return ir_element(memory, value, NULL, 2, at);
 }
 
@@ -194,8 +187,7 @@ typedef struct widening {
 static bool copies_bytes(void *data, ir_block *block, ir_op *op) {
   const widening *w = data;
   (void)block;
-  if (op->kind != IR_OP_COPY || op->write[0].value != w->buffer || op->read[0].value->space != IR_GLOBAL)
-    return true;
+  if (op->kind != IR_OP_COPY || op->write[0].value != w->buffer || op->read[0].value->space != IR_GLOBAL) return true;
   return region_access_bytes(w->memory, &op->read[0]) > 0;
 }
 
@@ -206,15 +198,16 @@ static bool crosses_bytes(ir_kernel *kernel, pass_env *env, ir_value *buffer) {
     return false;
   int bits = ir_bits(buffer->type);
   widening w = {kernel, env->memory, buffer};
-  return bits < 8 && (8 % bits || ir_extent(buffer, buffer->rank - 1) * bits % 8 ||
-                      !ir_walk(&kernel->body, copies_bytes, &w));
+  return bits < 8 &&
+         (8 % bits || ir_extent(buffer, buffer->rank - 1) * bits % 8 || !ir_walk(&kernel->body, copies_bytes, &w));
 }
 
 /* copy -> parallel: an element for an element. */
 static bool widen_copy(void *data, ir_block *block, ir_op *op) {
   widening *w = data;
   (void)block;
-  if (op->kind != IR_OP_COPY || op->write[0].value != w->buffer || op->write[0].count || op->read[0].value->space != IR_GLOBAL || op->expr_count)
+  if (op->kind != IR_OP_COPY || op->write[0].value != w->buffer || op->write[0].count ||
+      op->read[0].value->space != IR_GLOBAL || op->expr_count)
     return true;
   ir_ref from = op->read[0], to = op->write[0];
   const ir_expr *at[IR_MAX_RANK];
@@ -229,16 +222,14 @@ static bool widen_copy(void *data, ir_block *block, ir_op *op) {
   }
   for (int d = 0, spanned = 0; d < from.value->rank; d++) {
     at[d] = from.count ? from.start[d] : ir_int(w->memory, 0);
-    if (!from.count || from.span[d])
-      at[d] = ir_binary(w->memory, IR_EXPR_ADD, at[d], to.start[spanned++]);
+    if (!from.count || from.span[d]) at[d] = ir_binary(w->memory, IR_EXPR_ADD, at[d], to.start[spanned++]);
   }
   ir_op *set = ir_op_create(w->memory, IR_OP_SET, op->loc);
   ir_op_add_write(set, to);
   /* Beyond the end reads as zero anyhow. */
   const ir_expr *element = ir_element(w->memory, from.value, NULL, from.value->rank, at), *inside = NULL;
   for (int d = 0; d < from.count; d++) {
-    if (!region_may_be_negative(w->kernel, from.start[d]))
-      continue;
+    if (!region_may_be_negative(w->kernel, from.start[d])) continue;
     const ir_expr *reached = ir_binary(w->memory, IR_EXPR_GE, at[d], ir_int(w->memory, 0));
     inside = inside ? ir_binary(w->memory, IR_EXPR_AND, inside, reached) : reached;
   }
@@ -286,9 +277,10 @@ static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *dec
   ir_value *scale = decode->read[1].value, *zero = decode->read_count > 2 ? decode->read[2].value : NULL;
   int64_t group = ir_attr_get(&decode->attrs, IR_ATTR_GROUP, ir_extent(codes, 1));
   for (int i = 0; i < decode->read_count; i++)
-    if (crosses_bytes(kernel, env, decode->read[i].value))
-      widen(kernel, env, decode->read[i].value);
-  if (feeds_dots(kernel, decoded)) { /* fragments of a whole operand would fill the registers: the tensor cores read it from shared memory */
+    if (crosses_bytes(kernel, env, decode->read[i].value)) widen(kernel, env, decode->read[i].value);
+  if (feeds_dots(
+          kernel,
+          decoded)) { /* fragments of a whole operand would fill the registers: the tensor cores read it from shared memory */
     decoded->space = IR_SHARED;
     decoded->slots = 1;
     decoded->offset = -1;
@@ -304,16 +296,13 @@ static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *dec
   }
   const ir_expr *value = ir_cast(memory, IR_F32, ir_element(memory, codes, NULL, 2, index));
   int64_t offset = ir_attr_get(&decode->attrs, IR_ATTR_OFFSET, 0);
-  if (offset)
-    value = ir_binary(memory, IR_EXPR_SUB, value, ir_float(memory, (double)offset));
+  if (offset) value = ir_binary(memory, IR_EXPR_SUB, value, ir_float(memory, (double)offset));
   int64_t mode = ir_attr_get(&decode->attrs, IR_ATTR_ZERO_MODE, zero ? IR_ZERO_ORIGINAL : IR_ZERO_NONE);
   const ir_expr *zero_value = zero ? ir_cast(memory, IR_F32, group_element(memory, zero, index, group)) : NULL;
-  if (zero && mode != IR_ZERO_RESCALE)
-    value = ir_binary(memory, IR_EXPR_SUB, value, zero_value);
+  if (zero && mode != IR_ZERO_RESCALE) value = ir_binary(memory, IR_EXPR_SUB, value, zero_value);
   if (scale)
     value = ir_binary(memory, IR_EXPR_MUL, value, ir_cast(memory, IR_F32, group_element(memory, scale, index, group)));
-  if (zero && mode == IR_ZERO_RESCALE)
-    value = ir_binary(memory, IR_EXPR_SUB, value, zero_value);
+  if (zero && mode == IR_ZERO_RESCALE) value = ir_binary(memory, IR_EXPR_SUB, value, zero_value);
   ir_op *set = ir_op_create(memory, IR_OP_SET, decode->loc);
   ir_ref element = ir_ref_whole(decoded);
   element.count = 2;
@@ -332,8 +321,7 @@ static void fuse_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
     next = op->next;
     fuse_block(kernel, env, &op->body);
     fuse_block(kernel, env, &op->other);
-    if (op->kind != IR_OP_DECODE)
-      continue;
+    if (op->kind != IR_OP_DECODE) continue;
     packing packings[IR_MAX_REFS];
     const char *refusal = operand_refusal(kernel, env, op, packings);
     const char *name = op->write[0].value->name;
@@ -342,9 +330,11 @@ static void fuse_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
       for (int i = 0; i < op->read_count; i++)
         if (packings[i].tensor)
           packings[i].tensor->packed = arena_copy(env->memory, &packings[i].layout, sizeof packings[i].layout);
-      diag_remark(env->diagnostics, "fuse-decode", "fusion", true, op->loc, "%s is decoded into the registers of its dot", name);
+      diag_remark(env->diagnostics, "fuse-decode", "fusion", true, op->loc,
+                  "%s is decoded into the registers of its dot", name);
     } else {
-      diag_remark(env->diagnostics, "fuse-decode", "fusion", false, op->loc, "%s is decoded element by element: %s", name, refusal);
+      diag_remark(env->diagnostics, "fuse-decode", "fusion", false, op->loc, "%s is decoded element by element: %s",
+                  name, refusal);
       expand(kernel, env, block, op);
     }
   }

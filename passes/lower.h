@@ -28,11 +28,11 @@ typedef struct lower {
   /* the role */
   int warp_first, warp_count;
   int barrier_id;
-  bool one_thread;        /* the role's body runs in its first thread only */
-  const ir_expr *lane;    /* 0 .. 31 */
-  const ir_expr *warp;    /* from the role's first warp */
-  const ir_expr *thread;  /* from the role's first thread */
-  ir_block *prologue;     /* lets that hold for the whole role */
+  bool one_thread;       /* the role's body runs in its first thread only */
+  const ir_expr *lane;   /* 0 .. 31 */
+  const ir_expr *warp;   /* from the role's first warp */
+  const ir_expr *thread; /* from the role's first thread */
+  ir_block *prologue;    /* lets that hold for the whole role */
   lower_memo memo[LOWER_MAX_MEMO];
   int memo_count;
 
@@ -47,22 +47,27 @@ typedef struct lower {
 
   /* registers of tiles, by the tile value's number */
   ir_value **registers;
-  bool *in_parts; /* by the same: elements of a word are written one by one, beside others that need not have a value yet */
+  bool *
+      in_parts; /* by the same: elements of a word are written one by one, beside others that need not have a value yet */
   int tile_count;
 } lower;
 
-/* -- Emission (lower_emit.c) ---------------------------------------------------------------------------------------------------------- */
+/* -- Emission (lower_emit.c)
+ * ---------------------------------------------------------------------------------------------------------- */
 
 ir_op *thread_op(lower *l, ir_op_kind kind); /* appended at the place */
-const ir_expr *thread_let(lower *l, const char *name, const ir_expr *e);      /* at the place; constants and reads pass through */
+const ir_expr *thread_let(lower *l, const char *name,
+                          const ir_expr *e); /* at the place; constants and reads pass through */
 const ir_expr *thread_role_let(lower *l, const char *name, const ir_expr *e); /* in the role's prologue */
 void thread_set(lower *l, ir_value *value, const ir_expr *e);
 void thread_set_word(lower *l, ir_value *registers, const ir_expr *word, const ir_expr *e);
 const ir_expr *thread_word(lower *l, ir_value *registers, const ir_expr *word);
 ir_value *thread_array(lower *l, const char *name, ir_type type, int elements); /* declared at the place */
-ir_value *thread_scratch(lower *l, const char *name, ir_type type, int rank, const int *extent); /* a shared buffer without swizzle */
-void thread_meet(lower *l); /* every thread of the role is here */
-void thread_thin_barriers(lower *l, const ir_block *body); /* lower_thin.c: takes back meetings that others make needless */
+ir_value *thread_scratch(lower *l, const char *name, ir_type type, int rank,
+                         const int *extent); /* a shared buffer without swizzle */
+void thread_meet(lower *l);                  /* every thread of the role is here */
+void thread_thin_barriers(lower *l,
+                          const ir_block *body); /* lower_thin.c: takes back meetings that others make needless */
 /* Enters a body; the result goes back to thread_leave. */
 ir_block *thread_enter(lower *l, ir_block *body);
 void thread_leave(lower *l, ir_block *saved);
@@ -77,49 +82,58 @@ const ir_expr *thread_mul(lower *l, const ir_expr *a, const ir_expr *b);
 const ir_expr *thread_u32(lower *l, const ir_expr *e);
 const ir_expr *thread_i64(lower *l, const ir_expr *e);
 
-/* -- Tiles and layouts (lower_layout.c) -------------------------------------------------------------------------------------------------- */
+/* -- Tiles and layouts (lower_layout.c)
+ * -------------------------------------------------------------------------------------------------- */
 
 /* Elements of `type` in one register word: 1 for 32 bits and more, and for predicates (kept as u32 0 or 1). */
 int thread_per_word(ir_type type);
 ir_value *thread_registers(lower *l, const ir_value *tile);
-/* Element number `element` of registers as a value of the compute type: word = group * words_per_group + sub / per_word. */
+/* Element number `element` of registers as a value of the compute type: word = group * words_per_group + sub /
+ * per_word. */
 const ir_expr *thread_read_element(lower *l, ir_value *registers, const ir_expr *word, int sub);
 /* `count` values (of the compute type) as the word that holds them, converted to the type. */
 const ir_expr *thread_pack(lower *l, ir_type type, const ir_expr *const *values, int count);
 /* index -> table[index], as an expression; NULL when it is no sum of scaled digits of the index. */
 const ir_expr *thread_table(lower *l, const int *table, int count, const ir_expr *index);
-/* The part of a coordinate that the thread decides (a role let), and the part that register number group * unit + sub decides. */
+/* The part of a coordinate that the thread decides (a role let), and the part that register number group * unit + sub
+ * decides. */
 const ir_expr *thread_own_coord(lower *l, const tile_layout *layout, int dim);
-const ir_expr *thread_register_coord(lower *l, const tile_layout *layout, int dim, int unit, int sub, const ir_expr *group);
+const ir_expr *thread_register_coord(lower *l, const tile_layout *layout, int dim, int unit, int sub,
+                                     const ir_expr *group);
 /* Predicate: this thread holds the canonical copy of a replicated tile; NULL when every thread does. */
 const ir_expr *thread_canonical(lower *l, const tile_layout *layout);
 /* Byte offset of an element in one slot of a shared buffer, from its coordinates (i32). */
 const ir_expr *thread_shared_offset(lower *l, const ir_value *buffer, const ir_expr *const *coord);
-const ir_expr *thread_shared_address(lower *l, ir_value *buffer, const ir_expr *slot, const ir_expr *const *coord); /* u32 */
-/* Byte offset (i64) of an element of a global tensor from its coordinates, and the predicate that they are inside (true when known). */
+const ir_expr *thread_shared_address(lower *l, ir_value *buffer, const ir_expr *slot,
+                                     const ir_expr *const *coord); /* u32 */
+/* Byte offset (i64) of an element of a global tensor from its coordinates, and the predicate that they are inside
+ * (true when known). */
 const ir_expr *thread_global_offset(lower *l, const ir_value *tensor, const ir_expr *const *coord);
 const ir_expr *thread_inside(lower *l, const ir_value *tensor, const ir_expr *const *coord);
 
-/* -- Elements (lower_element.c) --------------------------------------------------------------------------------------------------------- */
+/* -- Elements (lower_element.c)
+ * --------------------------------------------------------------------------------------------------------- */
 
-/* The value of one element of a tensor (zero outside its extents) or shared buffer, loaded at the place where `when` holds; NULL is always. */
-const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slot, const ir_expr *const *coord, const ir_expr *when);
+/* The value of one element of a tensor (zero outside its extents) or shared buffer, loaded at the place where `when`
+ * holds; NULL is always. */
+const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slot, const ir_expr *const *coord,
+                                   const ir_expr *when);
 
 /* -- Ops --------------------------------------------------------------------------------------------------------------------------------- */
 
-void thread_ops(lower *l, const ir_block *block); /* lower_threads.c */
-void thread_elementwise(lower *l, const ir_op *op);    /* lower_parallel.c */
+void thread_ops(lower *l, const ir_block *block);   /* lower_threads.c */
+void thread_elementwise(lower *l, const ir_op *op); /* lower_parallel.c */
 void thread_fill(lower *l, const ir_op *op);
 /* The scalar expression with loads, at the place, instead of elements of tensors and buffers. */
 const ir_expr *thread_scalar(lower *l, const ir_expr *e);
-void thread_transfer(lower *l, const ir_op *op);        /* lower_copy.c */
+void thread_transfer(lower *l, const ir_op *op); /* lower_copy.c */
 void thread_convert(lower *l, ir_value *to, ir_value *from);
-void thread_tensor_copy(lower *l, const ir_op *op); /* lower_tensor_copy.c: engines tma and bulk */
+void thread_tensor_copy(lower *l, const ir_op *op);  /* lower_tensor_copy.c: engines tma and bulk */
 bool thread_matrix_store(lower *l, const ir_op *op); /* lower_matrix.c: stmatrix; false when the layout does not fit */
-void thread_dot(lower *l, const ir_op *op);         /* lower_dot.c */
-void thread_reduce(lower *l, const ir_op *op);      /* lower_reduce.c */
+void thread_dot(lower *l, const ir_op *op);          /* lower_dot.c */
+void thread_reduce(lower *l, const ir_op *op);       /* lower_reduce.c */
 void thread_scan(lower *l, const ir_op *op);
 void thread_vote(lower *l, const ir_op *op);
-void thread_decode(lower *l, const ir_op *op);      /* lower_decode.c */
+void thread_decode(lower *l, const ir_op *op); /* lower_decode.c */
 
 #endif

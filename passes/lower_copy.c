@@ -1,7 +1,8 @@
 /* Copies by the threads themselves: tiles to and from memory, cp.async, and plain copies between memories.
  *
- * All of them are one loop: a layout says which elements a thread moves, the widest access that layout, buffer and tensor allow says how many at
- * once, and every access is inside or outside the tensor as a whole. Copies without a tile get a coalesced layout of the buffer's extents. */
+ * All of them are one loop: a layout says which elements a thread moves, the widest access that layout, buffer and
+ * tensor allow says how many at once, and every access is inside or outside the tensor as a whole. Copies without a
+ * tile get a coalesced layout of the buffer's extents. */
 #include "passes/lower.h"
 #include "passes/region.h"
 
@@ -16,7 +17,8 @@ typedef struct transfer {
   const ir_expr *group;
 } transfer;
 
-/* Coordinates in `ref`'s value of element `coord` of the moved extents: starts plus coordinates along the spanned dimensions. */
+/* Coordinates in `ref`'s value of element `coord` of the moved extents: starts plus coordinates along the spanned
+ * dimensions. */
 static void place(transfer *t, const ir_ref *ref, const ir_expr *const *coord, const ir_expr **at) {
   lower *l = t->l;
   int next = 0;
@@ -32,14 +34,14 @@ static void place(transfer *t, const ir_ref *ref, const ir_expr *const *coord, c
 
 static void element_coords(transfer *t, const ir_expr **coord) {
   for (int d = 0; d < t->rank; d++)
-    coord[d] = thread_add(t->l, thread_own_coord(t->l, &t->layout, d), thread_register_coord(t->l, &t->layout, d, t->vector, 0, t->group));
+    coord[d] = thread_add(t->l, thread_own_coord(t->l, &t->layout, d),
+                          thread_register_coord(t->l, &t->layout, d, t->vector, 0, t->group));
 }
 
 /* The widest access of one side, in elements. */
 static int side_vector(transfer *t, const ir_ref *ref) {
   int bits = ir_bits(ref->value->type);
-  if (ref->value->space == IR_GLOBAL)
-    return region_access_bytes(t->l->memory, ref) * 8 / bits;
+  if (ref->value->space == IR_GLOBAL) return region_access_bytes(t->l->memory, ref) * 8 / bits;
   if (ref->value->space == IR_SHARED) {
     if (ref->count) { /* a region of a buffer: only as wide as its start allows */
       int inner = ref->value->rank - 1;
@@ -55,8 +57,7 @@ static int side_vector(transfer *t, const ir_ref *ref) {
 }
 
 static const ir_expr *fill_value(transfer *t) {
-  if (!t->op->expr_count)
-    return NULL;
+  if (!t->op->expr_count) return NULL;
   const ir_expr *e = t->op->expr[0];
   bool zero = (e->kind == IR_EXPR_FLOAT && e->float_value == 0) || (e->kind == IR_EXPR_INT && e->int_value == 0);
   return zero ? NULL : e;
@@ -65,8 +66,7 @@ static const ir_expr *fill_value(transfer *t) {
 /* The predicate of an access to global memory; true for shared memory. */
 static const ir_expr *guard_of(transfer *t, const ir_ref *ref, const ir_expr *const *at) {
   lower *l = t->l;
-  if (ref->value->space != IR_GLOBAL)
-    return ir_bool(l->memory, true);
+  if (ref->value->space != IR_GLOBAL) return ir_bool(l->memory, true);
   const ir_expr *inside = thread_inside(l, ref->value, at);
   for (int d = 0; d < ref->count; d++)
     if (region_may_be_negative(l->kernel, ref->start[d]))
@@ -85,10 +85,12 @@ static void add_registers(ir_op *op, bool written, ir_value *registers, const ir
 }
 
 /* registers[word ..] = `bytes` bytes of `ref` at the coordinates. */
-static void load(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate, ir_value *registers, const ir_expr *word, int bytes) {
+static void load(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate,
+                 ir_value *registers, const ir_expr *word, int bytes) {
   lower *l = t->l;
   bool shared = ref->value->space == IR_SHARED;
-  const ir_expr *address = shared ? thread_shared_address(l, ref->value, ref->slot, at) : thread_global_offset(l, ref->value, at);
+  const ir_expr *address =
+      shared ? thread_shared_address(l, ref->value, ref->slot, at) : thread_global_offset(l, ref->value, at);
   ir_op *op = thread_op(l, shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
   add_registers(op, true, registers, word);
   ir_ref from = ir_ref_whole(ref->value);
@@ -99,10 +101,12 @@ static void load(transfer *t, const ir_ref *ref, const ir_expr *const *at, const
   ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
 }
 
-static void store(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate, ir_value *registers, const ir_expr *word, int bytes) {
+static void store(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate,
+                  ir_value *registers, const ir_expr *word, int bytes) {
   lower *l = t->l;
   bool shared = ref->value->space == IR_SHARED;
-  const ir_expr *address = shared ? thread_shared_address(l, ref->value, ref->slot, at) : thread_global_offset(l, ref->value, at);
+  const ir_expr *address =
+      shared ? thread_shared_address(l, ref->value, ref->slot, at) : thread_global_offset(l, ref->value, at);
   ir_op *op = thread_op(l, shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
   ir_ref to = ir_ref_whole(ref->value);
   to.slot = ref->slot;
@@ -114,17 +118,19 @@ static void store(transfer *t, const ir_ref *ref, const ir_expr *const *at, cons
 }
 
 /* `count` elements of `from` (starting at word `from_word`) converted into the words of `to`. */
-static void convert_words(lower *l, ir_value *to, const ir_expr *to_word, ir_value *from, const ir_expr *from_word, int count, const ir_expr *predicate,
-                          const ir_expr *fill) {
+static void convert_words(lower *l, ir_value *to, const ir_expr *to_word, ir_value *from, const ir_expr *from_word,
+                          int count, const ir_expr *predicate, const ir_expr *fill) {
   int to_per = thread_per_word(to->type), from_per = thread_per_word(from->type);
   for (int first = 0; first < count; first += to_per) {
     const ir_expr *values[MAX_ELEMENTS];
     int n = count - first < to_per ? count - first : to_per;
     for (int i = 0; i < n; i++) {
       int element = first + i;
-      values[i] = thread_read_element(l, from, thread_add(l, from_word, thread_int(l, element / from_per)), element % from_per);
+      values[i] =
+          thread_read_element(l, from, thread_add(l, from_word, thread_int(l, element / from_per)), element % from_per);
       if (fill)
-        values[i] = ir_ternary(l->memory, IR_EXPR_SELECT, predicate, values[i], ir_cast(l->memory, values[i]->type, fill));
+        values[i] =
+            ir_ternary(l->memory, IR_EXPR_SELECT, predicate, values[i], ir_cast(l->memory, values[i]->type, fill));
     }
     thread_set_word(l, to, thread_add(l, to_word, thread_int(l, first / to_per)), thread_pack(l, to->type, values, n));
   }
@@ -167,15 +173,16 @@ static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
   int per_word = thread_per_word(tile->type), per_group = t->vector;
   const ir_expr *index = ir_binary(l->memory, IR_EXPR_DIV, t->group, thread_int(l, per_word / per_group));
   int64_t group = 0;
-  if (!ir_is_constant(t->group, &group))
-    BUG("a group narrower than a word needs a constant position");
+  if (!ir_is_constant(t->group, &group)) BUG("a group narrower than a word needs a constant position");
   const ir_expr *values[MAX_ELEMENTS];
   for (int i = 0; i < per_word; i++) {
     int element = (int)(group * per_group) % per_word;
     if (i >= element && i < element + per_group) {
-      values[i] = thread_read_element(l, raw, thread_int(l, (i - element) / thread_per_word(source)), (i - element) % thread_per_word(source));
+      values[i] = thread_read_element(l, raw, thread_int(l, (i - element) / thread_per_word(source)),
+                                      (i - element) % thread_per_word(source));
       if (fill)
-        values[i] = ir_ternary(l->memory, IR_EXPR_SELECT, predicate, values[i], ir_cast(l->memory, values[i]->type, fill));
+        values[i] =
+            ir_ternary(l->memory, IR_EXPR_SELECT, predicate, values[i], ir_cast(l->memory, values[i]->type, fill));
     } else if (i < element) {
       values[i] = thread_read_element(l, registers, index, i);
     } else {
@@ -195,14 +202,14 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile) {
   ir_value *registers = thread_registers(l, tile);
   int bytes = t->vector * ir_bits(target) / 8;
   const ir_expr *predicate = guard_of(t, to, at), *owner = thread_canonical(l, &t->layout);
-  if (owner)
-    predicate = ir_binary(l->memory, IR_EXPR_AND, owner, predicate);
+  if (owner) predicate = ir_binary(l->memory, IR_EXPR_AND, owner, predicate);
   const ir_expr *word = group_word(t, tile->type);
   if (ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0)) {
     for (int i = 0; i < t->vector; i++) {
       ir_op *op = thread_op(l, IR_OP_RED_GLOBAL);
       ir_op_add_write(op, ir_ref_whole(to->value));
-      add_registers(op, false, registers, thread_add(l, thread_mul(l, t->group, thread_int(l, t->vector)), thread_int(l, i)));
+      add_registers(op, false, registers,
+                    thread_add(l, thread_mul(l, t->group, thread_int(l, t->vector)), thread_int(l, i)));
       const ir_expr *each[IR_MAX_RANK];
       for (int d = 0; d < to->value->rank; d++)
         each[d] = d == to->value->rank - 1 ? thread_add(l, at[d], thread_int(l, i)) : at[d];
@@ -221,15 +228,15 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile) {
     convert_words(l, raw, thread_int(l, 0), registers, word, t->vector, NULL, NULL);
   } else {
     int64_t group = 0;
-    if (!ir_is_constant(t->group, &group))
-      BUG("a group narrower than a word needs a constant position");
+    if (!ir_is_constant(t->group, &group)) BUG("a group narrower than a word needs a constant position");
     int per_word = thread_per_word(tile->type), first = (int)(group * t->vector);
     const ir_expr *values[MAX_ELEMENTS];
     for (int i = 0; i < t->vector; i++)
       values[i] = thread_read_element(l, registers, thread_int(l, (first + i) / per_word), (first + i) % per_word);
     int target_per = thread_per_word(target);
     for (int i = 0; i < t->vector; i += target_per)
-      thread_set_word(l, raw, thread_int(l, i / target_per), thread_pack(l, target, values + i, t->vector - i < target_per ? t->vector - i : target_per));
+      thread_set_word(l, raw, thread_int(l, i / target_per),
+                      thread_pack(l, target, values + i, t->vector - i < target_per ? t->vector - i : target_per));
   }
   store(t, to, at, predicate, raw, thread_int(l, 0), bytes);
 }
@@ -248,7 +255,8 @@ static void async_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   const ir_expr *address = thread_shared_address(l, to->value, to->slot, target);
   const ir_expr *inside = thread_let(l, "inside", guard_of(t, from, at));
   const ir_expr *count = ir_ternary(l->memory, IR_EXPR_SELECT, inside, thread_int(l, bytes), thread_int(l, 0));
-  const ir_expr *offset = ir_ternary(l->memory, IR_EXPR_SELECT, inside, thread_global_offset(l, from->value, at), ir_typed_int(l->memory, IR_I64, 0));
+  const ir_expr *offset = ir_ternary(l->memory, IR_EXPR_SELECT, inside, thread_global_offset(l, from->value, at),
+                                     ir_typed_int(l->memory, IR_I64, 0));
   ir_op_add_write(op, buffer);
   ir_op_add_read(op, ir_ref_whole(from->value));
   ir_op_add_expr(l->memory, op, address);
@@ -257,8 +265,7 @@ static void async_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
   const ir_expr *owner = thread_canonical(l, &t->layout);
   ir_block *saved = l->out;
-  if (owner)
-    saved = thread_guard(l, owner);
+  if (owner) saved = thread_guard(l, owner);
   ir_block_append(l->out, op);
   thread_leave(l, saved);
 }
@@ -273,8 +280,7 @@ static void through_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   ir_type in = from->value->type, out = to->value->type;
   ir_value *raw = thread_array(l, from->value->name, in, words_of(in, t->vector) * thread_per_word(in));
   const ir_expr *fill = fill_value(t), *predicate = guard_of(t, from, source);
-  if (fill)
-    predicate = thread_let(l, "inside", predicate);
+  if (fill) predicate = thread_let(l, "inside", predicate);
   load(t, from, source, predicate, raw, thread_int(l, 0), t->vector * ir_bits(in) / 8);
   ir_value *converted = raw;
   if (in != out || fill) {
@@ -282,8 +288,7 @@ static void through_group(transfer *t, const ir_ref *from, const ir_ref *to) {
     convert_words(l, converted, thread_int(l, 0), raw, thread_int(l, 0), t->vector, predicate, fill);
   }
   const ir_expr *when = guard_of(t, to, target), *owner = thread_canonical(l, &t->layout);
-  if (owner)
-    when = ir_binary(l->memory, IR_EXPR_AND, owner, when);
+  if (owner) when = ir_binary(l->memory, IR_EXPR_AND, owner, when);
   store(t, to, target, when, converted, thread_int(l, 0), t->vector * ir_bits(out) / 8);
 }
 
@@ -311,7 +316,8 @@ static void extents_of(const ir_ref *ref, int *extent, int *rank) {
 static void thread_tile_to_tile(lower *l, const ir_op *op) {
   ir_value *to = op->write[0].value, *from = op->read[0].value;
   ir_value *target = thread_registers(l, to), *source = thread_registers(l, from);
-  int to_per = thread_per_word(to->type), from_per = thread_per_word(from->type), unit = to_per > from_per ? to_per : from_per;
+  int to_per = thread_per_word(to->type), from_per = thread_per_word(from->type),
+      unit = to_per > from_per ? to_per : from_per;
   while (unit > 1 && to->tile->reg_count % unit)
     unit /= 2;
   const ir_expr *group;
@@ -319,7 +325,8 @@ static void thread_tile_to_tile(lower *l, const ir_op *op) {
   if (unit < to_per || unit < from_per) { /* fewer elements than a word: there is one group */
     convert_words(l, target, thread_int(l, 0), source, thread_int(l, 0), to->tile->reg_count, NULL, NULL);
   } else {
-    convert_words(l, target, thread_mul(l, group, thread_int(l, unit / to_per)), source, thread_mul(l, group, thread_int(l, unit / from_per)), unit, NULL, NULL);
+    convert_words(l, target, thread_mul(l, group, thread_int(l, unit / to_per)), source,
+                  thread_mul(l, group, thread_int(l, unit / from_per)), unit, NULL, NULL);
   }
   thread_leave(l, saved);
 }
@@ -335,8 +342,7 @@ void thread_transfer(lower *l, const ir_op *op) {
     thread_tile_to_tile(l, op);
     return;
   }
-  if (from->value->space == IR_TILE && thread_matrix_store(l, op))
-    return;
+  if (from->value->space == IR_TILE && thread_matrix_store(l, op)) return;
   transfer t = {.l = l, .op = op};
   int extent[IR_MAX_RANK];
   const ir_ref *moved = to->value->space == IR_TILE || (from->value->space == IR_GLOBAL) ? to : from;
@@ -352,43 +358,49 @@ void thread_transfer(lower *l, const ir_op *op) {
     t.layout = *own;
     int consecutive = tile_layout_vector(own);
     vector = vector < consecutive ? vector : consecutive;
-    if (ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0))
-      vector = 1;
+    if (ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0)) vector = 1;
   } else {
     while (vector > 1 && extent[t.rank - 1] % vector)
       vector /= 2;
     int bits = ir_bits(from->value->type);
     if (vector < 1 || vector * bits < 8) {
-      diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "elements of %s are smaller than a byte and its rows are not known to start at whole bytes", from->value->name);
+      diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc,
+                 "elements of %s are smaller than a byte and its rows are not known to start at whole bytes",
+                 from->value->name);
       l->failed = true;
       return;
     }
     if (!tile_layout_blocked(t.rank, extent, vector, l->warp_count, &t.layout)) {
-      diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "the extents of this copy cannot be spread over %d threads", l->warp_count * 32);
+      diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc,
+                 "the extents of this copy cannot be spread over %d threads", l->warp_count * 32);
       l->failed = true;
       return;
     }
     int consecutive = tile_layout_vector(&t.layout);
     vector = vector < consecutive ? vector : consecutive;
   }
-  if (vector < 1)
-    vector = 1;
+  if (vector < 1) vector = 1;
   if (vector * ir_bits(to->value->type) < 8 || vector * ir_bits(from->value->type) < 8) {
-    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "elements smaller than a byte cannot be copied one by one: state a fact about the row length");
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc,
+               "elements smaller than a byte cannot be copied one by one: state a fact about the row length");
     l->failed = true;
     return;
   }
   t.vector = vector;
   int groups = t.layout.reg_count / vector;
   bool looped = groups > 1;
-  const ir_value *tile_value = to->value->space == IR_TILE ? to->value : from->value->space == IR_TILE ? from->value : NULL;
+  const ir_value *tile_value = to->value->space == IR_TILE     ? to->value
+                               : from->value->space == IR_TILE ? from->value
+                                                               : NULL;
   if (tile_value && vector < thread_per_word(tile_value->type))
     looped = false; /* positions inside a word are constants */
   const ir_expr *probe = thread_int(l, 0);
   for (int d = 0; d < t.rank && looped; d++)
     looped = thread_register_coord(l, &t.layout, d, vector, 0, probe) != NULL;
   if (looped) {
-    bool in_registers = tile_value || groups <= MAX_UNROLLED; /* register numbers must be constants; addresses need not, and all at once they spill */
+    bool in_registers =
+        tile_value ||
+        groups <= MAX_UNROLLED; /* register numbers must be constants; addresses need not, and all at once they spill */
     ir_block *saved = thread_loop(l, "r", thread_int(l, groups), in_registers ? 1 : 0, &t.group);
     one_group(&t);
     thread_leave(l, saved);
@@ -410,7 +422,8 @@ void thread_convert(lower *l, ir_value *to, ir_value *from) {
       const ir_expr *values[MAX_ELEMENTS];
       int n = to->tile->reg_count - first < per_word ? to->tile->reg_count - first : per_word;
       for (int i = 0; i < n; i++)
-        values[i] = thread_read_element(l, thread_registers(l, from), thread_int(l, registers[first + i] / per_word), registers[first + i] % per_word);
+        values[i] = thread_read_element(l, thread_registers(l, from), thread_int(l, registers[first + i] / per_word),
+                                        registers[first + i] % per_word);
       const ir_expr *word = to->type == IR_PRED ? values[0] : thread_pack(l, to->type, values, n);
       thread_set_word(l, thread_registers(l, to), thread_int(l, first / per_word), word);
     }

@@ -1,4 +1,5 @@
-/* Dots: wgmma on matrix descriptors, mma.sync on fragments from ldmatrix, and multiply-adds where no tensor core fits. */
+/* Dots: wgmma on matrix descriptors, mma.sync on fragments from ldmatrix, and multiply-adds where no tensor core
+ * fits. */
 #include "passes/lower.h"
 #include "passes/region.h"
 #include "passes/tensor_core.h"
@@ -18,40 +19,43 @@ static ir_ref buffer_ref(const ir_ref *operand) {
 
 /* Whether the first step adds to the accumulator: the op's predicate, else its accumulate attribute. */
 static const ir_expr *accumulates(lower *l, const ir_op *op) {
-  if (op->expr_count)
-    return op->expr[0];
+  if (op->expr_count) return op->expr[0];
   return ir_bool(l->memory, ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 1) != 0);
 }
 
 /* -- wgmma ---------------------------------------------------------------------------------------------------------------------------------- */
 
 static bool operand_facts(lower *l, const ir_op *op, const ir_ref *operand, bool k_major, wgmma_operand *facts) {
-  if (shared_layout_wgmma(operand->value->shared, k_major ? 1 : 0, facts))
-    return true;
-  diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "no matrix descriptor describes %s: its rows are shorter than 32 bytes", operand->value->name);
+  if (shared_layout_wgmma(operand->value->shared, k_major ? 1 : 0, facts)) return true;
+  diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc,
+             "no matrix descriptor describes %s: its rows are shorter than 32 bytes", operand->value->name);
   l->failed = true;
   return false;
 }
 
 static const ir_expr *descriptor(lower *l, const ir_ref *operand, int byte_offset, const ir_expr *more) {
-  const ir_expr *base = ir_binary(l->memory, IR_EXPR_SHR, ir_address(l->memory, operand->value, operand->slot), thread_int(l, 4));
-  if (more)
-    base = thread_add(l, base, more);
+  const ir_expr *base =
+      ir_binary(l->memory, IR_EXPR_SHR, ir_address(l->memory, operand->value, operand->slot), thread_int(l, 4));
+  if (more) base = thread_add(l, base, more);
   return thread_add(l, base, ir_typed_int(l->memory, IR_U32, byte_offset >> 4));
 }
 
 static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
   ir_type rows = s->rows->value->type;
-  int n = wgmma_columns(s->n, s->columns->value->type), n_blocks = s->n / n, depth = tensor_core_depth(rows), steps = s->k / depth;
+  int n = wgmma_columns(s->n, s->columns->value->type), n_blocks = s->n / n, depth = tensor_core_depth(rows),
+      steps = s->k / depth;
   int groups = l->warp_count / 4, m_blocks = s->m / 64 / groups;
   bool from_registers = s->rows->value->space == IR_TILE;
   wgmma_operand a = {0}, b;
-  if (!operand_facts(l, op, s->columns, s->columns_k_major, &b) || (!from_registers && !operand_facts(l, op, s->rows, s->rows_k_major, &a)))
+  if (!operand_facts(l, op, s->columns, s->columns_k_major, &b) ||
+      (!from_registers && !operand_facts(l, op, s->rows, s->rows_k_major, &a)))
     return;
-  const ir_expr *group = groups > 1 ? thread_role_let(l, "warpgroup", ir_binary(l->memory, IR_EXPR_SHR, l->warp, thread_int(l, 2))) : NULL;
+  const ir_expr *group =
+      groups > 1 ? thread_role_let(l, "warpgroup", ir_binary(l->memory, IR_EXPR_SHR, l->warp, thread_int(l, 2))) : NULL;
   const ir_expr *own_rows = NULL;
   if (group && !from_registers)
-    own_rows = thread_role_let(l, "own_rows", thread_u32(l, thread_mul(l, group, thread_int(l, wgmma_operand_offset(&a, 0, m_blocks) >> 4))));
+    own_rows = thread_role_let(
+        l, "own_rows", thread_u32(l, thread_mul(l, group, thread_int(l, wgmma_operand_offset(&a, 0, m_blocks) >> 4))));
   ir_value *accumulator = thread_registers(l, s->accumulator);
   int words = n / (64 / ir_bits(accumulator->type)); /* n / 2 of 32 bits, n / 4 of 16 */
   if (!l->fenced) thread_op(l, IR_OP_WGMMA_FENCE);
@@ -61,19 +65,22 @@ static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
       for (int nb = 0; nb < n_blocks; nb++) {
         ir_op *wgmma = thread_op(l, IR_OP_WGMMA);
         ir_op_add_write(wgmma, word_ref(accumulator, thread_int(l, (mb * n_blocks + nb) * words)));
-        ir_op_add_read(wgmma, from_registers ? word_ref(thread_registers(l, s->rows->value), thread_int(l, (mb * steps + step) * 4)) : ir_ref_none());
+        ir_op_add_read(wgmma, from_registers ? word_ref(thread_registers(l, s->rows->value),
+                                                        thread_int(l, (mb * steps + step) * 4))
+                                             : ir_ref_none());
         ir_op_add_read(wgmma, from_registers ? ir_ref_none() : buffer_ref(s->rows));
         ir_op_add_read(wgmma, buffer_ref(s->columns));
-        ir_op_add_expr(l->memory, wgmma, from_registers ? ir_typed_int(l->memory, IR_U32, 0) : descriptor(l, s->rows, wgmma_operand_offset(&a, step, mb), own_rows));
-        int column_offset = n % 64 == 0 ? wgmma_operand_offset(&b, step, nb * (n / 64)) : wgmma_operand_offset(&b, step, 0) + nb * n * (b.block_bytes / 64);
+        ir_op_add_expr(l->memory, wgmma,
+                       from_registers ? ir_typed_int(l->memory, IR_U32, 0)
+                                      : descriptor(l, s->rows, wgmma_operand_offset(&a, step, mb), own_rows));
+        int column_offset = n % 64 == 0 ? wgmma_operand_offset(&b, step, nb * (n / 64))
+                                        : wgmma_operand_offset(&b, step, 0) + nb * n * (b.block_bytes / 64);
         ir_op_add_expr(l->memory, wgmma, descriptor(l, s->columns, column_offset, NULL));
         ir_op_add_expr(l->memory, wgmma, step == 0 ? accumulates(l, op) : ir_bool(l->memory, true));
         ir_attr_set(&wgmma->attrs, IR_ATTR_N, n);
         ir_attr_set(&wgmma->attrs, IR_ATTR_K, depth);
-        if (!from_registers && a.mn_major)
-          ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_A, 1);
-        if (b.mn_major)
-          ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_B, 1);
+        if (!from_registers && a.mn_major) ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_A, 1);
+        if (b.mn_major) ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_B, 1);
       }
   if (!ir_attr_has(&op->attrs, IR_ATTR_ASYNC)) {
     thread_op(l, IR_OP_WGMMA_COMMIT);
@@ -84,7 +91,8 @@ static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
 /* -- mma ------------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Loads `count` (1, 2, 4) 8 x 16-byte matrices: lane l gives the row (row0 + row(l), chunk column) of the operand. */
-static void load_matrices(lower *l, const ir_ref *operand, ir_value *registers, const ir_expr *word, const ir_expr *major, const ir_expr *minor, bool k_major, int count) {
+static void load_matrices(lower *l, const ir_ref *operand, ir_value *registers, const ir_expr *word,
+                          const ir_expr *major, const ir_expr *minor, bool k_major, int count) {
   /* `major` counts rows (m or n), `minor` elements along k */
   const ir_expr *coord[2] = {k_major ? major : minor, k_major ? minor : major}, *at[IR_MAX_RANK];
   region_place(l->memory, operand, coord, at);
@@ -94,15 +102,16 @@ static void load_matrices(lower *l, const ir_ref *operand, ir_value *registers, 
   ir_op_add_read(load, buffer_ref(operand));
   ir_op_add_expr(l->memory, load, address);
   ir_attr_set(&load->attrs, IR_ATTR_COUNT, count);
-  if (!k_major)
-    ir_attr_set(&load->attrs, IR_ATTR_TRANSPOSE, 1);
+  if (!k_major) ir_attr_set(&load->attrs, IR_ATTR_TRANSPOSE, 1);
 }
 
-/* The lane's place in a 16 x 2-chunk group of matrices. `rows_first`: matrices 0, 1 are rows 0-7, 8-15 of chunk 0 (operand A); else matrices 0, 1
- * are chunks 0, 1 of rows 0-7 (operand B). k_major: a matrix row is a row of the operand; else it is a k, and 8 of them a chunk of k. */
+/* The lane's place in a 16 x 2-chunk group of matrices. `rows_first`: matrices 0, 1 are rows 0-7, 8-15 of chunk 0
+ * (operand A); else matrices 0, 1 are chunks 0, 1 of rows 0-7 (operand B). k_major: a matrix row is a row of the
+ * operand; else it is a k, and 8 of them a chunk of k. */
 static void lane_place(lower *l, bool rows_first, bool k_major, int chunk, const ir_expr **row, const ir_expr **k) {
   const ir_expr *in = ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, 7));
-  const ir_expr *second = ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 3)), thread_int(l, 1));
+  const ir_expr *second =
+      ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 3)), thread_int(l, 1));
   const ir_expr *fourth = ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 4));
   const ir_expr *row_half = rows_first ? second : fourth, *k_half = rows_first ? fourth : second;
   if (k_major) {
@@ -117,14 +126,15 @@ static void lane_place(lower *l, bool rows_first, bool k_major, int chunk, const
 static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   ir_type a_type = s->rows->value->type, b_type = s->columns->value->type;
   int depth = tensor_core_depth(a_type), steps = s->k / depth, chunk = depth / 2;
-  int warps_m = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_M, l->warp_count), warps_n = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_N, 1);
+  int warps_m = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_M, l->warp_count),
+      warps_n = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_N, 1);
   int m_blocks = s->m / 16 / warps_m, n_blocks = s->n / 8 / warps_n;
   bool a_registers = s->rows->value->space == IR_TILE, b_registers = s->columns->value->space == IR_TILE;
   ir_value *accumulator = thread_registers(l, s->accumulator);
   const ir_expr *warp_m = warps_n > 1 ? ir_binary(l->memory, IR_EXPR_MOD, l->warp, thread_int(l, warps_m)) : l->warp;
-  const ir_expr *warp_n = warps_n > 1 ? ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, warps_m)) : thread_int(l, 0);
-  if (warps_m == 1)
-    warp_m = thread_int(l, 0);
+  const ir_expr *warp_n =
+      warps_n > 1 ? ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, warps_m)) : thread_int(l, 0);
+  if (warps_m == 1) warp_m = thread_int(l, 0);
   const ir_expr *a_row, *a_k, *b_row, *b_k;
   lane_place(l, true, s->rows_k_major, chunk, &a_row, &a_k);
   lane_place(l, false, s->columns_k_major, chunk, &b_row, &b_k);
@@ -144,16 +154,21 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
     thread_leave(l, saved);
     thread_leave(l, guarded);
   }
-  ir_value *a = a_registers ? thread_registers(l, s->rows->value) : thread_array(l, "a", a_type, m_blocks * 4 * 32 / ir_bits(a_type));
-  ir_value *b = b_registers ? thread_registers(l, s->columns->value) : thread_array(l, "b", b_type, 4 * 32 / ir_bits(b_type));
+  ir_value *a = a_registers ? thread_registers(l, s->rows->value)
+                            : thread_array(l, "a", a_type, m_blocks * 4 * 32 / ir_bits(a_type));
+  ir_value *b =
+      b_registers ? thread_registers(l, s->columns->value) : thread_array(l, "b", b_type, 4 * 32 / ir_bits(b_type));
   for (int step = 0; step < steps; step++) {
     const ir_expr *k0 = thread_int(l, step * depth);
     for (int mb = 0; mb < m_blocks && !a_registers; mb++)
-      load_matrices(l, s->rows, a, thread_int(l, mb * 4), thread_add(l, a_row, thread_int(l, mb * 16)), thread_add(l, a_k, k0), s->rows_k_major, 4);
-    for (int pair = 0; pair < n_blocks; pair += 2) { /* two column blocks at a time: their fragments live no longer than they must */
+      load_matrices(l, s->rows, a, thread_int(l, mb * 4), thread_add(l, a_row, thread_int(l, mb * 16)),
+                    thread_add(l, a_k, k0), s->rows_k_major, 4);
+    for (int pair = 0; pair < n_blocks;
+         pair += 2) { /* two column blocks at a time: their fragments live no longer than they must */
       int blocks = pair + 1 < n_blocks ? 2 : 1;
       if (!b_registers)
-        load_matrices(l, s->columns, b, thread_int(l, 0), thread_add(l, b_row, thread_int(l, pair * 8)), thread_add(l, b_k, k0), s->columns_k_major, blocks * 2);
+        load_matrices(l, s->columns, b, thread_int(l, 0), thread_add(l, b_row, thread_int(l, pair * 8)),
+                      thread_add(l, b_k, k0), s->columns_k_major, blocks * 2);
       for (int mb = 0; mb < m_blocks; mb++)
         for (int nb = pair; nb < pair + blocks; nb++) {
           ir_op *mma = thread_op(l, IR_OP_MMA);
@@ -175,12 +190,12 @@ static void thread_fma(lower *l, const ir_op *op) {
   const ir_ref *a = &op->read[0], *b = &op->read[1];
   ir_value *accumulator = op->write[0].value;
   arena *memory = l->memory;
-  bool transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0), transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0);
+  bool transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0),
+       transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0);
   int64_t k = region_extent(a, transpose_a ? 0 : 1);
   ir_ref operands[2] = {*a, *b};
   for (int i = 0; i < 2; i++) {
-    if (operands[i].value->space != IR_TILE)
-      continue;
+    if (operands[i].value->space != IR_TILE) continue;
     int extent[2] = {(int)ir_extent(operands[i].value, 0), (int)ir_extent(operands[i].value, 1)};
     ir_value *scratch = thread_scratch(l, operands[i].value->name, operands[i].value->type, 2, extent);
     ir_op *put = ir_op_create(memory, IR_OP_COPY, op->loc);
@@ -213,7 +228,9 @@ static void thread_fma(lower *l, const ir_op *op) {
     ir_op *clear = ir_op_clone(memory, loop, NULL);
     ir_op *zero = ir_op_create(memory, IR_OP_SET, op->loc);
     ir_op_add_write(zero, element);
-    ir_op_add_expr(memory, zero, ir_ternary(memory, IR_EXPR_SELECT, keep, ir_cast(memory, type, old), ir_cast(memory, type, thread_int(l, 0))));
+    ir_op_add_expr(
+        memory, zero,
+        ir_ternary(memory, IR_EXPR_SELECT, keep, ir_cast(memory, type, old), ir_cast(memory, type, thread_int(l, 0))));
     ir_block_append(&clear->body, zero);
     thread_elementwise(l, clear);
   }
@@ -224,9 +241,12 @@ static void thread_fma(lower *l, const ir_op *op) {
   const ir_expr *a_at[IR_MAX_RANK], *b_at[IR_MAX_RANK];
   region_place(memory, &operands[0], ai, a_at);
   region_place(memory, &operands[1], bi, b_at);
-  const ir_expr *x = ir_cast(memory, type, ir_element(memory, operands[0].value, operands[0].slot, operands[0].value->rank, a_at));
-  const ir_expr *y = ir_cast(memory, type, ir_element(memory, operands[1].value, operands[1].slot, operands[1].value->rank, b_at));
-  const ir_expr *sum = ir_is_float(type) ? ir_ternary(memory, IR_EXPR_FMA, x, y, ir_cast(memory, type, old)) : thread_add(l, thread_mul(l, x, y), old);
+  const ir_expr *x =
+      ir_cast(memory, type, ir_element(memory, operands[0].value, operands[0].slot, operands[0].value->rank, a_at));
+  const ir_expr *y =
+      ir_cast(memory, type, ir_element(memory, operands[1].value, operands[1].slot, operands[1].value->rank, b_at));
+  const ir_expr *sum = ir_is_float(type) ? ir_ternary(memory, IR_EXPR_FMA, x, y, ir_cast(memory, type, old))
+                                         : thread_add(l, thread_mul(l, x, y), old);
   ir_op *set = ir_op_create(memory, IR_OP_SET, op->loc);
   ir_op_add_write(set, element);
   ir_op_add_expr(memory, set, sum);

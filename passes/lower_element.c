@@ -26,7 +26,8 @@ static void load_bytes(lower *l, const source *s, ir_value *registers, int word,
   ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bits < 8 ? 1 : bits / 8);
 }
 
-/* The bit of its byte that an element begins at. Rows of shared buffers are whole bytes; those of tensors need not be. */
+/* The bit of its byte that an element begins at. Rows of shared buffers are whole bytes; those of tensors need not
+ * be. */
 static const ir_expr *bit_in_byte(lower *l, const ir_value *value, const ir_expr *const *coord) {
   const ir_expr *element = value->rank ? coord[value->rank - 1] : thread_int(l, 0);
   for (int d = 0; value->space == IR_GLOBAL && d < value->rank - 1; d++) {

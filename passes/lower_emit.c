@@ -13,8 +13,7 @@ static bool is_plain(const ir_expr *e) {
 }
 
 static const ir_expr *let_in(lower *l, ir_block *block, const char *name, const ir_expr *e) {
-  if (is_plain(e))
-    return e;
+  if (is_plain(e)) return e;
   ir_value *value = ir_value_create(l->memory, l->kernel, IR_SCALAR, e->type, name, l->loc);
   ir_op *let = ir_op_create(l->memory, IR_OP_LET, l->loc);
   ir_op_add_write(let, ir_ref_whole(value));
@@ -23,13 +22,9 @@ static const ir_expr *let_in(lower *l, ir_block *block, const char *name, const 
   return ir_read(l->memory, value);
 }
 
-const ir_expr *thread_let(lower *l, const char *name, const ir_expr *e) {
-  return let_in(l, l->out, name, e);
-}
+const ir_expr *thread_let(lower *l, const char *name, const ir_expr *e) { return let_in(l, l->out, name, e); }
 
-const ir_expr *thread_role_let(lower *l, const char *name, const ir_expr *e) {
-  return let_in(l, l->prologue, name, e);
-}
+const ir_expr *thread_role_let(lower *l, const char *name, const ir_expr *e) { return let_in(l, l->prologue, name, e); }
 
 void thread_set(lower *l, ir_value *value, const ir_expr *e) {
   ir_op *op = thread_op(l, IR_OP_SET);
@@ -90,9 +85,7 @@ ir_block *thread_enter(lower *l, ir_block *body) {
   return saved;
 }
 
-void thread_leave(lower *l, ir_block *saved) {
-  l->out = saved;
-}
+void thread_leave(lower *l, ir_block *saved) { l->out = saved; }
 
 ir_block *thread_loop(lower *l, const char *name, const ir_expr *count, int unroll, const ir_expr **variable) {
   ir_op *loop = thread_op(l, IR_OP_FOR);
@@ -108,16 +101,14 @@ ir_block *thread_loop(lower *l, const char *name, const ir_expr *count, int unro
 
 ir_block *thread_guard(lower *l, const ir_expr *condition) {
   int64_t known;
-  if (ir_is_constant(condition, &known) && known)
-    return l->out;
+  if (ir_is_constant(condition, &known) && known) return l->out;
   ir_op *op = thread_op(l, IR_OP_IF);
   ir_op_add_expr(l->memory, op, condition);
   return thread_enter(l, &op->body);
 }
 
 const ir_expr *thread_first_thread(lower *l) {
-  if (l->one_thread)
-    return ir_bool(l->memory, true);
+  if (l->one_thread) return ir_bool(l->memory, true);
   return ir_binary(l->memory, IR_EXPR_EQ, l->thread, thread_int(l, 0));
 }
 
@@ -129,10 +120,6 @@ const ir_expr *thread_mul(lower *l, const ir_expr *a, const ir_expr *b) {
   return ir_binary(l->memory, IR_EXPR_MUL, a, b);
 }
 
-const ir_expr *thread_u32(lower *l, const ir_expr *e) {
-  return e->type == IR_U32 ? e : ir_cast(l->memory, IR_U32, e);
-}
+const ir_expr *thread_u32(lower *l, const ir_expr *e) { return e->type == IR_U32 ? e : ir_cast(l->memory, IR_U32, e); }
 
-const ir_expr *thread_i64(lower *l, const ir_expr *e) {
-  return e->type == IR_I64 ? e : ir_cast(l->memory, IR_I64, e);
-}
+const ir_expr *thread_i64(lower *l, const ir_expr *e) { return e->type == IR_I64 ? e : ir_cast(l->memory, IR_I64, e); }

@@ -6,15 +6,12 @@ int thread_per_word(ir_type type) {
   return type == IR_PRED || bits >= 32 ? 1 : 32 / bits;
 }
 
-ir_value *thread_registers(lower *l, const ir_value *tile) {
-  return l->registers[tile->number];
-}
+ir_value *thread_registers(lower *l, const ir_value *tile) { return l->registers[tile->number]; }
 
 const ir_expr *thread_read_element(lower *l, ir_value *registers, const ir_expr *word, int sub) {
   const ir_expr *e = thread_word(l, registers, word);
   int per_word = thread_per_word(registers->type);
-  if (per_word == 1)
-    return e;
+  if (per_word == 1) return e;
   const ir_expr *args[2] = {e, thread_int(l, sub)};
   return ir_typed(l->memory, IR_EXPR_UNPACK, registers->type, ir_compute_type(registers->type), 2, args);
 }
@@ -24,8 +21,7 @@ const ir_expr *thread_pack(lower *l, ir_type type, const ir_expr *const *values,
   const ir_expr *cast[32];
   for (int i = 0; i < count; i++)
     cast[i] = values[i]->type == compute ? values[i] : ir_cast(l->memory, compute, values[i]);
-  if (thread_per_word(type) == 1)
-    return type == compute ? cast[0] : ir_cast(l->memory, type, cast[0]);
+  if (thread_per_word(type) == 1) return type == compute ? cast[0] : ir_cast(l->memory, type, cast[0]);
   for (int i = count; i < thread_per_word(type); i++)
     cast[i] = ir_is_float(type) ? ir_float(l->memory, 0) : ir_typed_int(l->memory, compute, 0);
   return ir_typed(l->memory, IR_EXPR_PACK, type, IR_U32, thread_per_word(type), cast);
@@ -47,8 +43,7 @@ static int table_digits(const int *table, int count, table_digit *digits) {
       length++;
     while (left % length)
       length--;
-    if (length == 1 || found == MAX_TABLE_DIGITS)
-      return 0;
+    if (length == 1 || found == MAX_TABLE_DIGITS) return 0;
     digits[found++] = (table_digit){stride, length, column};
     stride *= length;
   }
@@ -56,18 +51,17 @@ static int table_digits(const int *table, int count, table_digit *digits) {
     int value = table[0];
     for (int i = 0; i < found; i++)
       value += r / digits[i].stride % digits[i].count * digits[i].column;
-    if (value != table[r])
-      return 0;
+    if (value != table[r]) return 0;
   }
   return found;
 }
 
 /* a / n or a % n, as a shift or mask where that will do. */
 static const ir_expr *quotient(lower *l, const ir_expr *a, int n) {
-  if (n == 1)
-    return a;
+  if (n == 1) return a;
   bool power = !(n & (n - 1));
-  return ir_binary(l->memory, power ? IR_EXPR_SHR : IR_EXPR_DIV, a, thread_int(l, power ? __builtin_ctz((unsigned)n) : n));
+  return ir_binary(l->memory, power ? IR_EXPR_SHR : IR_EXPR_DIV, a,
+                   thread_int(l, power ? __builtin_ctz((unsigned)n) : n));
 }
 
 static const ir_expr *remainder_of(lower *l, const ir_expr *a, int n) {
@@ -78,15 +72,12 @@ static const ir_expr *remainder_of(lower *l, const ir_expr *a, int n) {
 const ir_expr *thread_table(lower *l, const int *table, int count, const ir_expr *index) {
   table_digit digits[MAX_TABLE_DIGITS];
   int found = table_digits(table, count, digits);
-  if (!found && count > 1)
-    return NULL;
+  if (!found && count > 1) return NULL;
   const ir_expr *sum = thread_int(l, table[0]);
   for (int i = 0; i < found; i++) {
-    if (!digits[i].column)
-      continue;
+    if (!digits[i].column) continue;
     const ir_expr *digit = quotient(l, index, digits[i].stride);
-    if (digits[i].stride * digits[i].count < count)
-      digit = remainder_of(l, digit, digits[i].count);
+    if (digits[i].stride * digits[i].count < count) digit = remainder_of(l, digit, digits[i].count);
     sum = thread_add(l, sum, thread_mul(l, digit, thread_int(l, digits[i].column)));
   }
   return sum;
@@ -99,15 +90,15 @@ static const ir_expr *axis_coord(lower *l, const tile_layout *layout, tile_axis 
   bool disjoint = linmap_terms_disjoint(&map);
   const ir_expr *sum = thread_int(l, 0);
   for (int i = 0; i < count; i++) {
-    const ir_expr *bits = terms[i].in_shift ? ir_binary(l->memory, IR_EXPR_SHR, number, thread_int(l, terms[i].in_shift)) : number;
+    const ir_expr *bits =
+        terms[i].in_shift ? ir_binary(l->memory, IR_EXPR_SHR, number, thread_int(l, terms[i].in_shift)) : number;
     bits = ir_binary(l->memory, IR_EXPR_AND, bits, thread_int(l, (1 << terms[i].width) - 1));
     bits = thread_mul(l, bits, thread_int(l, 1 << terms[i].out_shift));
     sum = i == 0 ? bits : ir_binary(l->memory, disjoint ? IR_EXPR_ADD : IR_EXPR_XOR, sum, bits);
   }
   for (int i = 0; i < layout->repeat_count; i++) {
     const tile_repeat *r = &layout->repeat[i];
-    if (r->axis != axis || r->dim != dim || !r->delta)
-      continue;
+    if (r->axis != axis || r->dim != dim || !r->delta) continue;
     const ir_expr *digit = r->stride > 1 ? ir_binary(l->memory, IR_EXPR_DIV, number, thread_int(l, r->stride)) : number;
     digit = ir_binary(l->memory, IR_EXPR_MOD, digit, thread_int(l, r->count));
     sum = thread_add(l, sum, thread_mul(l, digit, thread_int(l, r->delta)));
@@ -117,9 +108,9 @@ static const ir_expr *axis_coord(lower *l, const tile_layout *layout, tile_axis 
 
 const ir_expr *thread_own_coord(lower *l, const tile_layout *layout, int dim) {
   for (int i = 0; i < l->memo_count; i++)
-    if (l->memo[i].dim == dim && tile_layout_equal(l->memo[i].layout, layout))
-      return l->memo[i].value;
-  const ir_expr *e = thread_add(l, axis_coord(l, layout, TILE_LANE, dim, l->lane), axis_coord(l, layout, TILE_WARP, dim, l->warp));
+    if (l->memo[i].dim == dim && tile_layout_equal(l->memo[i].layout, layout)) return l->memo[i].value;
+  const ir_expr *e =
+      thread_add(l, axis_coord(l, layout, TILE_LANE, dim, l->lane), axis_coord(l, layout, TILE_WARP, dim, l->warp));
   static const char *const names[LAYOUT_MAX_RANK] = {"at0", "at1", "at2", "at3"};
   e = thread_role_let(l, names[dim], e);
   if (l->memo_count < LOWER_MAX_MEMO)
@@ -127,7 +118,8 @@ const ir_expr *thread_own_coord(lower *l, const tile_layout *layout, int dim) {
   return e;
 }
 
-const ir_expr *thread_register_coord(lower *l, const tile_layout *layout, int dim, int unit, int sub, const ir_expr *group) {
+const ir_expr *thread_register_coord(lower *l, const tile_layout *layout, int dim, int unit, int sub,
+                                     const ir_expr *group) {
   int groups = layout->reg_count / unit;
   int *table = ARENA_ARRAY(l->env->scratch, int, groups > 0 ? groups : 1);
   for (int g = 0; g < groups; g++) {
@@ -139,25 +131,25 @@ const ir_expr *thread_register_coord(lower *l, const tile_layout *layout, int di
 }
 
 const ir_expr *thread_canonical(lower *l, const tile_layout *layout) {
-  if (tile_layout_is_injective(layout))
-    return NULL;
+  if (tile_layout_is_injective(layout)) return NULL;
   int lanes = 0, warps = 0;
   for (int bit = 0; bit < TILE_LANE_BITS; bit++)
-    if (!layout->map.col[layout->reg_bits + bit])
-      lanes |= 1 << bit;
+    if (!layout->map.col[layout->reg_bits + bit]) lanes |= 1 << bit;
   for (int bit = 0; bit < layout->warp_bits; bit++)
-    if (!layout->map.col[layout->reg_bits + TILE_LANE_BITS + bit])
-      warps |= 1 << bit;
+    if (!layout->map.col[layout->reg_bits + TILE_LANE_BITS + bit]) warps |= 1 << bit;
   const ir_expr *zero = thread_int(l, 0), *all = ir_bool(l->memory, true);
   if (lanes)
     all = ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, lanes)), zero);
   if (warps)
-    all = ir_binary(l->memory, IR_EXPR_AND, all, ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->warp, thread_int(l, warps)), zero));
+    all = ir_binary(
+        l->memory, IR_EXPR_AND, all,
+        ir_binary(l->memory, IR_EXPR_EQ, ir_binary(l->memory, IR_EXPR_AND, l->warp, thread_int(l, warps)), zero));
   for (int i = 0; i < layout->repeat_count; i++) {
     const tile_repeat *r = &layout->repeat[i];
-    if (r->axis != TILE_WARP || r->delta)
-      continue;
-    const ir_expr *digit = ir_binary(l->memory, IR_EXPR_MOD, ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, r->stride)), thread_int(l, r->count));
+    if (r->axis != TILE_WARP || r->delta) continue;
+    const ir_expr *digit =
+        ir_binary(l->memory, IR_EXPR_MOD, ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, r->stride)),
+                  thread_int(l, r->count));
     all = ir_binary(l->memory, IR_EXPR_AND, all, ir_binary(l->memory, IR_EXPR_EQ, digit, zero));
   }
   return all;
@@ -168,22 +160,22 @@ const ir_expr *thread_shared_offset(lower *l, const ir_value *buffer, const ir_e
   int bits = s->element_bits, inner = s->contiguous;
   const ir_expr *row = thread_int(l, 0);
   for (int d = 0; d < s->rank; d++)
-    if (d != inner)
-      row = thread_add(l, thread_mul(l, row, thread_int(l, s->extent[d])), coord[d]);
-  const ir_expr *bytes = bits >= 8 ? thread_mul(l, coord[inner], thread_int(l, bits / 8))
-                                   : ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, coord[inner], thread_int(l, bits)), thread_int(l, 8));
+    if (d != inner) row = thread_add(l, thread_mul(l, row, thread_int(l, s->extent[d])), coord[d]);
+  const ir_expr *bytes =
+      bits >= 8 ? thread_mul(l, coord[inner], thread_int(l, bits / 8))
+                : ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, coord[inner], thread_int(l, bits)), thread_int(l, 8));
   const ir_expr *offset = thread_add(l, thread_mul(l, row, thread_int(l, s->panel_bytes)), bytes);
   if (s->panel_count > 1) {
     const ir_expr *span = thread_int(l, s->panel_bytes);
     const ir_expr *panel = ir_binary(l->memory, IR_EXPR_DIV, bytes, span);
     offset = thread_add(l, thread_mul(l, panel, thread_int(l, s->rows * s->panel_bytes)),
-                       thread_add(l, thread_mul(l, row, span), ir_binary(l->memory, IR_EXPR_MOD, bytes, span)));
+                        thread_add(l, thread_mul(l, row, span), ir_binary(l->memory, IR_EXPR_MOD, bytes, span)));
   }
   int mask = s->swizzle == SHARED_SWIZZLE_NONE ? 0 : s->swizzle / 16 - 1;
-  if (!mask)
-    return offset;
+  if (!mask) return offset;
   offset = thread_let(l, "flat", offset);
-  const ir_expr *chunk = ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, offset, thread_int(l, 7)), thread_int(l, mask));
+  const ir_expr *chunk = ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, offset, thread_int(l, 7)),
+                                   thread_int(l, mask));
   return ir_binary(l->memory, IR_EXPR_XOR, offset, ir_binary(l->memory, IR_EXPR_SHL, chunk, thread_int(l, 4)));
 }
 
@@ -195,18 +187,18 @@ const ir_expr *thread_global_offset(lower *l, const ir_value *tensor, const ir_e
   int bits = ir_bits(tensor->type);
   const ir_expr *sum = ir_typed_int(l->memory, IR_I64, 0);
   for (int d = 0; d < tensor->rank; d++)
-    sum = thread_add(l, sum, thread_mul(l, thread_i64(l, coord[d]), thread_i64(l, region_stride(l->memory, tensor, d))));
-  if (bits >= 8)
-    return thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits / 8));
-  return ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits)), ir_typed_int(l->memory, IR_I64, 8));
+    sum =
+        thread_add(l, sum, thread_mul(l, thread_i64(l, coord[d]), thread_i64(l, region_stride(l->memory, tensor, d))));
+  if (bits >= 8) return thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits / 8));
+  return ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits)),
+                   ir_typed_int(l->memory, IR_I64, 8));
 }
 
 const ir_expr *thread_inside(lower *l, const ir_value *tensor, const ir_expr *const *coord) {
   const ir_expr *all = ir_bool(l->memory, true);
   for (int d = 0; d < tensor->rank; d++) {
     int64_t at, extent;
-    if (ir_is_constant(coord[d], &at) && ir_is_constant(tensor->extent[d], &extent) && at >= 0 && at < extent)
-      continue;
+    if (ir_is_constant(coord[d], &at) && ir_is_constant(tensor->extent[d], &extent) && at >= 0 && at < extent) continue;
     all = ir_binary(l->memory, IR_EXPR_AND, all, ir_binary(l->memory, IR_EXPR_LT, coord[d], tensor->extent[d]));
   }
   return all;

@@ -1,8 +1,9 @@
 /* Elementwise loops and fills: the coordinates of a block-wide loop become the registers of each thread.
  *
- * Registers are visited in groups of as many elements as the narrowest tile packs into a word, so that a packed word is written once. Inside a
- * branch, where only some elements change, a packed word is read, changed and written back. Elements of shared buffers and of tensors are
- * loaded into a register first; what `select` does not choose is not loaded. */
+ * Registers are visited in groups of as many elements as the narrowest tile packs into a word, so that a packed word
+ * is written once. Inside a branch, where only some elements change, a packed word is read, changed and written back.
+ * Elements of shared buffers and of tensors are loaded into a register first; what `select` does not choose is not
+ * loaded. */
 #include "passes/lower.h"
 #include "passes/parallel_access.h"
 
@@ -22,7 +23,8 @@ typedef struct loop {
   int first;          /* group that index 0 of the loop stands for */
   int groups;
   const ir_expr *group; /* the loop's index, or 0 */
-  const ir_expr *owner; /* who does the body: not the threads that hold copies, when all of it is memory; NULL is everyone */
+  const ir_expr
+      *owner; /* who does the body: not the threads that hold copies, when all of it is memory; NULL is everyone */
   const ir_expr *coord[IR_MAX_RANK][MAX_UNIT];
   let_value lets[MAX_LETS];
   int let_count;
@@ -34,8 +36,7 @@ static int tile_register(loop *p, const ir_value *tile, const ir_expr *const *in
   tile_layout_coord(&p->layout, reg, 0, 0, at);
   for (int d = 0; d < tile->rank; d++)
     for (int v = 0; v < p->op->variable_count; v++)
-      if (index[d]->kind == IR_EXPR_VALUE && index[d]->value == p->op->variable[v])
-        coord[d] = at[v];
+      if (index[d]->kind == IR_EXPR_VALUE && index[d]->value == p->op->variable[v]) coord[d] = at[v];
   if (!tile_layout_find_in_thread(tile->tile, coord, 0, 0, &found))
     BUG("%s does not hold an element of its loop", tile->name);
   return found;
@@ -73,8 +74,7 @@ static const ir_expr *load_element(loop *p, const ir_expr *e, int sub, const ir_
 static const ir_expr *read_tile(loop *p, const ir_expr *e, int sub) {
   int position = 0;
   const ir_expr *word = tile_word(p, e->value, e->args, sub, &position);
-  if (!word)
-    BUG("%s cannot be addressed in a loop", e->value->name);
+  if (!word) BUG("%s cannot be addressed in a loop", e->value->name);
   const ir_expr *value = thread_read_element(p->l, thread_registers(p->l, e->value), word, position);
   if (e->value->type == IR_PRED)
     value = ir_binary(p->l->memory, IR_EXPR_NE, value, ir_typed_int(p->l->memory, IR_U32, 0));
@@ -86,15 +86,12 @@ static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_ex
   lower *l = p->l;
   if (e->kind == IR_EXPR_VALUE) {
     for (int v = 0; v < p->op->variable_count; v++)
-      if (p->op->variable[v] == e->value)
-        return p->coord[v][sub];
+      if (p->op->variable[v] == e->value) return p->coord[v][sub];
     for (int i = p->let_count - 1; i >= 0; i--)
-      if (p->lets[i].name == e->value)
-        return p->lets[i].value[sub];
+      if (p->lets[i].name == e->value) return p->lets[i].value[sub];
     return e;
   }
-  if (e->kind == IR_EXPR_ELEMENT && e->value->space == IR_TILE)
-    return read_tile(p, e, sub);
+  if (e->kind == IR_EXPR_ELEMENT && e->value->space == IR_TILE) return read_tile(p, e, sub);
   if (e->kind == IR_EXPR_ELEMENT && (e->value->space == IR_SHARED || e->value->space == IR_GLOBAL))
     return load_element(p, e, sub, when);
   if (e->kind == IR_EXPR_SELECT) {
@@ -103,8 +100,7 @@ static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_ex
     const ir_expr *b = expression(p, e->args[2], sub, both(l, when, ir_unary(l->memory, IR_EXPR_NOT, condition)));
     return ir_ternary(l->memory, IR_EXPR_SELECT, condition, a, b);
   }
-  if (!e->arg_count)
-    return e;
+  if (!e->arg_count) return e;
   const ir_expr *args[MAX_UNIT] = {NULL};
   for (int i = 0; i < e->arg_count; i++)
     args[i] = expression(p, e->args[i], sub, when);
@@ -114,10 +110,8 @@ static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_ex
   case IR_EXPR_BITCAST:
     return ir_typed(l->memory, IR_EXPR_BITCAST, e->lane_type, e->type, 1, args);
   default:
-    if (e->arg_count == 1)
-      return ir_unary(l->memory, e->kind, args[0]);
-    if (e->arg_count == 2)
-      return ir_binary(l->memory, e->kind, args[0], args[1]);
+    if (e->arg_count == 1) return ir_unary(l->memory, e->kind, args[0]);
+    if (e->arg_count == 2) return ir_binary(l->memory, e->kind, args[0], args[1]);
     return ir_ternary(l->memory, e->kind, args[0], args[1], args[2]);
   }
 }
@@ -135,7 +129,8 @@ static void store_element(loop *p, const ir_op *set, int sub) {
   bool shared = to->space == IR_SHARED;
   int bits = ir_bits(to->type);
   if (bits < 8) {
-    diag_error(l->env->diagnostics, DIAG_PLACEMENT, set->loc, "elements of %s are smaller than a byte and cannot be stored one by one", to->name);
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, set->loc,
+               "elements of %s are smaller than a byte and cannot be stored one by one", to->name);
     l->failed = true;
     return;
   }
@@ -145,16 +140,16 @@ static void store_element(loop *p, const ir_op *set, int sub) {
   /* A copy that read the element too would race with its owner, who writes it. */
   const ir_expr *predicate = ir_bool(l->memory, true), *owner = thread_canonical(l, &p->layout);
   const ir_expr *value = expression(p, set->expr[0], sub, owner);
-  if (owner)
-    predicate = owner;
-  if (!shared)
-    predicate = both(l, predicate, thread_inside(l, to, coord));
+  if (owner) predicate = owner;
+  if (!shared) predicate = both(l, predicate, thread_inside(l, to, coord));
   bool atomic = set->kind == IR_OP_ATOMIC;
   ir_value *word = thread_array(l, to->name, bits < 32 && !atomic ? IR_U32 : to->type, 1);
   const ir_expr *packed = thread_pack(l, to->type, &value, 1);
   thread_set_word(l, word, thread_int(l, 0), packed);
   const ir_expr *address = shared ? thread_shared_address(l, to, ref->slot, coord) : thread_global_offset(l, to, coord);
-  ir_op *op = thread_op(l, atomic ? (shared ? IR_OP_RED_SHARED : IR_OP_RED_GLOBAL) : shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
+  ir_op *op = thread_op(l, atomic   ? (shared ? IR_OP_RED_SHARED : IR_OP_RED_GLOBAL)
+                           : shared ? IR_OP_ST_SHARED
+                                    : IR_OP_ST_GLOBAL);
   ir_ref target = ir_ref_whole(to), from = ir_ref_whole(word);
   target.slot = ref->slot;
   from.count = 1;
@@ -170,12 +165,13 @@ static void store_element(loop *p, const ir_op *set, int sub) {
 }
 
 static const ir_expr *as_word(lower *l, const ir_value *tile, const ir_expr *value) {
-  if (tile->type != IR_PRED)
-    return value;
-  return ir_ternary(l->memory, IR_EXPR_SELECT, value, ir_typed_int(l->memory, IR_U32, 1), ir_typed_int(l->memory, IR_U32, 0));
+  if (tile->type != IR_PRED) return value;
+  return ir_ternary(l->memory, IR_EXPR_SELECT, value, ir_typed_int(l->memory, IR_U32, 1),
+                    ir_typed_int(l->memory, IR_U32, 0));
 }
 
-/* %t[i, j] <- e for the elements `from` .. `to` - 1 of the group; `partial` when other elements of the words must keep their values. */
+/* %t[i, j] <- e for the elements `from` .. `to` - 1 of the group; `partial` when other elements of the words must keep
+ * their values. */
 static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) {
   lower *l = p->l;
   ir_value *tile = set->write[0].value, *registers = thread_registers(l, tile);
@@ -183,8 +179,7 @@ static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) 
   for (int sub = from; sub < to; sub++) {
     int position = 0;
     const ir_expr *word = tile_word(p, tile, set->write[0].start, sub, &position);
-    if (!word)
-      BUG("%s cannot be addressed in a loop", tile->name);
+    if (!word) BUG("%s cannot be addressed in a loop", tile->name);
     if (per_word == 1) {
       const ir_expr *value = as_word(l, tile, expression(p, set->expr[0], sub, NULL));
       thread_set_word(l, registers, word, tile->type == IR_PRED ? value : thread_pack(l, tile->type, &value, 1));
@@ -201,8 +196,7 @@ static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) 
       }
     }
     thread_set_word(l, registers, word, thread_pack(l, tile->type, values, per_word));
-    if (whole)
-      sub += per_word - 1;
+    if (whole) sub += per_word - 1;
   }
 }
 
@@ -212,8 +206,7 @@ static void statements(loop *p, const ir_block *block, int from, int to, bool pa
   for (const ir_op *op = block->first; op; op = op->next) {
     l->loc = op->loc;
     if (op->kind == IR_OP_LET) {
-      if (p->let_count == MAX_LETS)
-        BUG("more than %d lets in a parallel body", MAX_LETS);
+      if (p->let_count == MAX_LETS) BUG("more than %d lets in a parallel body", MAX_LETS);
       let_value *let = &p->lets[p->let_count];
       let->name = op->write[0].value;
       for (int sub = from; sub < to; sub++)
@@ -244,8 +237,7 @@ static void statements(loop *p, const ir_block *block, int from, int to, bool pa
 static bool writes_tiles(const ir_block *block) {
   for (const ir_op *op = block->first; op; op = op->next) {
     bool tile = op->kind == IR_OP_SET && op->write[0].value->space == IR_TILE;
-    if (tile || writes_tiles(&op->body) || writes_tiles(&op->other))
-      return true;
+    if (tile || writes_tiles(&op->body) || writes_tiles(&op->other)) return true;
   }
   return false;
 }
@@ -257,15 +249,14 @@ static bool can_loop(loop *p, const parallel_access *accesses, int count) {
   p->group = probe;
   for (int sub = 0; sub < p->unit; sub++) {
     for (int v = 0; v < p->op->variable_count; v++)
-      if (!thread_register_coord(l, &p->layout, v, p->unit, sub, probe))
-        return false;
+      if (!thread_register_coord(l, &p->layout, v, p->unit, sub, probe)) return false;
     for (int i = 0; i < count; i++) {
       const ir_expr *index[IR_MAX_RANK];
       for (int d = 0; d < accesses[i].tile->rank; d++)
-        index[d] = accesses[i].coordinate[d] >= 0 ? ir_read(l->memory, p->op->variable[accesses[i].coordinate[d]]) : probe;
+        index[d] =
+            accesses[i].coordinate[d] >= 0 ? ir_read(l->memory, p->op->variable[accesses[i].coordinate[d]]) : probe;
       int position = 0;
-      if (!tile_word(p, accesses[i].tile, index, sub, &position))
-        return false;
+      if (!tile_word(p, accesses[i].tile, index, sub, &position)) return false;
     }
   }
   return true;
@@ -305,12 +296,12 @@ static tile_layout iteration_of(lower *l, const ir_op *op, const parallel_access
   int extent[LAYOUT_MAX_RANK];
   for (int v = 0; v < op->variable_count; v++) {
     int64_t n = 1;
-    if (!ir_is_constant(op->expr[v], &n))
-      BUG("a parallel extent is not constant");
+    if (!ir_is_constant(op->expr[v], &n)) BUG("a parallel extent is not constant");
     extent[v] = (int)n;
   }
   if (!tile_layout_blocked(op->variable_count, extent, 1, l->warp_count, &layout)) {
-    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "the extents of this loop cannot be spread over %d threads", l->warp_count * 32);
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc,
+               "the extents of this loop cannot be spread over %d threads", l->warp_count * 32);
     l->failed = true;
   }
   return layout;
@@ -321,10 +312,8 @@ void thread_elementwise(lower *l, const ir_op *op) {
   int count = parallel_accesses(op, accesses, MAX_ACCESSES);
   loop p = {.l = l, .op = op};
   p.layout = iteration_of(l, op, accesses, count);
-  if (l->failed)
-    return;
-  if (!writes_tiles(&op->body))
-    p.owner = thread_canonical(l, &p.layout);
+  if (l->failed) return;
+  if (!writes_tiles(&op->body)) p.owner = thread_canonical(l, &p.layout);
   int unit = 1;
   for (int i = 0; i < count; i++) {
     int per_word = thread_per_word(accesses[i].tile->type);
@@ -354,7 +343,8 @@ void thread_fill(lower *l, const ir_op *op) {
     const ir_expr *values[MAX_UNIT];
     for (int i = 0; i < per_word; i++)
       values[i] = op->expr[0];
-    const ir_expr *index, *word = to->type == IR_PRED ? as_word(l, to, op->expr[0]) : thread_pack(l, to->type, values, per_word);
+    const ir_expr *index,
+        *word = to->type == IR_PRED ? as_word(l, to, op->expr[0]) : thread_pack(l, to->type, values, per_word);
     ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
     thread_set_word(l, registers, index, word);
     thread_leave(l, saved);

@@ -1,8 +1,9 @@
 /* Copies that an engine does on one thread's word: tensor maps (TMA boxes) and bulk copies of packed blocks.
  *
- * A box is one panel of the shared layout, at most 256 long in the other dimensions: exactly what the swizzle of the map writes (ir/layout.h).
- * Packed tensors (fuse-decode) lie in blocks; a tile's blocks of one block row are contiguous in memory and in the buffer, so a copy is one run a
- * block row. Block rows and columns beyond the tensor repeat the last one: what they decode to meets zeros or is never stored. */
+ * A box is one panel of the shared layout, at most 256 long in the other dimensions: exactly what the swizzle of the
+ * map writes (ir/layout.h). Packed tensors (fuse-decode) lie in blocks; a tile's blocks of one block row are
+ * contiguous in memory and in the buffer, so a copy is one run a block row. Block rows and columns beyond the tensor
+ * repeat the last one: what they decode to meets zeros or is never stored. */
 #include "passes/lower.h"
 
 #include <string.h>
@@ -13,10 +14,12 @@ enum { MAX_BOX = 256 };
 static ir_value *find_map(lower *l, ir_value *tensor, const int *box, shared_swizzle swizzle) {
   for (int i = 0; i < l->kernel->value_count; i++) {
     ir_value *value = l->kernel->values[i];
-    if (value->space == IR_MAP && value->tensor == tensor && value->swizzle == swizzle && !memcmp(value->box, box, sizeof value->box))
+    if (value->space == IR_MAP && value->tensor == tensor && value->swizzle == swizzle &&
+        !memcmp(value->box, box, sizeof value->box))
       return value;
   }
-  ir_value *map = ir_value_create(l->memory, l->kernel, IR_MAP, tensor->type, arena_printf(l->memory, "%s_map", tensor->name), tensor->loc);
+  ir_value *map = ir_value_create(l->memory, l->kernel, IR_MAP, tensor->type,
+                                  arena_printf(l->memory, "%s_map", tensor->name), tensor->loc);
   map->tensor = tensor;
   map->rank = tensor->rank;
   map->swizzle = swizzle;
@@ -30,8 +33,7 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
   const shared_layout *layout = buffer->value->shared;
   int spanned[IR_MAX_RANK], rank = 0;
   for (int d = 0; d < tensor->value->rank; d++)
-    if (!tensor->count || tensor->span[d])
-      spanned[rank++] = d;
+    if (!tensor->count || tensor->span[d]) spanned[rank++] = d;
   int panel_elements = layout->panel_bytes * 8 / layout->element_bits;
   int panels = layout->panel_count, pieces = 1, piece_rows = 0;
   if (panel_elements > MAX_BOX) { /* a row without swizzle, wider than a box: several boxes a row would interleave */
@@ -55,7 +57,8 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
   if (blocks > 1) { /* this block's share of the rows, for every block of the cluster */
     share = box[spanned[0]] / blocks;
     box[spanned[0]] = share;
-    rank_rows = thread_let(l, "share", thread_mul(l, ir_leaf(l->memory, IR_EXPR_CTA_RANK, IR_I32), thread_int(l, share)));
+    rank_rows =
+        thread_let(l, "share", thread_mul(l, ir_leaf(l->memory, IR_EXPR_CTA_RANK, IR_I32), thread_int(l, share)));
   }
   ir_value *map = find_map(l, tensor->value, box, layout->swizzle);
   int piece_bytes = pieces > 1 ? layout->rows / pieces * layout->panel_bytes : 0;
@@ -64,7 +67,8 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
   for (int panel = 0; panel < panels; panel++) {
     for (int piece = 0; piece < pieces; piece++) {
       int offset = panel * layout->rows * layout->panel_bytes + piece * piece_bytes;
-      const ir_expr *address = thread_add(l, ir_address(l->memory, buffer->value, buffer->slot), ir_typed_int(l->memory, IR_U32, offset));
+      const ir_expr *address =
+          thread_add(l, ir_address(l->memory, buffer->value, buffer->slot), ir_typed_int(l->memory, IR_U32, offset));
       if (rank_rows)
         address = thread_add(l, address, thread_u32(l, thread_mul(l, rank_rows, thread_int(l, layout->panel_bytes))));
       ir_op *copy = thread_op(l, load ? IR_OP_TMA_LOAD : IR_OP_TMA_STORE);
@@ -80,17 +84,13 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
         ir_op_add_write(copy, ir_ref_whole(map));
         ir_op_add_read(copy, shared);
         ir_op_add_expr(l->memory, copy, address);
-        if (ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0))
-          ir_attr_set(&copy->attrs, IR_ATTR_REDUCE, 1);
+        if (ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0)) ir_attr_set(&copy->attrs, IR_ATTR_REDUCE, 1);
       }
       for (int d = tensor->value->rank - 1; d >= 0; d--) {
         const ir_expr *at = tensor->count ? tensor->start[d] : thread_int(l, 0);
-        if (d == spanned[rank - 1])
-          at = thread_add(l, at, thread_int(l, panel * panel_elements));
-        if (d == spanned[0] && pieces > 1)
-          at = thread_add(l, at, thread_int(l, piece * piece_rows));
-        if (d == spanned[0] && rank_rows)
-          at = thread_add(l, at, rank_rows);
+        if (d == spanned[rank - 1]) at = thread_add(l, at, thread_int(l, panel * panel_elements));
+        if (d == spanned[0] && pieces > 1) at = thread_add(l, at, thread_int(l, piece * piece_rows));
+        if (d == spanned[0] && rank_rows) at = thread_add(l, at, rank_rows);
         ir_op_add_expr(l->memory, copy, at);
       }
     }
@@ -98,7 +98,8 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
-/* The blocks of a packed tensor that the tile holds: one run for each block row, where all of them are known to exist. */
+/* The blocks of a packed tensor that the tile holds: one run for each block row, where all of them are known to
+ * exist. */
 static void packed_copy(lower *l, const ir_op *op) {
   const ir_ref *from = &op->read[0], *to = &op->write[0];
   const packed_layout *packed = from->value->packed;
@@ -114,19 +115,25 @@ static void packed_copy(lower *l, const ir_op *op) {
   int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
   bool bulk = engine == IR_ENGINE_BULK;
 
-  /* Where the last tile may reach past the tensor's blocks, block after block, the last one again and again: what it meets there is zero. */
-  bool whole = block_columns == 1 || (ir_known_divisor(from->value->extent[1]) % columns == 0 && ir_known_divisor(column0) % columns == 0);
+  /* Where the last tile may reach past the tensor's blocks, block after block, the last one again and again: what it
+   * meets there is zero. */
+  bool whole = block_columns == 1 ||
+               (ir_known_divisor(from->value->extent[1]) % columns == 0 && ir_known_divisor(column0) % columns == 0);
   int runs = whole ? 1 : block_columns, bytes = run_bytes / runs;
   first_column = thread_let(l, "block_column", first_column);
   ir_block *saved = bulk ? thread_guard(l, thread_first_thread(l)) : l->out;
   for (int run = 0; run < block_rows * runs; run++) {
-    const ir_expr *row = ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_DIV, row0, thread_int(l, packed->rows)), thread_int(l, run / runs));
+    const ir_expr *row =
+        ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_DIV, row0, thread_int(l, packed->rows)),
+                  thread_int(l, run / runs));
     row = ir_binary(memory, IR_EXPR_MIN, row, ir_binary(memory, IR_EXPR_SUB, down, thread_int(l, 1)));
     const ir_expr *column = thread_add(l, first_column, thread_int(l, run % runs));
     if (!whole)
       column = ir_binary(memory, IR_EXPR_MIN, column, ir_binary(memory, IR_EXPR_SUB, across, thread_int(l, 1)));
-    const ir_expr *block = thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, across)), thread_i64(l, column));
-    const ir_expr *offset = thread_let(l, "block_offset", thread_mul(l, block, ir_typed_int(memory, IR_I64, block_bytes)));
+    const ir_expr *block =
+        thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, across)), thread_i64(l, column));
+    const ir_expr *offset =
+        thread_let(l, "block_offset", thread_mul(l, block, ir_typed_int(memory, IR_I64, block_bytes)));
     const ir_expr *base = ir_address(memory, to->value, to->slot);
     ir_ref buffer = ir_ref_whole(to->value);
     buffer.slot = to->slot;
@@ -147,8 +154,7 @@ static void packed_copy(lower *l, const ir_op *op) {
     const ir_expr *piece = thread_add(l, thread_mul(l, step, thread_int(l, threads)), l->thread);
     const ir_expr *within = thread_mul(l, piece, thread_int(l, width));
     ir_block *guarded = l->out;
-    if (pieces % threads)
-      guarded = thread_guard(l, ir_binary(memory, IR_EXPR_LT, piece, thread_int(l, pieces)));
+    if (pieces % threads) guarded = thread_guard(l, ir_binary(memory, IR_EXPR_LT, piece, thread_int(l, pieces)));
     const ir_expr *address = thread_add(l, base, thread_u32(l, thread_add(l, within, thread_int(l, run * bytes))));
     const ir_expr *source = thread_add(l, offset, thread_i64(l, within));
     if (engine == IR_ENGINE_CPASYNC) {
@@ -177,8 +183,7 @@ static void packed_copy(lower *l, const ir_op *op) {
       ir_op_add_expr(memory, store, ir_bool(memory, true));
       ir_attr_set(&store->attrs, IR_ATTR_WIDTH, width);
     }
-    if (pieces % threads)
-      thread_leave(l, guarded);
+    if (pieces % threads) thread_leave(l, guarded);
     thread_leave(l, outer);
   }
   thread_leave(l, saved);

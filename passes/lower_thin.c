@@ -1,9 +1,11 @@
-/* Takes back the barriers that lowering put around its own scratch buffers where another barrier already does their work.
+/* Takes back the barriers that lowering put around its own scratch buffers where another barrier already does their
+ * work.
  *
- * Every reduction or conversion through shared memory guards its scratch on both sides, since it cannot know what stands around it. Once a role's
- * body is complete it can be known: one after another, in program order, each of these barriers is left out if no scratch buffer is then read after
- * a write, or written after a read or write, without a barrier in between, on any path and across the back edge of every loop. Other buffers do not
- * count: place-barriers has ordered them before. */
+ * Every reduction or conversion through shared memory guards its scratch on both sides, since it cannot know what
+ * stands around it. Once a role's body is complete it can be known: one after another, in program order, each of these
+ * barriers is left out if no scratch buffer is then read after a write, or written after a read or write, without a
+ * barrier in between, on any path and across the back edge of every loop. Other buffers do not count: place-barriers
+ * has ordered them before. */
 #include "passes/lower.h"
 
 typedef struct scratch_state {

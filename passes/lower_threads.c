@@ -10,14 +10,17 @@
  *                                                                     end
  *                                                                     fence.async
  *                                                                     bar.sync {...}
- *                                                                     if %thread == 0 do %C_map <- tma.store %stage, ... end
+ *                                                                     if %thread == 0 do %C_map <- tma.store %stage,
+ *                                                                     ... end
  *
- * Every tile becomes a register array of its layout; every coordinate becomes a part that the thread decides (computed once a role) plus a part
- * that the register number decides. One file for each kind of op: lower_parallel.c, lower_copy.c, lower_tensor_copy.c, lower_matrix.c,
- * lower_dot.c, lower_reduce.c, lower_decode.c; what they share is in lower.h.
+ * Every tile becomes a register array of its layout; every coordinate becomes a part that the thread decides (computed
+ * once a role) plus a part that the register number decides. One file for each kind of op: lower_parallel.c,
+ * lower_copy.c, lower_tensor_copy.c, lower_matrix.c, lower_dot.c, lower_reduce.c, lower_decode.c; what they share is
+ * in lower.h.
  *
- * A role that only moves data runs in its first thread. Arrivals, which counted roles, now count warps: one lane of each warp arrives, after the
- * warp has met where its lanes read the slot each for itself (wgmma reads for the whole warpgroup). Nothing here decides: layouts, engines, barriers and slots are obeyed. */
+ * A role that only moves data runs in its first thread. Arrivals, which counted roles, now count warps: one lane of
+ * each warp arrives, after the warp has met where its lanes read the slot each for itself (wgmma reads for the whole
+ * warpgroup). Nothing here decides: layouts, engines, barriers and slots are obeyed. */
 #include "passes/lower.h"
 
 /* -- Synchronisation ----------------------------------------------------------------------------------------------------------------------- */
@@ -27,8 +30,8 @@ static void copy_op(lower *l, const ir_op *op) {
   ir_block_append(l->out, copy);
 }
 
-/* Whether a barrier or a wait for the warpgroup's tensor cores stands between the op and the ops before it that read shared memory: the lanes of a warp
- * have then met. */
+/* Whether a barrier or a wait for the warpgroup's tensor cores stands between the op and the ops before it that read
+ * shared memory: the lanes of a warp have then met. */
 static bool lanes_have_met(const ir_op *op) {
   for (const ir_op *before = op->previous; before; before = before->previous) {
     if (before->kind == IR_OP_DOT_WAIT || before->kind == IR_OP_BAR_SYNC) return true;
@@ -66,13 +69,11 @@ static bool drives_engines_only(const ir_block *block) {
     int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0);
     switch (op->kind) {
     case IR_OP_COPY:
-      if (engine != IR_ENGINE_TMA && engine != IR_ENGINE_BULK)
-        return false;
+      if (engine != IR_ENGINE_TMA && engine != IR_ENGINE_BULK) return false;
       break;
     case IR_OP_FOR:
     case IR_OP_IF:
-      if (!drives_engines_only(&op->body) || !drives_engines_only(&op->other))
-        return false;
+      if (!drives_engines_only(&op->body) || !drives_engines_only(&op->other)) return false;
       break;
     case IR_OP_LET:
     case IR_OP_SET:
@@ -119,8 +120,7 @@ static void declare_values(lower *l, const ir_block *body) {
   for (int i = 0; i < l->tile_count; i++) {
     ir_value *value = l->kernel->values[i];
     bool tile = value->space == IR_TILE, variable = value->space == IR_SCALAR && value->is_mutable && !declared.used[i];
-    if (!u.used[i] || !(variable || (tile && !l->one_thread)))
-      continue;
+    if (!u.used[i] || !(variable || (tile && !l->one_thread))) continue;
     ir_op *declare = thread_op(l, IR_OP_DECLARE);
     ir_op_add_write(declare, ir_ref_whole(tile ? l->registers[i] : value));
   }
@@ -131,7 +131,8 @@ static void clear_words(lower *l, ir_block *body) {
   for (int i = 0; i < l->tile_count; i++) {
     if (!l->in_parts[i]) continue;
     ir_op *declare = body->first;
-    while (declare && !(declare->kind == IR_OP_DECLARE && declare->write[0].value == l->registers[i])) declare = declare->next;
+    while (declare && !(declare->kind == IR_OP_DECLARE && declare->write[0].value == l->registers[i]))
+      declare = declare->next;
     if (!declare) continue;
     ir_block clear = {NULL, NULL};
     ir_block *saved = thread_enter(l, &clear);
@@ -168,7 +169,8 @@ static void thread_role_body(lower *l, const ir_block *body, ir_block *out, int 
   l->loc = (src_loc){0};
   arena *memory = l->memory;
   const ir_expr *tid = ir_leaf(memory, IR_EXPR_TID, IR_I32);
-  l->thread = first ? thread_role_let(l, "thread", ir_binary(memory, IR_EXPR_SUB, tid, thread_int(l, first * 32))) : thread_role_let(l, "thread", tid);
+  l->thread = first ? thread_role_let(l, "thread", ir_binary(memory, IR_EXPR_SUB, tid, thread_int(l, first * 32)))
+                    : thread_role_let(l, "thread", tid);
   l->lane = thread_role_let(l, "lane", ir_leaf(memory, IR_EXPR_LANE, IR_I32));
   const ir_expr *warp = ir_leaf(memory, IR_EXPR_WARP, IR_I32);
   l->warp = thread_role_let(l, "warp", first ? ir_binary(memory, IR_EXPR_SUB, warp, thread_int(l, first)) : warp);
@@ -197,7 +199,8 @@ static void thread_role(lower *l, const ir_op *op) {
   role->next = role->previous = NULL;
   role->body = role->other = (ir_block){NULL, NULL};
   ir_block_append(l->out, role);
-  int first = (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_FIRST, 0), count = (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_COUNT, 1);
+  int first = (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_FIRST, 0),
+      count = (int)ir_attr_get(&op->attrs, IR_ATTR_WARP_COUNT, 1);
   ir_block body = {NULL, NULL};
   thread_role_body(l, &op->body, &body, first, count, first == 0 ? 1 : 2);
   int64_t registers = ir_attr_get(&op->attrs, IR_ATTR_REGISTERS, 0);
@@ -217,8 +220,7 @@ static void thread_control(lower *l, const ir_op *op) {
   copy->body = copy->other = (ir_block){NULL, NULL};
   if (op->kind == IR_OP_FOR) {
     ir_attr_clear(&copy->attrs, IR_ATTR_STAGES);
-    if (!ir_attr_has(&copy->attrs, IR_ATTR_UNROLL))
-      ir_attr_set(&copy->attrs, IR_ATTR_UNROLL, 0);
+    if (!ir_attr_has(&copy->attrs, IR_ATTR_UNROLL)) ir_attr_set(&copy->attrs, IR_ATTR_UNROLL, 0);
   }
   ir_block_append(l->out, copy);
   ir_block *saved = thread_enter(l, &copy->body);
@@ -229,11 +231,9 @@ static void thread_control(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
-/* Ops between two groups of wgmma that leave every register alone: one fence then serves both groups. Not across an mbar.wait, which touches none either:
- * ptxas loses track behind its branch and injects a fence with warning C7519. */
-static bool keeps_registers(const ir_op *op) {
-  return op->kind == IR_OP_DOT_COMMIT || op->kind == IR_OP_DOT;
-}
+/* Ops between two groups of wgmma that leave every register alone: one fence then serves both groups. Not across an
+ * mbar.wait, which touches none either: ptxas loses track behind its branch and injects a fence with warning C7519. */
+static bool keeps_registers(const ir_op *op) { return op->kind == IR_OP_DOT_COMMIT || op->kind == IR_OP_DOT; }
 
 static bool reads_memory(const ir_expr *e) {
   if (e->kind == IR_EXPR_ELEMENT && (e->value->space == IR_SHARED || e->value->space == IR_GLOBAL)) return true;
@@ -246,8 +246,8 @@ static const ir_expr *with_loads(void *context, const ir_expr *e) {
   return reads_memory(e) ? thread_scalar(context, e) : e;
 }
 
-/* The op with loads in front of it for the elements of tensors and buffers in its own scalars. The condition of a loop is loaded before every
- * time around. */
+/* The op with loads in front of it for the elements of tensors and buffers in its own scalars. The condition of a loop
+ * is loaded before every time around. */
 static const ir_op *load_scalars(lower *l, const ir_op *op) {
   if (op->kind == IR_OP_PARALLEL || op->kind == IR_OP_ROLE) return op;
   arena *memory = l->memory;
@@ -341,10 +341,10 @@ void thread_ops(lower *l, const ir_block *block) {
 static void create_registers(lower *l) {
   for (int i = 0; i < l->tile_count; i++) {
     ir_value *tile = l->kernel->values[i];
-    if (tile->space != IR_TILE)
-      continue;
+    if (tile->space != IR_TILE) continue;
     int per_word = thread_per_word(tile->type), count = (tile->tile->reg_count + per_word - 1) / per_word * per_word;
-    ir_value *registers = ir_value_create(l->memory, l->kernel, IR_REGISTERS, tile->type == IR_PRED ? IR_U32 : tile->type, tile->name, tile->loc);
+    ir_value *registers = ir_value_create(l->memory, l->kernel, IR_REGISTERS,
+                                          tile->type == IR_PRED ? IR_U32 : tile->type, tile->name, tile->loc);
     registers->rank = 1;
     registers->extent[0] = ir_int(l->memory, count);
     registers->name = tile->name; /* the tile itself leaves the kernel */
@@ -372,8 +372,7 @@ static void count_arrivals(const ir_block *block, int warps) {
 
 static bool set_init_counts(void *data, ir_block *block, ir_op *op) {
   (void)block;
-  if (op->kind == IR_OP_MBAR_INIT)
-    op->expr[0] = ir_int((arena *)data, op->read[0].value->arrivals);
+  if (op->kind == IR_OP_MBAR_INIT) op->expr[0] = ir_int((arena *)data, op->read[0].value->arrivals);
   return true;
 }
 
@@ -381,8 +380,7 @@ static bool set_init_counts(void *data, ir_block *block, ir_op *op) {
 static void drop_tiles(ir_kernel *kernel) {
   int kept = 0;
   for (int i = 0; i < kernel->value_count; i++) {
-    if (kernel->values[i]->space == IR_TILE)
-      continue;
+    if (kernel->values[i]->space == IR_TILE) continue;
     kernel->values[kept] = kernel->values[i];
     kernel->values[kept]->number = kept;
     kept++;

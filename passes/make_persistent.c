@@ -97,18 +97,16 @@ static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_e
 static int64_t shared_loads(ir_block *block, const bool *varies, int mark) {
   int64_t bytes = 0;
   for (ir_op *op = block->first; op; op = op->next) {
-    if ((op->kind == IR_OP_FOR || op->kind == IR_OP_IF) && op_varies(op, varies))
-      continue;
+    if ((op->kind == IR_OP_FOR || op->kind == IR_OP_IF) && op_varies(op, varies)) continue;
     bytes += shared_loads(&op->body, varies, mark) + shared_loads(&op->other, varies, mark);
-    if (op->kind != IR_OP_COPY || ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) != IR_ENGINE_TMA || op->write[0].value->space != IR_SHARED || op_varies(op, varies))
+    if (op->kind != IR_OP_COPY || ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) != IR_ENGINE_TMA ||
+        op->write[0].value->space != IR_SHARED || op_varies(op, varies))
       continue;
     const ir_value *buffer = op->write[0].value;
     int64_t rows = ir_extent(buffer, 0), blocks = mark ? mark : 2;
-    if (buffer->rank != 2 || rows % (8 * blocks))
-      continue;
+    if (buffer->rank != 2 || rows % (8 * blocks)) continue;
     bytes += ir_element_count(buffer) * ir_bits(buffer->type) / 8;
-    if (mark)
-      ir_attr_set(&op->attrs, IR_ATTR_MULTICAST, mark);
+    if (mark) ir_attr_set(&op->attrs, IR_ATTR_MULTICAST, mark);
   }
   return bytes;
 }
@@ -125,12 +123,12 @@ static int cluster_dimension(ir_kernel *kernel, pass_env *env, int cluster) {
       best = d;
     }
   }
-  if (best >= 0)
-    shared_loads(&kernel->body, variance_of(env->scratch, kernel, kernel->grid[best].index), cluster);
+  if (best >= 0) shared_loads(&kernel->body, variance_of(env->scratch, kernel, kernel->grid[best].index), cluster);
   return best;
 }
 
-/* -- Loops that the source calls persistent ------------------------------------------------------------------------------------------------ */
+/* -- Loops that the source calls persistent
+ * ------------------------------------------------------------------------------------------------ */
 
 /* A kernel without a grid shares the iterations of its outermost persistent loops among the blocks. */
 static void share_loops(ir_kernel *kernel, pass_env *env) {
@@ -139,11 +137,13 @@ static void share_loops(ir_kernel *kernel, pass_env *env) {
     if (op->kind != IR_OP_FOR || !ir_attr_get(&op->attrs, IR_ATTR_PERSISTENT, 0)) continue;
     const ir_expr *lo = op->expr[0], *step = op->expr[2];
     if (!kernel->block_count) {
-      const ir_expr *span = ir_binary(memory, IR_EXPR_MAX, ir_binary(memory, IR_EXPR_SUB, op->expr[1], lo), ir_int(memory, 1));
+      const ir_expr *span =
+          ir_binary(memory, IR_EXPR_MAX, ir_binary(memory, IR_EXPR_SUB, op->expr[1], lo), ir_int(memory, 1));
       kernel->block_count = ir_binary(memory, IR_EXPR_CEILDIV, span, step);
       ir_attr_set(&kernel->attrs, IR_ATTR_PERSISTENT, 1);
     }
-    op->expr[0] = ir_binary(memory, IR_EXPR_ADD, lo, ir_binary(memory, IR_EXPR_MUL, ir_leaf(memory, IR_EXPR_BLOCK, IR_I32), step));
+    op->expr[0] = ir_binary(memory, IR_EXPR_ADD, lo,
+                            ir_binary(memory, IR_EXPR_MUL, ir_leaf(memory, IR_EXPR_BLOCK, IR_I32), step));
     op->expr[2] = ir_binary(memory, IR_EXPR_MUL, ir_leaf(memory, IR_EXPR_BLOCKS, IR_I32), step);
   }
 }
@@ -164,14 +164,17 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
     return true;
   }
   ir_walk(&kernel->body, forget_loop, NULL);
-  int cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1), along = cluster > 1 ? cluster_dimension(kernel, env, cluster) : -1;
+  int cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1),
+      along = cluster > 1 ? cluster_dimension(kernel, env, cluster) : -1;
   if (cluster > 1 && along < 0) {
-    diag_remark(env->diagnostics, "make-persistent", "cluster", false, kernel->loc, "neighbouring tiles of %s load nothing in common, so there is no cluster", kernel->name);
+    diag_remark(env->diagnostics, "make-persistent", "cluster", false, kernel->loc,
+                "neighbouring tiles of %s load nothing in common, so there is no cluster", kernel->name);
     ir_attr_clear(&kernel->attrs, IR_ATTR_CLUSTER);
     cluster = 1;
   }
   if (along >= 0) /* from here on the grid counts clusters */
-    kernel->grid[along].extent = ir_binary(memory, IR_EXPR_CEILDIV, kernel->grid[along].extent, ir_int(memory, cluster));
+    kernel->grid[along].extent =
+        ir_binary(memory, IR_EXPR_CEILDIV, kernel->grid[along].extent, ir_int(memory, cluster));
   const ir_expr *count = ir_int(memory, cluster);
   for (int d = 0; d < kernel->grid_count; d++)
     count = ir_binary(memory, IR_EXPR_MUL, count, kernel->grid[d].extent);
@@ -193,7 +196,8 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
   for (int d = 1; d < kernel->grid_count; d++)
     total = ir_binary(memory, IR_EXPR_MUL, total, extent[d]);
 
-  const ir_expr *block = ir_binary(memory, IR_EXPR_DIV, ir_leaf(memory, IR_EXPR_BLOCK, IR_I32), ir_int(memory, cluster));
+  const ir_expr *block =
+      ir_binary(memory, IR_EXPR_DIV, ir_leaf(memory, IR_EXPR_BLOCK, IR_I32), ir_int(memory, cluster));
   ir_block inner = {NULL, NULL};
   ir_op *loop = NULL;
   const ir_expr *tile = block;
@@ -203,7 +207,8 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
     ir_op_add_write(loop, ir_ref_whole(variable));
     ir_op_add_expr(memory, loop, block);
     ir_op_add_expr(memory, loop, total);
-    ir_op_add_expr(memory, loop, ir_binary(memory, IR_EXPR_DIV, ir_leaf(memory, IR_EXPR_BLOCKS, IR_I32), ir_int(memory, cluster)));
+    ir_op_add_expr(memory, loop,
+                   ir_binary(memory, IR_EXPR_DIV, ir_leaf(memory, IR_EXPR_BLOCKS, IR_I32), ir_int(memory, cluster)));
     ir_attr_set(&loop->attrs, IR_ATTR_PERSISTENT, 1);
     tile = ir_read(memory, variable);
   }
@@ -213,11 +218,13 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
                  kernel->loc);
   if (along >= 0) { /* the block's own tile of the cluster's */
     ir_value *own = kernel->grid[along].index;
-    ir_value *first = ir_value_create(memory, kernel, IR_SCALAR, IR_I32, arena_printf(memory, "%s_cluster", own->name), own->loc);
+    ir_value *first =
+        ir_value_create(memory, kernel, IR_SCALAR, IR_I32, arena_printf(memory, "%s_cluster", own->name), own->loc);
     kernel->grid[along].index = first;
     unrank(memory, kernel, &inner, tile, extent);
     append_let(memory, &inner, own,
-               ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_MUL, ir_read(memory, first), ir_int(memory, cluster)),
+               ir_binary(memory, IR_EXPR_ADD,
+                         ir_binary(memory, IR_EXPR_MUL, ir_read(memory, first), ir_int(memory, cluster)),
                          ir_leaf(memory, IR_EXPR_CTA_RANK, IR_I32)),
                own->loc);
   } else {

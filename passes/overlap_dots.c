@@ -15,12 +15,14 @@
  *                                                       %o <- dot %p, %Vs
  *                                                     end
  *
- * In the new loop body both dots are issued before the elementwise work, which needs only the first: place-waits then lets the second run under it.
- * The delayed part X is the last dot and the loads that only it reads. Moving X of iteration j behind the first dot of iteration j + 1 is right when
- * X commutes with everything in between: the ops after X in the body, and those from the top of the body to the first dot. Two ops commute when
- * neither writes what the other reads or writes.
+ * In the new loop body both dots are issued before the elementwise work, which needs only the first: place-waits then
+ * lets the second run under it. The delayed part X is the last dot and the loads that only it reads. Moving X of
+ * iteration j behind the first dot of iteration j + 1 is right when X commutes with everything in between: the ops
+ * after X in the body, and those from the top of the body to the first dot. Two ops commute when neither writes what
+ * the other reads or writes.
  *
- * Fires on loops with two wgmma dots in their own body and elementwise work between them, in kernels with a producer role. */
+ * Fires on loops with two wgmma dots in their own body and elementwise work between them, in kernels with a producer
+ * role. */
 #include "passes/pass.h"
 
 enum { MAX_MOVED = 8 };
@@ -37,8 +39,7 @@ static bool is_async_dot(const ir_op *op) {
 
 static bool is_moved(const moved_part *x, const ir_op *op) {
   for (int i = 0; i < x->count; i++)
-    if (x->op[i] == op)
-      return true;
+    if (x->op[i] == op) return true;
   return false;
 }
 
@@ -67,11 +68,9 @@ typedef struct invariance {
 static void invariance_visit(void *data, ir_op *op, ir_value *value, bool written) {
   invariance *v = data;
   (void)op;
-  if (written || value == v->loop->write[0].value || (value->space != IR_SCALAR && value->space != IR_INDEX))
-    return;
+  if (written || value == v->loop->write[0].value || (value->space != IR_SCALAR && value->space != IR_INDEX)) return;
   for (ir_op *child = v->loop->body.first; child; child = child->next)
-    if (ir_op_writes(child, value))
-      v->holds = false;
+    if (ir_op_writes(child, value)) v->holds = false;
 }
 
 /* X, or the reason why there is none. */
@@ -84,14 +83,11 @@ static const char *find_moved(ir_op *loop, moved_part *x) {
       continue;
     }
     dots++;
-    if (dots == 1)
-      x->first_dot = op;
+    if (dots == 1) x->first_dot = op;
     x->last_dot = op;
   }
-  if (dots != 2)
-    return "it has not two dots";
-  if (!work)
-    return "nothing stands between its dots";
+  if (dots != 2) return "it has not two dots";
+  if (!work) return "nothing stands between its dots";
   if (x->last_dot->expr_count || !ir_attr_get(&x->last_dot->attrs, IR_ATTR_ACCUMULATE, 1))
     return "its last dot does not accumulate";
   for (ir_op *op = loop->body.first; op; op = op->next) {
@@ -100,27 +96,20 @@ static const char *find_moved(ir_op *loop, moved_part *x) {
     if (op->kind == IR_OP_COPY && (engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK))
       for (int i = 0; i < x->last_dot->read_count; i++)
         feeds |= x->last_dot->read[i].value == op->write[0].value;
-    if (!feeds)
-      continue;
-    if (x->count == MAX_MOVED)
-      return "too many copies feed its last dot";
+    if (!feeds) continue;
+    if (x->count == MAX_MOVED) return "too many copies feed its last dot";
     x->op[x->count++] = op;
     invariance v = {loop, true};
-    if (op != x->last_dot)
-      ir_op_visit(op, false, invariance_visit, &v);
-    if (!v.holds)
-      return "what feeds its last dot depends on scalars of the iteration";
+    if (op != x->last_dot) ir_op_visit(op, false, invariance_visit, &v);
+    if (!v.holds) return "what feeds its last dot depends on scalars of the iteration";
   }
   bool between = true; /* from the top to the first dot, and behind the last dot */
   for (ir_op *op = loop->body.first; op; op = op->next) {
-    if (op == x->last_dot)
-      between = true;
+    if (op == x->last_dot) between = true;
     if (between && !is_moved(x, op))
       for (int i = 0; i < x->count; i++)
-        if (!commute(x->op[i], op))
-          return "its last dot does not commute with the start of the next iteration";
-    if (op == x->first_dot)
-      between = false;
+        if (!commute(x->op[i], op)) return "its last dot does not commute with the start of the next iteration";
+    if (op == x->first_dot) between = false;
   }
   return NULL;
 }
@@ -139,7 +128,8 @@ static const ir_expr *rename_expr(void *data, const ir_expr *e) {
   return ir_substitute(r->env->memory, e, r->replace, r->count);
 }
 
-/* Replaces values in the op and its bodies; lets get names of their own, so that the copy may stand in an enclosing scope. */
+/* Replaces values in the op and its bodies; lets get names of their own, so that the copy may stand in an enclosing
+ * scope. */
 static void rename_op(renaming *r, ir_op *op) {
   ir_op_each_expr(op, rename_expr, r);
   if (op->kind == IR_OP_LET) {
@@ -155,7 +145,8 @@ static void rename_op(renaming *r, ir_op *op) {
 }
 
 /* X for the iteration whose loop variable is `at`, in front of `before` (NULL: at the end). */
-static void insert_moved(renaming *r, ir_block *block, ir_op *before, const moved_part *x, ir_value *variable, const ir_expr *at) {
+static void insert_moved(renaming *r, ir_block *block, ir_op *before, const moved_part *x, ir_value *variable,
+                         const ir_expr *at) {
   r->replace[variable->number] = at;
   for (int i = 0; i < x->count; i++) {
     ir_op *copy = ir_op_clone(r->env->memory, x->op[i], NULL);
@@ -180,8 +171,7 @@ static void rewrite(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *lo
 
   r.replace[variable->number] = lo;
   for (ir_op *op = loop->body.first; op; op = op->next) {
-    if (is_moved(x, op))
-      continue;
+    if (is_moved(x, op)) continue;
     ir_op *copy = ir_op_clone(memory, op, NULL);
     rename_op(&r, copy);
     ir_block_append(&guard->body, copy);
@@ -196,8 +186,10 @@ static void rewrite(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *lo
 
   renaming last = {kernel, env, ARENA_ARRAY(env->scratch, const ir_expr *, r.count), r.count};
   const ir_expr *one = ir_int(memory, 1);
-  const ir_expr *turns = ir_binary(memory, IR_EXPR_DIV, ir_binary(memory, IR_EXPR_SUB, ir_binary(memory, IR_EXPR_SUB, hi, lo), one), step);
-  insert_moved(&last, &guard->body, NULL, x, variable, ir_binary(memory, IR_EXPR_ADD, lo, ir_binary(memory, IR_EXPR_MUL, turns, step)));
+  const ir_expr *turns =
+      ir_binary(memory, IR_EXPR_DIV, ir_binary(memory, IR_EXPR_SUB, ir_binary(memory, IR_EXPR_SUB, hi, lo), one), step);
+  insert_moved(&last, &guard->body, NULL, x, variable,
+               ir_binary(memory, IR_EXPR_ADD, lo, ir_binary(memory, IR_EXPR_MUL, turns, step)));
   for (int i = 0; i < x->count; i++)
     ir_block_remove(&loop->body, x->op[i]);
 }
@@ -208,19 +200,18 @@ static void overlap_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
     next = op->next;
     overlap_block(kernel, env, &op->body);
     overlap_block(kernel, env, &op->other);
-    if (op->kind != IR_OP_FOR || ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) < 2)
-      continue;
+    if (op->kind != IR_OP_FOR || ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) < 2) continue;
     moved_part x = {0};
     const char *why = find_moved(op, &x);
-    diag_remark(env->diagnostics, "overlap-dots", "overlap", !why, op->loc, why ? "no dot of this loop is delayed: %s" : "the last dot of this loop runs under the next iteration%s",
+    diag_remark(env->diagnostics, "overlap-dots", "overlap", !why, op->loc,
+                why ? "no dot of this loop is delayed: %s"
+                    : "the last dot of this loop runs under the next iteration%s",
                 why ? why : "");
-    if (!why)
-      rewrite(kernel, env, block, op, &x);
+    if (!why) rewrite(kernel, env, block, op, &x);
   }
 }
 
 bool overlap_dots(ir_kernel *kernel, pass_env *env) {
-  if (ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0))
-    overlap_block(kernel, env, &kernel->body);
+  if (ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0)) overlap_block(kernel, env, &kernel->body);
   return true;
 }

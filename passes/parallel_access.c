@@ -8,8 +8,7 @@ typedef struct collector {
 
 static int variable_number(const ir_op *parallel, const ir_expr *e) {
   for (int i = 0; e->kind == IR_EXPR_VALUE && i < parallel->variable_count; i++)
-    if (parallel->variable[i] == e->value)
-      return i;
+    if (parallel->variable[i] == e->value) return i;
   return -1;
 }
 
@@ -26,13 +25,11 @@ static void add(collector *c, ir_value *tile, const ir_expr *const *index, int c
         access.regular = false;
     }
   }
-  if (c->count < c->capacity)
-    c->accesses[c->count++] = access;
+  if (c->count < c->capacity) c->accesses[c->count++] = access;
 }
 
 static void add_expr(collector *c, const ir_expr *e) {
-  if (e->kind == IR_EXPR_ELEMENT && e->value->space == IR_TILE)
-    add(c, e->value, e->args, e->arg_count, false);
+  if (e->kind == IR_EXPR_ELEMENT && e->value->space == IR_TILE) add(c, e->value, e->args, e->arg_count, false);
   for (int i = 0; i < e->arg_count; i++)
     add_expr(c, e->args[i]);
 }
@@ -45,8 +42,7 @@ static void add_block(collector *c, const ir_block *block) {
       const ir_ref *ref = &op->write[i];
       for (int d = 0; d < ref->count; d++)
         add_expr(c, ref->start[d]);
-      if (ref->value->space == IR_TILE)
-        add(c, ref->value, ref->start, ref->count, true);
+      if (ref->value->space == IR_TILE) add(c, ref->value, ref->start, ref->count, true);
     }
     add_block(c, &op->body);
     add_block(c, &op->other);
@@ -60,19 +56,18 @@ int parallel_accesses(const ir_op *parallel, parallel_access *accesses, int capa
 }
 
 bool parallel_access_is_full(const ir_op *parallel, const parallel_access *access) {
-  if (!access->regular)
-    return false;
+  if (!access->regular) return false;
   for (int v = 0; v < parallel->variable_count; v++) {
     int uses = 0;
     for (int d = 0; d < access->tile->rank; d++)
       uses += access->coordinate[d] == v;
-    if (uses != 1)
-      return false;
+    if (uses != 1) return false;
   }
   return true;
 }
 
-bool parallel_iteration_layout(const ir_op *parallel, const parallel_access *full, const tile_layout *tile, tile_layout *iteration) {
+bool parallel_iteration_layout(const ir_op *parallel, const parallel_access *full, const tile_layout *tile,
+                               tile_layout *iteration) {
   tile_layout layout = *tile;
   int coordinate[IR_MAX_RANK], rank = 0;
   for (int d = 0, at = 0; d < full->tile->rank; d++) {
@@ -82,21 +77,19 @@ bool parallel_iteration_layout(const ir_op *parallel, const parallel_access *ful
       continue;
     }
     tile_layout smaller;
-    if (!tile_layout_slice(&layout, at, &smaller))
-      return false;
+    if (!tile_layout_slice(&layout, at, &smaller)) return false;
     layout = smaller;
   }
   int order[LAYOUT_MAX_RANK];
   for (int v = 0; v < parallel->variable_count; v++)
     for (int d = 0; d < rank; d++)
-      if (coordinate[d] == v)
-        order[v] = d;
+      if (coordinate[d] == v) order[v] = d;
   return tile_layout_transpose(&layout, order, iteration);
 }
 
-bool parallel_tile_layout(const ir_op *parallel, const parallel_access *access, const tile_layout *iteration, tile_layout *tile) {
-  if (!access->regular)
-    return false;
+bool parallel_tile_layout(const ir_op *parallel, const parallel_access *access, const tile_layout *iteration,
+                          tile_layout *tile) {
+  if (!access->regular) return false;
   tile_layout layout = *iteration;
   int kept[IR_MAX_RANK], rank = 0; /* the coordinate that each dimension of `layout` is */
   for (int v = 0; v < parallel->variable_count; v++)
@@ -105,13 +98,10 @@ bool parallel_tile_layout(const ir_op *parallel, const parallel_access *access, 
     int uses = 0;
     for (int d = 0; d < access->tile->rank; d++)
       uses += access->coordinate[d] == v;
-    if (uses > 1)
-      return false;
-    if (uses == 1)
-      continue;
+    if (uses > 1) return false;
+    if (uses == 1) continue;
     tile_layout smaller;
-    if (!tile_layout_slice(&layout, v, &smaller))
-      return false;
+    if (!tile_layout_slice(&layout, v, &smaller)) return false;
     layout = smaller;
     for (int i = v; i + 1 < rank; i++)
       kept[i] = kept[i + 1];
@@ -120,20 +110,16 @@ bool parallel_tile_layout(const ir_op *parallel, const parallel_access *access, 
   int order[LAYOUT_MAX_RANK], used = 0;
   for (int d = 0; d < access->tile->rank; d++)
     for (int i = 0; i < rank; i++)
-      if (kept[i] == access->coordinate[d])
-        order[used++] = i;
+      if (kept[i] == access->coordinate[d]) order[used++] = i;
   if (rank > 0) { /* a slice of everything is a tile of one element, extent [1] */
     tile_layout ordered;
-    if (!tile_layout_transpose(&layout, order, &ordered))
-      return false;
+    if (!tile_layout_transpose(&layout, order, &ordered)) return false;
     layout = ordered;
   }
   for (int d = 0; d < access->tile->rank; d++) {
-    if (access->coordinate[d] >= 0 || (rank == 0 && d == 0))
-      continue;
+    if (access->coordinate[d] >= 0 || (rank == 0 && d == 0)) continue;
     tile_layout wider;
-    if (!tile_layout_expand(&layout, d, 1, &wider))
-      return false;
+    if (!tile_layout_expand(&layout, d, 1, &wider)) return false;
     layout = wider;
   }
   *tile = layout;

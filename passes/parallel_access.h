@@ -4,7 +4,8 @@
 
 #include "ir/ir.h"
 
-/* coordinate[d]: the number of the parallel variable that is index d of the tile, or -1 for the constant 0 of an extent-1 dimension. */
+/* coordinate[d]: the number of the parallel variable that is index d of the tile, or -1 for the constant 0 of an
+ * extent-1 dimension. */
 typedef struct parallel_access {
   ir_value *tile;
   bool written;
@@ -18,9 +19,11 @@ int parallel_accesses(const ir_op *parallel, parallel_access *accesses, int capa
 /* Whether the access covers every coordinate exactly once. */
 bool parallel_access_is_full(const ir_op *parallel, const parallel_access *access);
 
-/* The layout of the iteration space from a full access' tile layout, and the layout an access wants of its tile. False when the layout
- * algebra cannot express it. */
-bool parallel_iteration_layout(const ir_op *parallel, const parallel_access *full, const tile_layout *tile, tile_layout *iteration);
-bool parallel_tile_layout(const ir_op *parallel, const parallel_access *access, const tile_layout *iteration, tile_layout *tile);
+/* The layout of the iteration space from a full access' tile layout, and the layout an access wants of its tile. False
+ * when the layout algebra cannot express it. */
+bool parallel_iteration_layout(const ir_op *parallel, const parallel_access *full, const tile_layout *tile,
+                               tile_layout *iteration);
+bool parallel_tile_layout(const ir_op *parallel, const parallel_access *access, const tile_layout *iteration,
+                          tile_layout *tile);
 
 #endif

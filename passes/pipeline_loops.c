@@ -25,8 +25,8 @@
  * overtake the last readers.
  *
  * A copy is hoisted when it is the only writer of its buffer, all readers follow it in the loop body, the loop does not
- * write its tensor, and its operands depend on the loop variable and on what is constant in the loop only. The others stay where they are. Kernels with a
- * producer role are specialise-warps' business. */
+ * write its tensor, and its operands depend on the loop variable and on what is constant in the loop only. The others
+ * stay where they are. Kernels with a producer role are specialise-warps' business. */
 #include "passes/pass.h"
 
 enum { MAX_COPIES = 16 };

@@ -19,20 +19,20 @@
  *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for, and at the end,
  *   bulk.wait        (sources read) before a buffer is rewritten that a bulk store may still be reading, and at the end of the role,
  *   a commit         in front of such a wait, when something was issued since the last.
- * A loop is walked with the state of its own end joined to the state before it, so hazards across the back edge are seen. A barrier
- * clears every buffer's state, so neighbouring hazards cost one barrier.
+ * A loop is walked with the state of its own end joined to the state before it, so hazards across the back edge are
+ * seen. A barrier clears every buffer's state, so neighbouring hazards cost one barrier.
  *
- * Buffers with a ring (slots, or a copy that signals an mbarrier) are ordered by specialise-warps and pipeline-loops. Barrier 0 is for
- * all threads; each role with its own shared buffers gets one of 1..15. */
+ * Buffers with a ring (slots, or a copy that signals an mbarrier) are ordered by specialise-warps and pipeline-loops.
+ * Barrier 0 is for all threads; each role with its own shared buffers gets one of 1..15. */
 #include "passes/pass.h"
 #include "passes/region.h"
 
 typedef struct hazard {
-  bool written;      /* by ordinary stores, since the last barrier */
-  bool read;         /* by ordinary loads or wgmma, since the last barrier */
-  bool unfenced;     /* ordinary stores not yet fenced for the async proxy */
-  bool copying;      /* cp.async not yet waited for */
-  bool storing;      /* a bulk store may be reading it */
+  bool written;  /* by ordinary stores, since the last barrier */
+  bool read;     /* by ordinary loads or wgmma, since the last barrier */
+  bool unfenced; /* ordinary stores not yet fenced for the async proxy */
+  bool copying;  /* cp.async not yet waited for */
+  bool storing;  /* a bulk store may be reading it */
 } hazard;
 
 typedef struct context {
@@ -55,23 +55,18 @@ typedef struct access {
 static void access_visit(void *data, ir_op *op, ir_value *value, bool written) {
   access *a = data;
   (void)op;
-  if (a->managed[value->number])
-    return;
+  if (a->managed[value->number]) return;
   hazard *h = &a->state[value->number];
   if (h->copying) {
     a->need_copy_wait = a->need_barrier = true;
     a->need_fence |= !written && a->async_read;
   }
   if (written) {
-    if (h->storing)
-      a->need_store_wait = a->need_barrier = true;
-    if (h->written || h->read)
-      a->need_barrier = true;
+    if (h->storing) a->need_store_wait = a->need_barrier = true;
+    if (h->written || h->read) a->need_barrier = true;
   } else {
-    if (h->written)
-      a->need_barrier = true;
-    if (a->async_read && h->unfenced)
-      a->need_fence = a->need_barrier = true;
+    if (h->written) a->need_barrier = true;
+    if (a->async_read && h->unfenced) a->need_fence = a->need_barrier = true;
   }
 }
 
@@ -84,8 +79,7 @@ typedef struct effect {
 static void effect_visit(void *data, ir_op *op, ir_value *value, bool written) {
   effect *e = data;
   (void)op;
-  if (e->managed[value->number])
-    return;
+  if (e->managed[value->number]) return;
   hazard *h = &e->state[value->number];
   if (written && e->copy)
     h->copying = true;
@@ -106,10 +100,12 @@ static bool is_bulk_store(const ir_op *op) {
 }
 
 static bool reads_asynchronously(const ir_op *op) {
-  return is_bulk_store(op) || (op->kind == IR_OP_DOT && ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA);
+  return is_bulk_store(op) ||
+         (op->kind == IR_OP_DOT && ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA);
 }
 
-static void insert(context *c, ir_block *block, ir_op *before, ir_op_kind kind, ir_attr attr, int64_t value, src_loc loc) {
+static void insert(context *c, ir_block *block, ir_op *before, ir_op_kind kind, ir_attr attr, int64_t value,
+                   src_loc loc) {
   ir_op *op = ir_op_create(c->env->memory, kind, loc);
   if (kind == IR_OP_BAR_SYNC) {
     ir_attr_set(&op->attrs, IR_ATTR_ID, c->id);
@@ -150,8 +146,7 @@ static void apply_barrier(context *c, bool fenced, bool copied, bool stored) {
 static void insert_wait(context *c, ir_block *block, ir_op *before, ir_op_kind wait, src_loc loc) {
   hazard *open = &c->state[c->count];
   bool copies = wait == IR_OP_CP_WAIT, *uncommitted = copies ? &open->copying : &open->storing;
-  if (*uncommitted)
-    insert(c, block, before, copies ? IR_OP_CP_COMMIT : IR_OP_BULK_COMMIT, IR_ATTR_KIND_COUNT, 0, loc);
+  if (*uncommitted) insert(c, block, before, copies ? IR_OP_CP_COMMIT : IR_OP_BULK_COMMIT, IR_ATTR_KIND_COUNT, 0, loc);
   *uncommitted = false;
   insert(c, block, before, wait, IR_ATTR_PENDING, 0, loc);
 }
@@ -165,13 +160,12 @@ static void walk_to_end(context *c, ir_block *block) {
     storing |= c->state[i].storing;
     copying |= c->state[i].copying;
   }
-  if (copying)
-    insert_wait(c, block, NULL, IR_OP_CP_WAIT, (src_loc){0});
-  if (storing)
-    insert_wait(c, block, NULL, IR_OP_BULK_WAIT, (src_loc){0});
+  if (copying) insert_wait(c, block, NULL, IR_OP_CP_WAIT, (src_loc){0});
+  if (storing) insert_wait(c, block, NULL, IR_OP_BULK_WAIT, (src_loc){0});
 }
 
-/* The state at a loop's head: what comes from before joined with what its own end leaves, found by walking without inserting. */
+/* The state at a loop's head: what comes from before joined with what its own end leaves, found by walking without
+ * inserting. */
 static void walk_loop(context *c, ir_op *loop) {
   bool inserting = c->insert;
   hazard *entry = arena_copy(c->env->scratch, c->state, sizeof(hazard) * (size_t)(c->count + 1));
@@ -201,18 +195,15 @@ static void walk_role(context *c, ir_op *role) {
 static void walk_op(context *c, ir_block *block, ir_op *op) {
   access a = {.state = c->state, .managed = c->managed, .async_read = reads_asynchronously(op)};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, access_visit, &a);
-  if (a.need_copy_wait && c->insert)
-    insert_wait(c, block, op, IR_OP_CP_WAIT, op->loc);
-  if (a.need_store_wait && c->insert)
-    insert_wait(c, block, op, IR_OP_BULK_WAIT, op->loc);
-  if (a.need_fence && c->insert)
-    insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
+  if (a.need_copy_wait && c->insert) insert_wait(c, block, op, IR_OP_CP_WAIT, op->loc);
+  if (a.need_store_wait && c->insert) insert_wait(c, block, op, IR_OP_BULK_WAIT, op->loc);
+  if (a.need_fence && c->insert) insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
   if (a.need_barrier) {
-    if (c->insert)
-      insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
+    if (c->insert) insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
     apply_barrier(c, a.need_fence, a.need_copy_wait, a.need_store_wait);
   }
-  effect e = {.state = c->state, .managed = c->managed, .store = is_bulk_store(op), .copy = engine_of(op) == IR_ENGINE_CPASYNC};
+  effect e = {
+      .state = c->state, .managed = c->managed, .store = is_bulk_store(op), .copy = engine_of(op) == IR_ENGINE_CPASYNC};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, effect_visit, &e);
   c->state[c->count].storing |= is_bulk_store(op);
   c->state[c->count].copying |= e.copy && !c->managed[op->write[0].value->number];

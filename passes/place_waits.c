@@ -42,9 +42,7 @@ static bool conflicts(const state *s, ir_op *op, ir_op *dot) {
       frees |= dot->read[i].value && s->rings.freed_by[dot->read[i].value->number] == op->read[0].value;
     return frees;
   }
-  if (op->kind == IR_OP_BAR_SYNC || op->kind == IR_OP_CLUSTER_SYNC ||
-      op->kind == IR_OP_ROLE)
-    return true;
+  if (op->kind == IR_OP_BAR_SYNC || op->kind == IR_OP_CLUSTER_SYNC || op->kind == IR_OP_ROLE) return true;
   if (is_asynchronous(op) && op->write[0].value == accumulator && op->read[0].value != accumulator &&
       op->read[1].value != accumulator)
     return false;
@@ -115,8 +113,7 @@ static void place_in_block(state *s, ir_block *block) {
 static bool mark(void *data, ir_block *block, ir_op *op) {
   (void)data;
   (void)block;
-  if (is_asynchronous(op))
-    ir_attr_set(&op->attrs, IR_ATTR_ASYNC, 1);
+  if (is_asynchronous(op)) ir_attr_set(&op->attrs, IR_ATTR_ASYNC, 1);
   return true;
 }
 

@@ -7,7 +7,8 @@
 
 #include "passes/pass.h"
 
-/* -- Values (prove_values.c) ------------------------------------------------------------------------------------------ */
+/* -- Values (prove_values.c)
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct prove_number {
   bool known;
@@ -34,13 +35,14 @@ prove_number prove_trips(const prove_env *env, const ir_expr *lo, const ir_expr 
 
 /* Gives every size the least value that its declaration and the facts suggest. */
 void prove_least_sizes(const ir_kernel *kernel, prove_env *env);
-/* Changes one size that is not `fixed` (by value number), and marks it, such that the loop has `target` iterations, or a few more
- * where no size gives exactly that. */
+/* Changes one size that is not `fixed` (by value number), and marks it, such that the loop has `target` iterations, or
+ * a few more where no size gives exactly that. */
 bool prove_reach(const ir_kernel *kernel, prove_env *env, bool *fixed, const ir_expr *lo, const ir_expr *hi,
                  const ir_expr *step, int64_t target);
 bool prove_facts_hold(const ir_kernel *kernel, const prove_env *env);
 
-/* -- Programs (prove_program.c) --------------------------------------------------------------------------------------- */
+/* -- Programs (prove_program.c)
+ * --------------------------------------------------------------------------------------- */
 
 /* How an instruction touches a buffer, or a tile that asynchronous dots use. */
 typedef enum prove_touch {
@@ -96,12 +98,14 @@ typedef struct prove_program {
 /* Flattens the kernel, without what has no part in synchronisation. False when it is beyond the limits above. */
 bool prove_flatten(ir_kernel *kernel, arena *memory, prove_program *program);
 
-/* -- Execution (prove_run.c) ------------------------------------------------------------------------------------------ */
+/* -- Execution (prove_run.c)
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct prove_machine prove_machine;
 prove_machine *prove_machine_create(const prove_program *program, pass_env *env);
-/* Executes the program for the sizes of `start`. Integers in tensors, and conditions and loops that follow neither from them
- * nor from the sizes, take the choice number `pattern` (0 .. PROVE_PATTERNS - 1), in all roles alike. False: a diagnostic was reported. */
+/* Executes the program for the sizes of `start`. Integers in tensors, and conditions and loops that follow neither
+ * from them nor from the sizes, take the choice number `pattern` (0 .. PROVE_PATTERNS - 1), in all roles alike. False:
+ * a diagnostic was reported. */
 bool prove_run(prove_machine *machine, const prove_env *start, int pattern);
 bool prove_met_unknown(const prove_machine *machine); /* whether a run so far had to choose */
 int prove_steps(const prove_machine *machine);        /* executed so far */

@@ -4,8 +4,8 @@
  * synchronisation has 0, 1, s - 1, s, s + 1 and 2s + 1 iterations (s its stages; 0 to 3 when it has none), in every
  * combination with the loops around it. prove_machine.h says how one execution speaks for all timings. Proved:
  *
- *   - no wait is for ever, no barrier gets an arrival too many, every phase's bytes are those that its copies bring, every
- *     phase that brings data is waited for, nothing is half done at the end
+ *   - no wait is for ever, no barrier gets an arrival too many, every phase's bytes are those that its copies bring,
+ *     every phase that brings data is waited for, nothing is half done at the end
  *   - no access to a slot of a shared buffer is unordered with one it conflicts with, whoever makes it: threads, copy
  *     engines, the tensor core; ordinary stores are fenced before an engine reads them
  *   - the registers of asynchronous dots are left alone until their group was waited for

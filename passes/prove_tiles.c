@@ -1,9 +1,10 @@
 /* prove-tiles: every tile of the grid is computed exactly once.
  *
- * make-persistent turns the grid into lets of a linear tile number, and that into a loop. For small grids, also with more
- * rows than a band has, this pass evaluates the loop's bounds for several numbers of blocks and the lets for every tile,
- * and counts; in a cluster the grid is one of clusters, whose blocks differ by cta_rank(). What the grid was is known in the compilation that took it apart only (kernel->grid keeps the indices and
- * extents when grid_count becomes 0): a kernel read as text later passes unchecked. Nothing is changed. */
+ * make-persistent turns the grid into lets of a linear tile number, and that into a loop. For small grids, also with
+ * more rows than a band has, this pass evaluates the loop's bounds for several numbers of blocks and the lets for
+ * every tile, and counts; in a cluster the grid is one of clusters, whose blocks differ by cta_rank(). What the grid
+ * was is known in the compilation that took it apart only (kernel->grid keeps the indices and extents when grid_count
+ * becomes 0): a kernel read as text later passes unchecked. Nothing is changed. */
 #include "passes/prove.h"
 
 enum { MAX_EXTENTS = 6, MAX_TILES = 512, MAX_LETS = 64 };
@@ -34,7 +35,8 @@ static bool mentions_block(const ir_expr *e) {
   return false;
 }
 
-/* The grid's loop (the user may have persistent ones too), and the lets from the head of its body (or the kernel's) to the last that defines an index. */
+/* The grid's loop (the user may have persistent ones too), and the lets from the head of its body (or the kernel's) to
+ * the last that defines an index. */
 static bool find_lets(context *c) {
   const ir_block *block = &c->kernel->body;
   for (const ir_op *op = block->first; op; op = op->next)

@@ -3,8 +3,7 @@
 enum { MAX_BOX = 256 }; /* elements of a tensor-map box along one dimension */
 
 const ir_expr *region_stride(arena *memory, const ir_value *tensor, int dim) {
-  if (tensor->stride[dim])
-    return tensor->stride[dim];
+  if (tensor->stride[dim]) return tensor->stride[dim];
   const ir_expr *product = ir_int(memory, 1);
   for (int d = dim + 1; d < tensor->rank; d++)
     product = ir_binary(memory, IR_EXPR_MUL, product, tensor->extent[d]);
@@ -12,18 +11,15 @@ const ir_expr *region_stride(arena *memory, const ir_value *tensor, int dim) {
 }
 
 int region_inner_dim(const ir_ref *ref) {
-  if (!ref->count)
-    return ref->value->rank - 1;
+  if (!ref->count) return ref->value->rank - 1;
   for (int d = ref->count - 1; d >= 0; d--)
-    if (ref->span[d])
-      return d;
+    if (ref->span[d]) return d;
   return -1;
 }
 
 int region_dim(const ir_ref *ref, int d) {
   for (int at = 0; ref->count && at < ref->count; at++)
-    if (ref->span[at] && d-- == 0)
-      return at;
+    if (ref->span[at] && d-- == 0) return at;
   return d;
 }
 
@@ -46,12 +42,10 @@ void region_place(arena *memory, const ir_ref *ref, const ir_expr *const *coord,
 /* The op that gives a loop variable or a scalar its value; NULL when there is none, as for variables of the grid. */
 static const ir_op *definition(const ir_block *block, const ir_value *value) {
   for (const ir_op *op = block->first; op; op = op->next) {
-    if ((op->kind == IR_OP_FOR || op->kind == IR_OP_LET) && op->write[0].value == value)
-      return op;
+    if ((op->kind == IR_OP_FOR || op->kind == IR_OP_LET) && op->write[0].value == value) return op;
     const ir_op *inner = definition(&op->body, value);
     inner = inner ? inner : definition(&op->other, value);
-    if (inner)
-      return inner;
+    if (inner) return inner;
   }
   return NULL;
 }
@@ -65,8 +59,7 @@ bool region_may_be_negative(const ir_kernel *kernel, const ir_expr *e) {
   case IR_EXPR_CTA_RANK:
     return false;
   case IR_EXPR_VALUE: {
-    if (e->value->space == IR_SIZE)
-      return false;
+    if (e->value->space == IR_SIZE) return false;
     const ir_op *op = definition(&kernel->body, e->value);
     return op ? region_may_be_negative(kernel, op->expr[0]) : e->value->space != IR_INDEX;
   }
@@ -90,8 +83,7 @@ bool region_may_be_negative(const ir_kernel *kernel, const ir_expr *e) {
     return true;
   }
   for (int i = 0; i < e->arg_count; i++)
-    if (region_may_be_negative(kernel, e->args[i]))
-      return true;
+    if (region_may_be_negative(kernel, e->args[i])) return true;
   return false;
 }
 
@@ -122,18 +114,14 @@ static int64_t power_of_two(int64_t value) {
   return power;
 }
 
-static int64_t known_power(const ir_expr *e) {
-  return power_of_two(ir_known_divisor(e));
-}
+static int64_t known_power(const ir_expr *e) { return power_of_two(ir_known_divisor(e)); }
 
 int region_access_bytes(arena *memory, const ir_ref *ref) {
   const ir_value *tensor = ref->value;
   int inner = region_inner_dim(ref);
-  if (inner != tensor->rank - 1 || (tensor->stride[inner] && known_power(tensor->stride[inner]) != 1))
-    return 0;
+  if (inner != tensor->rank - 1 || (tensor->stride[inner] && known_power(tensor->stride[inner]) != 1)) return 0;
   int64_t stride_one;
-  if (tensor->stride[inner] && !(ir_is_constant(tensor->stride[inner], &stride_one) && stride_one == 1))
-    return 0;
+  if (tensor->stride[inner] && !(ir_is_constant(tensor->stride[inner], &stride_one) && stride_one == 1)) return 0;
   int64_t elements = known_power(tensor->extent[inner]);
   if (ref->count) {
     int64_t start = known_power(ref->start[inner]), span = power_of_two(ref->span[inner]);
@@ -151,17 +139,14 @@ int region_access_bytes(arena *memory, const ir_ref *ref) {
 const char *region_tma_refusal(arena *memory, const ir_ref *ref) {
   const ir_value *tensor = ref->value;
   int bits = ir_bits(tensor->type), inner = region_inner_dim(ref);
-  if (bits < 8)
-    return "its elements are smaller than a byte";
-  if (inner != tensor->rank - 1)
-    return "its innermost dimension is not the tensor's contiguous one";
+  if (bits < 8) return "its elements are smaller than a byte";
+  if (inner != tensor->rank - 1) return "its innermost dimension is not the tensor's contiguous one";
   int64_t one;
   if (tensor->stride[inner] && !(ir_is_constant(tensor->stride[inner], &one) && one == 1))
     return "its innermost stride is not 1";
   int64_t span = ref->count ? ref->span[inner] : ir_extent(tensor, inner);
   int64_t row = span * bits / 8, rows = 1;
-  if (row % 16)
-    return "a row of the tile is not a multiple of 16 bytes";
+  if (row % 16) return "a row of the tile is not a multiple of 16 bytes";
   if (row % 32 && span > MAX_BOX)
     return "a row of the tile is longer than a box of 256 elements and cannot be cut into swizzled panels";
   for (int d = 0, spanned = 0; d < inner; d++) {
@@ -175,6 +160,7 @@ const char *region_tma_refusal(arena *memory, const ir_ref *ref) {
     return "its rows make several boxes, which would not begin at multiples of 128 bytes";
   for (int d = 0; d < inner; d++)
     if (known_power(region_stride(memory, tensor, d)) * bits / 8 % 16)
-      return "the tensor's rows are not known to be multiples of 16 bytes (a fact such as `where K % 8 == 0` would say so)";
+      return "the tensor's rows are not known to be multiples of 16 bytes (a fact such as `where K % 8 == 0` would say "
+             "so)";
   return NULL;
 }

@@ -4,14 +4,16 @@
 
 #include "ir/ir.h"
 
-/* Elements between neighbours along dimension `dim` of a global tensor: the given stride, or the product of the inner extents. */
+/* Elements between neighbours along dimension `dim` of a global tensor: the given stride, or the product of the inner
+ * extents. */
 const ir_expr *region_stride(arena *memory, const ir_value *tensor, int dim);
 
 /* The last spanned dimension of the region (the tensor's last dimension for a reference to the whole), or -1. */
 int region_inner_dim(const ir_ref *ref);
 
-/* The dimension of the value that dimension `d` of the region is, its extent, and the element of the value that an element of the region
- * is: as many coordinates as the region has dimensions, as many places as the value has. Whole references are their own region. */
+/* The dimension of the value that dimension `d` of the region is, its extent, and the element of the value that an
+ * element of the region is: as many coordinates as the region has dimensions, as many places as the value has. Whole
+ * references are their own region. */
 int region_dim(const ir_ref *ref, int d);
 int64_t region_extent(const ir_ref *ref, int d);
 void region_place(arena *memory, const ir_ref *ref, const ir_expr *const *coord, const ir_expr **at);
@@ -19,13 +21,14 @@ void region_place(arena *memory, const ir_ref *ref, const ir_expr *const *coord,
 /* Whether an index may be below zero, for all that its text, and those of the scalars and loops that it names, say. */
 bool region_may_be_negative(const ir_kernel *kernel, const ir_expr *e);
 
-/* The largest power of two, up to 16, of bytes that one access along the innermost dimension may move: every row of the region then
- * starts at a multiple of it, and the tensor's own extent is a multiple too, so that an access is inside or outside as a whole.
- * 0 when the region's innermost dimension is not contiguous or an element is not whole bytes even at the coarsest. */
+/* The largest power of two, up to 16, of bytes that one access along the innermost dimension may move: every row of
+ * the region then starts at a multiple of it, and the tensor's own extent is a multiple too, so that an access is
+ * inside or outside as a whole. 0 when the region's innermost dimension is not contiguous or an element is not whole
+ * bytes even at the coarsest. */
 int region_access_bytes(arena *memory, const ir_ref *ref);
 
-/* By value number: the tensors that the kernel both reads and writes, in any order. What it reads of them may be what it wrote, so no copy
- * from one may run ahead, and no store to one late. */
+/* By value number: the tensors that the kernel both reads and writes, in any order. What it reads of them may be what
+ * it wrote, so no copy from one may run ahead, and no store to one late. */
 bool *region_exchanged(arena *scratch, ir_kernel *kernel);
 
 /* NULL when a tensor map can describe the region with boxes of its spans, else the reason in words. */

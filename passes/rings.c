@@ -4,7 +4,8 @@ static void find_freed(rings *r, const ir_block *block) {
   ir_value *waited = NULL;
   for (const ir_op *op = block->first; op; op = op->next) {
     if (op->kind == IR_OP_MBAR_WAIT) waited = op->read[0].value;
-    if (op->kind == IR_OP_COPY && op->read_count > 1 && op->read[1].value) r->freed_by[op->write[0].value->number] = waited;
+    if (op->kind == IR_OP_COPY && op->read_count > 1 && op->read[1].value)
+      r->freed_by[op->write[0].value->number] = waited;
     find_freed(r, &op->body);
     find_freed(r, &op->other);
   }

@@ -6,13 +6,15 @@
  *   kernel    warps that compute, warps that only move data, persistent, raster, threads
  *
  * Rules, in order; each refusal is a remark with its reason.
- * 1. All dots use wgmma when every one can (tensor_core.h), else mma when every one can, else each the best it can; -O0 never uses wgmma.
- * 2. With wgmma a warpgroup owns m / groups rows of every tile: as few groups as the accumulators' registers and m allow, at least two when m
- *    has 128 rows. With mma 16 x 8 fragments are spread over four or eight warps; along m only when rows are reduced, so that a row stays in a
- *    warp.
- * 3. A copy into shared memory is a tensor-map load where the target has it and the tensor's rows are known to be multiples of 16 bytes
- *    (-O2), else cp.async in 16-, 8- or 4-byte pieces, else ordinary loads and stores.
- * 4. A producer role takes the loads over when there is a tensor core to keep busy and a load on an mbarrier; blocks are then persistent.
+ * 1. All dots use wgmma when every one can (tensor_core.h), else mma when every one can, else each the best it can;
+ *    -O0 never uses wgmma.
+ * 2. With wgmma a warpgroup owns m / groups rows of every tile: as few groups as the accumulators' registers and m
+ *    allow, at least two when m has 128 rows. With mma 16 x 8 fragments are spread over four or eight warps; along m
+ *    only when rows are reduced, so that a row stays in a warp.
+ * 3. A copy into shared memory is a tensor-map load where the target has it and the tensor's rows are known to be
+ *    multiples of 16 bytes (-O2), else cp.async in 16-, 8- or 4-byte pieces, else ordinary loads and stores.
+ * 4. A producer role takes the loads over when there is a tensor core to keep busy and a load on an mbarrier; blocks
+ *    are then persistent.
  * 5. Stages are what the source asks for, less what does not fit into shared memory.
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
@@ -35,19 +37,16 @@ typedef struct survey {
   int copy_count;
   ir_op *loop[MAX_COPIES];
   int loop_count;
-  bool reduces;      /* a reduction or scan runs along some row */
-  int64_t largest;   /* elements of the largest tile */
+  bool reduces;    /* a reduction or scan runs along some row */
+  int64_t largest; /* elements of the largest tile */
 } survey;
 
 static bool collect(void *data, ir_block *block, ir_op *op) {
   survey *s = data;
   (void)block;
-  if (op->kind == IR_OP_DOT && s->dot_count < MAX_DOTS)
-    s->dot[s->dot_count++] = op;
-  if (op->kind == IR_OP_COPY && s->copy_count < MAX_COPIES)
-    s->copy[s->copy_count++] = op;
-  if (op->kind == IR_OP_FOR && s->loop_count < MAX_COPIES)
-    s->loop[s->loop_count++] = op;
+  if (op->kind == IR_OP_DOT && s->dot_count < MAX_DOTS) s->dot[s->dot_count++] = op;
+  if (op->kind == IR_OP_COPY && s->copy_count < MAX_COPIES) s->copy[s->copy_count++] = op;
+  if (op->kind == IR_OP_FOR && s->loop_count < MAX_COPIES) s->loop[s->loop_count++] = op;
   s->reduces |= op->kind == IR_OP_REDUCE || op->kind == IR_OP_SCAN;
   return true;
 }
@@ -58,10 +57,10 @@ static bool all_dots(survey *s, const char *(*refusal)(const ir_kernel *, const 
   bool all = s->dot_count > 0;
   for (int i = 0; i < s->dot_count; i++) {
     const char *why = refusal(s->kernel, s->dot[i]);
-    if (!why)
-      continue;
+    if (!why) continue;
     all = false;
-    diag_remark(s->env->diagnostics, "schedule", topic, false, s->dot[i]->loc, "the dot into %s cannot use %s: %s", s->dot[i]->write[0].value->name, topic, why);
+    diag_remark(s->env->diagnostics, "schedule", topic, false, s->dot[i]->loc, "the dot into %s cannot use %s: %s",
+                s->dot[i]->write[0].value->name, topic, why);
   }
   return all;
 }
@@ -74,18 +73,14 @@ static int dot_registers(const survey *s, int groups) {
     bool counted = false;
     for (int j = 0; j < i; j++)
       counted |= s->dot[j]->write[0].value == d.accumulator;
-    if (!counted)
-      words += ir_element_count(d.accumulator) * ir_bits(d.accumulator->type) / 32;
-    if (d.rows->value->space == IR_TILE)
-      words += ir_element_count(d.rows->value) * ir_bits(d.rows->value->type) / 32;
+    if (!counted) words += ir_element_count(d.accumulator) * ir_bits(d.accumulator->type) / 32;
+    if (d.rows->value->space == IR_TILE) words += ir_element_count(d.rows->value) * ir_bits(d.rows->value->type) / 32;
   }
   return (int)(words / (groups * 128));
 }
 
 /* Warps that compute, as asked for; 0 when nobody did. */
-static int pinned_warps(const survey *s) {
-  return (int)ir_attr_get(&s->kernel->attrs, IR_ATTR_WARPS, 0);
-}
+static int pinned_warps(const survey *s) { return (int)ir_attr_get(&s->kernel->attrs, IR_ATTR_WARPS, 0); }
 
 static int choose_warpgroups(const survey *s) {
   int smallest = 1 << 30;
@@ -94,8 +89,7 @@ static int choose_warpgroups(const survey *s) {
     smallest = m < smallest ? m : smallest;
   }
   int blocks = smallest / 64, pinned = pinned_warps(s) / 4;
-  if (pinned > 0 && pinned_warps(s) % 4 == 0 && blocks % pinned == 0)
-    return pinned;
+  if (pinned > 0 && pinned_warps(s) % 4 == 0 && blocks % pinned == 0) return pinned;
   int groups = blocks >= 2 && blocks % 2 == 0 ? 2 : blocks == 3 ? 3 : 1;
   while (groups < 4 && blocks % (groups * 2) == 0 && dot_registers(s, groups) > 200)
     groups *= 2;
@@ -122,9 +116,9 @@ static void choose_mma_grid(const survey *s, const ir_op *dot, int warps, int *w
   int m_blocks = d.m / 16, n_blocks = d.n / 8;
   *warps_m = power_dividing(m_blocks, warps);
   *warps_n = power_dividing(n_blocks, warps / *warps_m);
-  if (s->reduces || d.rows->value->space == IR_TILE)
-    return;
-  while (*warps_m > 1 && *warps_m * 16 * 2 > *warps_n * 8 * 4 && n_blocks % (*warps_n * 2) == 0 && d.m / *warps_m < d.n / *warps_n) {
+  if (s->reduces || d.rows->value->space == IR_TILE) return;
+  while (*warps_m > 1 && *warps_m * 16 * 2 > *warps_n * 8 * 4 && n_blocks % (*warps_n * 2) == 0 &&
+         d.m / *warps_m < d.n / *warps_n) {
     *warps_m /= 2;
     *warps_n *= 2;
   }
@@ -134,19 +128,16 @@ static int choose_mma_warps(const survey *s) {
   int warps = 4;
   for (int i = 0; i < s->dot_count; i++) {
     dot_shape d = dot_shape_of(s->dot[i]);
-    if ((int64_t)d.m * d.n > 128 * 64)
-      warps = 8;
+    if ((int64_t)d.m * d.n > 128 * 64) warps = 8;
   }
-  if (pinned_warps(s) > 0)
-    warps = power_dividing(pinned_warps(s), 32);
+  if (pinned_warps(s) > 0) warps = power_dividing(pinned_warps(s), 32);
   /* every dot must be able to use all of them, so that tiles passed from one to the next stay in their warps */
   for (int i = 0; i < s->dot_count; i++) {
     dot_shape d = dot_shape_of(s->dot[i]);
-    int m = power_dividing(d.m / 16, warps), n = s->reduces || d.rows->value->space == IR_TILE ? 1 : power_dividing(d.n / 8, warps / m);
-    if (s->reduces || d.rows->value->space == IR_TILE)
-      n = power_dividing(d.n / 8, warps / m);
-    if (m * n < warps)
-      warps = m * n;
+    int m = power_dividing(d.m / 16, warps),
+        n = s->reduces || d.rows->value->space == IR_TILE ? 1 : power_dividing(d.n / 8, warps / m);
+    if (s->reduces || d.rows->value->space == IR_TILE) n = power_dividing(d.n / 8, warps / m);
+    if (m * n < warps) warps = m * n;
   }
   return warps;
 }
@@ -156,8 +147,7 @@ static int schedule_dots(survey *s) {
   const ir_target_info *target = ir_target_of(kernel->target);
   if (!s->dot_count) {
     int warps = pinned_warps(s);
-    if (!warps)
-      warps = s->largest >= 8192 ? 8 : s->largest >= 1024 ? 4 : s->largest >= 512 ? 2 : 1;
+    if (!warps) warps = s->largest >= 8192 ? 8 : s->largest >= 1024 ? 4 : s->largest >= 512 ? 2 : 1;
     return warps;
   }
   bool narrow = true; /* few columns: wgmma's rate does not matter, and mma needs no warpgroup */
@@ -174,10 +164,8 @@ static int schedule_dots(survey *s) {
   for (int i = 0; i < s->dot_count; i++) {
     int warps_m = warps, warps_n = 1;
     bool possible = !mma_refusal(kernel, s->dot[i]);
-    if (possible)
-      choose_mma_grid(s, s->dot[i], warps, &warps_m, &warps_n);
-    if (possible && warps_m * warps_n != warps)
-      possible = false;
+    if (possible) choose_mma_grid(s, s->dot[i], warps, &warps_m, &warps_n);
+    if (possible && warps_m * warps_n != warps) possible = false;
     set_dot(s->dot[i], possible ? IR_INSTRUCTION_MMA : IR_INSTRUCTION_FMA, warps_m, warps_n);
   }
   return warps;
@@ -185,9 +173,7 @@ static int schedule_dots(survey *s) {
 
 /* -- Copies -------------------------------------------------------------------------------------------------------------------------- */
 
-static bool converts(const ir_op *copy) {
-  return copy->write[0].value->type != copy->read[0].value->type;
-}
+static bool converts(const ir_op *copy) { return copy->write[0].value->type != copy->read[0].value->type; }
 
 static bool fills_zero(const ir_op *copy) {
   return !copy->expr_count || (copy->expr[0]->kind == IR_EXPR_FLOAT && copy->expr[0]->float_value == 0) ||
@@ -202,15 +188,15 @@ typedef struct packing {
 
 static void packing_visit(void *data, ir_op *op, ir_value *value, bool written) {
   packing *p = data;
-  if (value != p->buffer || written)
-    return;
+  if (value != p->buffer || written) return;
   if (op->kind == IR_OP_DECODE && ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND)
     p->decoded = true;
   else
     p->other = true;
 }
 
-/* Whether the buffer only holds an operand of fused decodes, so that it is filled in packed order, whole blocks at a time. */
+/* Whether the buffer only holds an operand of fused decodes, so that it is filled in packed order, whole blocks at a
+ * time. */
 static bool holds_fused_codes(survey *s, const ir_value *buffer) {
   packing p = {buffer, false, false};
   for (ir_op *op = s->kernel->body.first; op; op = op->next)
@@ -228,14 +214,14 @@ static ir_engine choose_engine(survey *s, ir_op *copy) {
     return IR_ENGINE_SIMT;
   if (holds_fused_codes(s, to))
     return on_barrier ? IR_ENGINE_BULK : target->has_cpasync && level >= 1 ? IR_ENGINE_CPASYNC : IR_ENGINE_SIMT;
-  if (converts(copy) || level < 1)
-    return IR_ENGINE_SIMT;
+  if (converts(copy) || level < 1) return IR_ENGINE_SIMT;
   if (on_barrier) {
-    const char *why = fills_zero(copy) ? region_tma_refusal(s->env->memory, &copy->read[0]) : "elements outside the tensor are not zero";
-    diag_remark(s->env->diagnostics, "schedule", "tma", !why, copy->loc, why ? "the copy to %s cannot use a tensor map: %s" : "the copy to %s uses a tensor map%s",
-                to->name, why ? why : "");
-    if (!why)
-      return IR_ENGINE_TMA;
+    const char *why = fills_zero(copy) ? region_tma_refusal(s->env->memory, &copy->read[0])
+                                       : "elements outside the tensor are not zero";
+    diag_remark(s->env->diagnostics, "schedule", "tma", !why, copy->loc,
+                why ? "the copy to %s cannot use a tensor map: %s" : "the copy to %s uses a tensor map%s", to->name,
+                why ? why : "");
+    if (!why) return IR_ENGINE_TMA;
   }
   if (target->has_cpasync && fills_zero(copy) && region_access_bytes(s->env->memory, &copy->read[0]) >= 4)
     return IR_ENGINE_CPASYNC;
@@ -262,23 +248,25 @@ static int64_t ring_bytes(const ir_op *loop) {
 static void fit_stages(survey *s) {
   int64_t fixed = RESERVED_SHARED_BYTES, budget = ir_target_of(s->kernel->target)->shared_bytes, ring = 0;
   for (int i = 0; i < s->kernel->value_count; i++)
-    if (s->kernel->values[i]->space == IR_SHARED)
-      fixed += buffer_bytes(s->kernel->values[i]);
+    if (s->kernel->values[i]->space == IR_SHARED) fixed += buffer_bytes(s->kernel->values[i]);
   for (int i = 0; i < s->copy_count; i++) /* room for the staging that stage-stores will add */
-    if (ir_attr_get(&s->kernel->attrs, IR_ATTR_PRODUCERS, 0) && s->copy[i]->read[0].value->space == IR_TILE && s->copy[i]->write[0].value->space == IR_GLOBAL &&
-        !region_tma_refusal(s->env->memory, &s->copy[i]->write[0]))
-      fixed += (ir_element_count(s->copy[i]->read[0].value) * ir_bits(s->copy[i]->write[0].value->type) / 8 + 1023) / 1024 * 1024;
+    if (ir_attr_get(&s->kernel->attrs, IR_ATTR_PRODUCERS, 0) && s->copy[i]->read[0].value->space == IR_TILE &&
+        s->copy[i]->write[0].value->space == IR_GLOBAL && !region_tma_refusal(s->env->memory, &s->copy[i]->write[0]))
+      fixed += (ir_element_count(s->copy[i]->read[0].value) * ir_bits(s->copy[i]->write[0].value->type) / 8 + 1023) /
+               1024 * 1024;
   for (int i = 0; i < s->loop_count; i++) {
     int64_t bytes = ring_bytes(s->loop[i]);
     int asked = (int)ir_attr_get(&s->loop[i]->attrs, IR_ATTR_STAGES, 1), stages = asked;
-    if (s->env->options->level < 1 || !bytes)
-      stages = 1;
+    if (s->env->options->level < 1 || !bytes) stages = 1;
     while (stages > 1 && fixed + ring + (stages - 1) * bytes > budget)
       stages--;
     ring += (stages - 1) * bytes;
     if (stages != asked && ir_attr_has(&s->loop[i]->attrs, IR_ATTR_STAGES)) {
-      const char *why = s->env->options->level < 1 ? "-O0 does not overlap" : !bytes ? "nothing in the loop is copied asynchronously" : "more do not fit into shared memory";
-      diag_remark(s->env->diagnostics, "schedule", "stages", false, s->loop[i]->loc, "%d stages instead of %d: %s", stages, asked, why);
+      const char *why = s->env->options->level < 1 ? "-O0 does not overlap"
+                        : !bytes                   ? "nothing in the loop is copied asynchronously"
+                                                   : "more do not fit into shared memory";
+      diag_remark(s->env->diagnostics, "schedule", "stages", false, s->loop[i]->loc, "%d stages instead of %d: %s",
+                  stages, asked, why);
       ir_attr_set(&s->loop[i]->attrs, IR_ATTR_STAGES, stages);
     }
   }
@@ -299,8 +287,9 @@ static const struct {
   ir_attr attr;
   int64_t least, most, otherwise;
 } pinnable[] = {
-    {IR_ATTR_WARPS, 1, 32, 0},   {IR_ATTR_PRODUCERS, 0, 8, 0}, {IR_ATTR_PERSISTENT, 0, 1, 0}, {IR_ATTR_RASTER, 0, 1024, 0},
-    {IR_ATTR_CLUSTER, 1, 16, 1}, {IR_ATTR_REVERSE, 0, 1, 0},   {IR_ATTR_MIN_BLOCKS, 1, 32, 1}, {IR_ATTR_PDL, 0, 1, 0},
+    {IR_ATTR_WARPS, 1, 32, 0},      {IR_ATTR_PRODUCERS, 0, 8, 0}, {IR_ATTR_PERSISTENT, 0, 1, 0},
+    {IR_ATTR_RASTER, 0, 1024, 0},   {IR_ATTR_CLUSTER, 1, 16, 1},  {IR_ATTR_REVERSE, 0, 1, 0},
+    {IR_ATTR_MIN_BLOCKS, 1, 32, 1}, {IR_ATTR_PDL, 0, 1, 0},
 };
 enum { PINNABLE = sizeof pinnable / sizeof *pinnable };
 
@@ -312,11 +301,14 @@ static bool take_pins(ir_kernel *kernel, pass_env *env) {
     while (k < PINNABLE && strcmp(p->name, ir_attr_info_of(pinnable[k].attr)->name))
       k++;
     if (k == PINNABLE)
-      return diag_error(env->diagnostics, DIAG_SCHEDULE, kernel->loc,
-                        "'%s' cannot be pinned; warps, producers, persistent, raster, cluster, reverse, min_blocks and pdl can", p->name);
+      return diag_error(
+          env->diagnostics, DIAG_SCHEDULE, kernel->loc,
+          "'%s' cannot be pinned; warps, producers, persistent, raster, cluster, reverse, min_blocks and pdl can",
+          p->name);
     if (p->value < pinnable[k].least || p->value > pinnable[k].most)
-      return diag_error(env->diagnostics, DIAG_SCHEDULE, kernel->loc, "%s = %lld cannot be pinned: it is from %lld to %lld", p->name,
-                        (long long)p->value, (long long)pinnable[k].least, (long long)pinnable[k].most);
+      return diag_error(env->diagnostics, DIAG_SCHEDULE, kernel->loc,
+                        "%s = %lld cannot be pinned: it is from %lld to %lld", p->name, (long long)p->value,
+                        (long long)pinnable[k].least, (long long)pinnable[k].most);
     ir_attr_set(&kernel->attrs, pinnable[k].attr, p->value);
   }
   return true;
@@ -326,9 +318,11 @@ static bool take_pins(ir_kernel *kernel, pass_env *env) {
 static void report_pins(const ir_kernel *kernel, const ir_attrs *asked, pass_env *env) {
   for (int k = 0; k < PINNABLE; k++) {
     if (!ir_attr_has(asked, pinnable[k].attr)) continue;
-    int64_t wanted = ir_attr_get(asked, pinnable[k].attr, 0), got = ir_attr_get(&kernel->attrs, pinnable[k].attr, pinnable[k].otherwise);
+    int64_t wanted = ir_attr_get(asked, pinnable[k].attr, 0),
+            got = ir_attr_get(&kernel->attrs, pinnable[k].attr, pinnable[k].otherwise);
     if (wanted == got) continue;
-    diag_remark(env->diagnostics, "schedule", "pin", false, kernel->loc, "%s is %lld, not %lld as asked: its dots and copies do not allow that",
+    diag_remark(env->diagnostics, "schedule", "pin", false, kernel->loc,
+                "%s is %lld, not %lld as asked: its dots and copies do not allow that",
                 ir_attr_info_of(pinnable[k].attr)->name, (long long)got, (long long)wanted);
   }
 }
@@ -357,10 +351,8 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
   for (int i = 0; i < s.dot_count; i++)
     wgmma |= ir_attr_get(&s.dot[i]->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA;
   int producers = 0;
-  if (on_barrier)
-    producers = wgmma ? 4 : 1;
-  if (env->options->level < 2 || !target->has_tma)
-    producers = 0;
+  if (on_barrier) producers = wgmma ? 4 : 1;
+  if (env->options->level < 2 || !target->has_tma) producers = 0;
   if (producers) {
     int asked_for = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, producers);
     producers = wgmma && asked_for % 4 ? producers : asked_for; /* warpgroups trade registers whole */
@@ -374,8 +366,10 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
     ir_attr_clear(&kernel->attrs, IR_ATTR_CLUSTER);
   if (s.dot_count && bands_pay(kernel, env))
     ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 8));
-  bool heavier = kernel->grid_count && ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) && work_trend(env->scratch, kernel, 0) > 0;
-  if (ir_attr_get(&kernel->attrs, IR_ATTR_REVERSE, heavier)) /* the heaviest tiles first, so that the last to finish are light */
+  bool heavier = kernel->grid_count && ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) &&
+                 work_trend(env->scratch, kernel, 0) > 0;
+  if (ir_attr_get(&kernel->attrs, IR_ATTR_REVERSE,
+                  heavier)) /* the heaviest tiles first, so that the last to finish are light */
     ir_attr_set(&kernel->attrs, IR_ATTR_REVERSE, 1);
   fit_stages(&s);
   report_pins(kernel, &asked, env);

@@ -34,8 +34,8 @@
  * 5. A slot is released behind its last reader; when that is an asynchronous dot, where its result is needed anyway.
  * 6. A fresh barrier has completed the phase of parity 1: the producer starts by waiting for the parity that lets it
  *    through.
- * 7. A copy that is multicast to a cluster fills the slot of every block: the empty barrier then waits for the consumers
- *    of all of them, so a consumer arrives on the barrier of each block.
+ * 7. A copy that is multicast to a cluster fills the slot of every block: the empty barrier then waits for the
+ *    consumers of all of them, so a consumer arrives on the barrier of each block.
  *
  * In this form an arrival is a role's arrival: `arrivals` counts roles, and lowering multiplies by warps. Waits for
  * asynchronous dots are place-waits' business, fences and block barriers place-barriers'. Without producers in the
@@ -72,7 +72,7 @@ typedef struct context {
   int ring_count;
   ring *rings[MAX_GROUPS];
   int value_count;
-  ring **ring_of; /* by value number: the ring of a buffer */
+  ring **ring_of;  /* by value number: the ring of a buffer */
   bool alone;      /* every buffer has a ring of its own */
   bool *consumers; /* by value number: a scalar that only the consumer knows */
 } context;
@@ -101,7 +101,8 @@ static count_context count_block(const ir_block *block, const ir_value *value) {
   return c;
 }
 
-/* What only the consumer knows: tiles, buffers, tensors that the kernel may write, and scalars that come from them, from a set or a vote. */
+/* What only the consumer knows: tiles, buffers, tensors that the kernel may write, and scalars that come from them,
+ * from a set or a vote. */
 typedef struct purity {
   const context *c;
   bool pure;
@@ -143,7 +144,8 @@ static void copy_purity_visit(void *data, ir_op *op, ir_value *value, bool writt
   if (!written && !known) p->pure = false;
 }
 
-/* The readers of `op`'s buffer among the later ops of its block, up to the next op that fills it; returns how many there are. */
+/* The readers of `op`'s buffer among the later ops of its block, up to the next op that fills it; returns how many
+ * there are. */
 static int find_uses(ir_op *op, ir_op **first, ir_op **last) {
   ir_value *buffer = op->write[0].value;
   int found = 0;
@@ -151,10 +153,8 @@ static int find_uses(ir_op *op, ir_op **first, ir_op **last) {
   for (ir_op *later = op->next; later; later = later->next) {
     count_context here = {buffer, 0, 0};
     ir_op_visit(later, true, count_visit, &here);
-    if (here.writers)
-      break;
-    if (!here.readers)
-      continue;
+    if (here.writers) break;
+    if (!here.readers) continue;
     found += here.readers;
     *first = *first ? *first : later;
     *last = later;
@@ -162,8 +162,8 @@ static int find_uses(ir_op *op, ir_op **first, ir_op **last) {
   return found;
 }
 
-/* Readers that follow a fill of the buffer in its block, over all fills; *movable is false when one of them is no ring copy or not the producer's.
- * `inside`: in control flow of the consumer alone. */
+/* Readers that follow a fill of the buffer in its block, over all fills; *movable is false when one of them is no ring
+ * copy or not the producer's. `inside`: in control flow of the consumer alone. */
 static int readers_after_fills(const context *c, ir_block *block, const ir_value *buffer, bool inside, int *fills,
                                bool *movable) {
   int found = 0;
@@ -190,13 +190,14 @@ static bool can_move(context *c, ir_op *op) {
   int fills = 0;
   bool movable = true;
   int found = readers_after_fills(c, &c->kernel->body, buffer, false, &fills, &movable);
-  const char *why = !movable ? "its place depends on what the consumer computes"
-                    : fills != all.writers ? "it has other writers"
+  const char *why = !movable                         ? "its place depends on what the consumer computes"
+                    : fills != all.writers           ? "it has other writers"
                     : !found || found != all.readers ? "it is read outside the block that fills it"
                                                      : NULL;
   if (!c->alone)
-    diag_remark(c->env->diagnostics, "specialise-warps", "warps", !why, op->loc, why ? "the copy to %s stays with the consumer: %s" : "the producer copies to %s%s",
-              buffer->name, why ? why : "");
+    diag_remark(c->env->diagnostics, "specialise-warps", "warps", !why, op->loc,
+                why ? "the copy to %s stays with the consumer: %s" : "the producer copies to %s%s", buffer->name,
+                why ? why : "");
   return !why;
 }
 
@@ -240,13 +241,10 @@ static void create_ring_values(context *c, ring *r) {
 
 /* Whether the copy, first read by `first`, belongs to the open group (rule 3). */
 static bool joins(const context *c, const group *open, const ring *own, const ir_op *copy, const ir_op *first) {
-  if (!open || open->copy_count == MAX_COPIES || c->alone)
-    return false;
+  if (!open || open->copy_count == MAX_COPIES || c->alone) return false;
   for (int i = 0; i < open->copy_count; i++)
-    if (open->copy[i]->write[0].value == copy->write[0].value)
-      return false;
-  if (own)
-    return own == open->ring;
+    if (open->copy[i]->write[0].value == copy->write[0].value) return false;
+  if (own) return own == open->ring;
   return !comes_before(open->last_use, first) || open->last_use == first;
 }
 
@@ -257,15 +255,12 @@ static bool plan_block(context *c, ir_block *block, int stages) {
     if (op->kind == IR_OP_FOR || op->kind == IR_OP_IF) {
       open = NULL;
       int inner = op->kind == IR_OP_FOR ? (int)ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : stages;
-      if (is_duplicable(c, op) && !(plan_block(c, &op->body, inner) && plan_block(c, &op->other, inner)))
-        return false;
+      if (is_duplicable(c, op) && !(plan_block(c, &op->body, inner) && plan_block(c, &op->other, inner))) return false;
       continue;
     }
-    if (!is_ring_copy(op) || !can_move(c, op))
-      continue;
+    if (!is_ring_copy(op) || !can_move(c, op)) continue;
     ir_op *first, *last;
-    if (!find_uses(op, &first, &last))
-      continue;
+    if (!find_uses(op, &first, &last)) continue;
     ring **own = &c->ring_of[op->write[0].value->number];
     if (!joins(c, open, *own, op, first)) {
       if (c->group_count == MAX_GROUPS)
@@ -282,36 +277,33 @@ static bool plan_block(context *c, ir_block *block, int stages) {
     int blocks = (int)ir_attr_get(&op->attrs, IR_ATTR_MULTICAST, 1);
     open->ring->blocks = blocks > open->ring->blocks ? blocks : open->ring->blocks;
     open->ring->stages = stages > open->ring->stages ? stages : open->ring->stages;
-    if (comes_before(first, open->first_use))
-      open->first_use = first;
-    if (comes_before(open->last_use, last))
-      open->last_use = last;
+    if (comes_before(first, open->first_use)) open->first_use = first;
+    if (comes_before(open->last_use, last)) open->last_use = last;
   }
   return true;
 }
 
-/* Every fill of a ring must fill the same buffers, since one phase of its barrier counts their bytes. Where that fails, rule 3 gives way and
- * every buffer has its own ring. */
+/* Every fill of a ring must fill the same buffers, since one phase of its barrier counts their bytes. Where that
+ * fails, rule 3 gives way and every buffer has its own ring. */
 static bool rings_are_even(context *c) {
   for (int i = 0; i < c->group_count; i++)
     for (int j = 0; j < i; j++) {
       const group *a = c->groups[i], *b = c->groups[j];
-      if (a->ring != b->ring)
-        continue;
+      if (a->ring != b->ring) continue;
       bool same = a->copy_count == b->copy_count;
       for (int k = 0; same && k < a->copy_count; k++)
         same = a->copy[k]->write[0].value == b->copy[k]->write[0].value;
-      if (!same)
-        return false;
+      if (!same) return false;
     }
   return true;
 }
 
-/* The slot is given back behind its last reader; behind a dot that runs asynchronously, only where the program needs its result (or rewrites its
- * register operand) anyway, so that the release does not wait for it too early. */
+/* The slot is given back behind its last reader; behind a dot that runs asynchronously, only where the program needs
+ * its result (or rewrites its register operand) anyway, so that the release does not wait for it too early. */
 static void plan_release(group *g) {
   ir_op *dot = g->last_use;
-  bool asynchronous = dot->kind == IR_OP_DOT && ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA;
+  bool asynchronous =
+      dot->kind == IR_OP_DOT && ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA;
   ir_op *op = dot->next;
   for (; op && asynchronous; op = op->next) {
     bool needed = ir_op_reads(op, dot->write[0].value) || ir_op_writes(op, dot->write[0].value);
@@ -325,22 +317,20 @@ static void plan_release(group *g) {
 }
 
 static bool plan_kernel(context *c) {
-  if (!plan_block(c, &c->kernel->body, 1))
-    return false;
+  if (!plan_block(c, &c->kernel->body, 1)) return false;
   if (!rings_are_even(c)) {
     c->alone = true;
     c->group_count = c->ring_count = 0;
     for (int i = 0; i < c->value_count; i++)
       c->ring_of[i] = NULL;
-    if (!plan_block(c, &c->kernel->body, 1))
-      return false;
+    if (!plan_block(c, &c->kernel->body, 1)) return false;
   }
   for (int i = 0; i < c->ring_count; i++)
     create_ring_values(c, c->rings[i]);
   for (int i = 0; i < c->kernel->value_count && i < c->value_count; i++)
-    if (c->ring_of[i])
-      c->kernel->values[i]->slots = c->ring_of[i]->stages;
-  for (int i = 0; i < c->group_count; i++) plan_release(c->groups[i]);
+    if (c->ring_of[i]) c->kernel->values[i]->slots = c->ring_of[i]->stages;
+  for (int i = 0; i < c->group_count; i++)
+    plan_release(c->groups[i]);
   return true;
 }
 
@@ -402,7 +392,7 @@ static const ir_expr *slot_expr(void *data, const ir_expr *e) {
     changed |= args[i] != e->args[i];
   }
   bool in_ring = e->kind == IR_EXPR_ELEMENT && e->value->number < c->value_count && c->ring_of[e->value->number] &&
-              e->value->slots > 1;
+                 e->value->slots > 1;
   if (!changed && !in_ring) return e;
   ir_expr *copy = arena_copy(c->memory, e, sizeof *e);
   copy->args = args;
@@ -508,7 +498,8 @@ static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *
     moved->next = moved->previous = NULL;
     if (nested) {
       ir_op *twin = arena_copy(c->memory, op, sizeof *op);
-      twin->expr = arena_copy(c->memory, op->expr, sizeof *op->expr * (size_t)op->expr_count); /* a pass may change one */
+      twin->expr =
+          arena_copy(c->memory, op->expr, sizeof *op->expr * (size_t)op->expr_count); /* a pass may change one */
       twin->next = twin->previous = NULL;
       twin->body = twin->other = moved->body = moved->other = (ir_block){NULL, NULL};
       split_block(c, &op->body, &twin->body, &moved->body);

@@ -3,7 +3,8 @@
 
 dot_shape dot_shape_of(const ir_op *dot) {
   const ir_ref *a = &dot->read[0], *b = &dot->read[1];
-  bool transpose_a = ir_attr_get(&dot->attrs, IR_ATTR_TRANSPOSE_A, 0), transpose_b = ir_attr_get(&dot->attrs, IR_ATTR_TRANSPOSE_B, 0);
+  bool transpose_a = ir_attr_get(&dot->attrs, IR_ATTR_TRANSPOSE_A, 0),
+       transpose_b = ir_attr_get(&dot->attrs, IR_ATTR_TRANSPOSE_B, 0);
   dot_shape s = {.accumulator = dot->write[0].value, .swapped = ir_attr_get(&dot->attrs, IR_ATTR_SWAP, 0) != 0};
   int m = (int)region_extent(a, transpose_a ? 1 : 0), n = (int)region_extent(b, transpose_b ? 0 : 1);
   s.k = (int)region_extent(a, transpose_a ? 0 : 1);
@@ -16,49 +17,38 @@ dot_shape dot_shape_of(const ir_op *dot) {
   return s;
 }
 
-int tensor_core_depth(ir_type operand) {
-  return 256 / ir_bits(operand);
-}
+int tensor_core_depth(ir_type operand) { return 256 / ir_bits(operand); }
 
 int wgmma_columns(int columns, ir_type operand) {
   bool integer = ir_is_integer(operand);
   for (int n = columns < 256 ? columns : 256; n >= 8; n--) {
     bool legal = integer ? n == 8 || n == 24 || n % 16 == 0 : n % 8 == 0;
-    if (legal && columns % n == 0)
-      return n;
+    if (legal && columns % n == 0) return n;
   }
   return 0;
 }
 
-static bool is_f8(ir_type type) {
-  return type == IR_F8E4M3 || type == IR_F8E5M2;
-}
+static bool is_f8(ir_type type) { return type == IR_F8E4M3 || type == IR_F8E5M2; }
 
-static bool is_byte(ir_type type) {
-  return type == IR_I8 || type == IR_U8;
-}
+static bool is_byte(ir_type type) { return type == IR_I8 || type == IR_U8; }
 
 /* NULL when the operand and accumulator types are one of the tensor core's combinations. */
 static const char *type_refusal(ir_type a, ir_type b, ir_type accumulator, bool tf32) {
   if ((a == IR_F16 && b == IR_F16) || (is_f8(a) && is_f8(b)))
     return accumulator == IR_F32 || accumulator == IR_F16 ? NULL : "its accumulator is neither f32 nor f16";
-  if (a == IR_BF16 && b == IR_BF16)
-    return accumulator == IR_F32 ? NULL : "its accumulator is not f32";
-  if (is_byte(a) && is_byte(b))
-    return accumulator == IR_I32 ? NULL : "its accumulator is not i32";
-  if (tf32 && a == IR_TF32 && b == IR_TF32)
-    return accumulator == IR_F32 ? NULL : "its accumulator is not f32";
+  if (a == IR_BF16 && b == IR_BF16) return accumulator == IR_F32 ? NULL : "its accumulator is not f32";
+  if (is_byte(a) && is_byte(b)) return accumulator == IR_I32 ? NULL : "its accumulator is not i32";
+  if (tf32 && a == IR_TF32 && b == IR_TF32) return accumulator == IR_F32 ? NULL : "its accumulator is not f32";
   return "the tensor cores have no instruction for its operand types";
 }
 
-/* An operand that is part of a buffer: matrices are read from where 16 bytes begin, descriptors stand for the buffer's own first element. */
+/* An operand that is part of a buffer: matrices are read from where 16 bytes begin, descriptors stand for the buffer's
+ * own first element. */
 static const char *region_refusal(const ir_ref *operand, bool descriptor) {
-  if (!operand->count)
-    return NULL;
+  if (!operand->count) return NULL;
   const ir_value *value = operand->value;
   int inner = value->shared ? value->shared->contiguous : value->rank - 1;
-  if (value->space != IR_SHARED)
-    return "its operand is a part of a tile";
+  if (value->space != IR_SHARED) return "its operand is a part of a tile";
   if (!operand->span[inner] || ir_known_divisor(operand->start[inner]) * ir_bits(value->type) % 128)
     return "its operand is a part of a buffer that does not begin at a multiple of 16 bytes";
   for (int d = 0; d < value->rank && descriptor; d++) {
@@ -70,27 +60,19 @@ static const char *region_refusal(const ir_ref *operand, bool descriptor) {
 }
 
 const char *wgmma_refusal(const ir_kernel *kernel, const ir_op *dot) {
-  if (!ir_target_of(kernel->target)->has_wgmma)
-    return "the target has no wgmma";
+  if (!ir_target_of(kernel->target)->has_wgmma) return "the target has no wgmma";
   dot_shape s = dot_shape_of(dot);
   ir_type rows = s.rows->value->type, columns = s.columns->value->type;
   const char *refusal = type_refusal(rows, columns, s.accumulator->type, true);
-  if (refusal)
-    return refusal;
+  if (refusal) return refusal;
   refusal = region_refusal(s.rows, true);
   refusal = refusal ? refusal : region_refusal(s.columns, true);
-  if (refusal)
-    return refusal;
-  if (s.m % 64)
-    return "its rows are not a multiple of 64";
-  if (!wgmma_columns(s.n, columns))
-    return "its columns are not a multiple of 8";
-  if (s.k % tensor_core_depth(rows))
-    return "its depth is not a multiple of one instruction's";
-  if (s.columns->value->space != IR_SHARED)
-    return "its column operand is not in shared memory";
-  if (s.rows->value->space == IR_TILE && !s.rows_k_major)
-    return "its register operand is transposed";
+  if (refusal) return refusal;
+  if (s.m % 64) return "its rows are not a multiple of 64";
+  if (!wgmma_columns(s.n, columns)) return "its columns are not a multiple of 8";
+  if (s.k % tensor_core_depth(rows)) return "its depth is not a multiple of one instruction's";
+  if (s.columns->value->space != IR_SHARED) return "its column operand is not in shared memory";
+  if (s.rows->value->space == IR_TILE && !s.rows_k_major) return "its register operand is transposed";
   if (ir_bits(rows) != 16 && !(s.rows_k_major && s.columns_k_major))
     return "operands other than 16-bit ones must have k contiguous";
   return NULL;
@@ -100,22 +82,16 @@ const char *mma_refusal(const ir_kernel *kernel, const ir_op *dot) {
   dot_shape s = dot_shape_of(dot);
   ir_type rows = s.rows->value->type, columns = s.columns->value->type;
   const char *refusal = type_refusal(rows, columns, s.accumulator->type, true);
-  if (refusal)
-    return refusal;
+  if (refusal) return refusal;
   refusal = region_refusal(s.rows, false);
   refusal = refusal ? refusal : region_refusal(s.columns, false);
-  if (refusal)
-    return refusal;
-  if (s.accumulator->type == IR_F16)
-    return "mma with an f16 accumulator is not used";
+  if (refusal) return refusal;
+  if (s.accumulator->type == IR_F16) return "mma with an f16 accumulator is not used";
   if ((is_f8(rows) || is_f8(columns)) && kernel->target == IR_SM_80)
     return "the target has no 8-bit float tensor cores";
-  if (s.m % 16)
-    return "its rows are not a multiple of 16";
-  if (s.n % 8)
-    return "its columns are not a multiple of 8";
-  if (s.k % tensor_core_depth(rows))
-    return "its depth is not a multiple of one instruction's";
+  if (s.m % 16) return "its rows are not a multiple of 16";
+  if (s.n % 8) return "its columns are not a multiple of 8";
+  if (s.k % tensor_core_depth(rows)) return "its depth is not a multiple of one instruction's";
   if (ir_bits(rows) != 16 && !(s.rows_k_major && s.columns_k_major))
     return "operands other than 16-bit ones must have k contiguous";
   return NULL;

@@ -4,13 +4,14 @@
 
 #include "ir/ir.h"
 
-/* The dot as the hardware would see it: rows come from the operand that may be in registers. With `swap` that is the transposed b. */
+/* The dot as the hardware would see it: rows come from the operand that may be in registers. With `swap` that is the
+ * transposed b. */
 typedef struct dot_shape {
-  int m, n, k;                /* of the whole tile, after the swap */
-  ir_value *accumulator;      /* [n, m] in memory order when swapped */
-  const ir_ref *rows;         /* the m x k operand */
-  const ir_ref *columns;      /* the k x n operand */
-  bool rows_k_major;          /* k is contiguous in its buffer */
+  int m, n, k;           /* of the whole tile, after the swap */
+  ir_value *accumulator; /* [n, m] in memory order when swapped */
+  const ir_ref *rows;    /* the m x k operand */
+  const ir_ref *columns; /* the k x n operand */
+  bool rows_k_major;     /* k is contiguous in its buffer */
   bool columns_k_major;
   bool swapped;
 } dot_shape;

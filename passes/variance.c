@@ -8,8 +8,7 @@ typedef struct variance {
 static void variance_visit(void *data, ir_op *op, ir_value *value, bool written) {
   variance *v = data;
   (void)op;
-  if (!written && v->varies[value->number])
-    v->found = true;
+  if (!written && v->varies[value->number]) v->found = true;
 }
 
 bool op_varies(ir_op *op, const bool *varies) {
@@ -40,7 +39,8 @@ int64_t common_load_bytes(ir_block *block, const bool *varies) {
   int64_t bytes = 0;
   for (ir_op *op = block->first; op; op = op->next) {
     bytes += common_load_bytes(&op->body, varies) + common_load_bytes(&op->other, varies);
-    if (op->kind == IR_OP_COPY && op->read[0].value->space == IR_GLOBAL && op->write[0].value->space == IR_SHARED && !op_varies(op, varies))
+    if (op->kind == IR_OP_COPY && op->read[0].value->space == IR_GLOBAL && op->write[0].value->space == IR_SHARED &&
+        !op_varies(op, varies))
       bytes += ir_element_count(op->write[0].value) * ir_bits(op->write[0].value->type) / 8;
   }
   return bytes;
@@ -90,7 +90,8 @@ static int64_t trips_at(arena *scratch, ir_kernel *kernel, int grid_dim, int64_t
 
 int work_trend(arena *scratch, ir_kernel *kernel, int grid_dim) {
   bool known[2];
-  int64_t first = trips_at(scratch, kernel, grid_dim, 0, &known[0]), later = trips_at(scratch, kernel, grid_dim, 8, &known[1]);
+  int64_t first = trips_at(scratch, kernel, grid_dim, 0, &known[0]),
+          later = trips_at(scratch, kernel, grid_dim, 8, &known[1]);
   if (!known[0] || !known[1] || first == later) return 0;
   return later > first ? 1 : -1;
 }

@@ -60,7 +60,7 @@ bool diag_note(diag *d, src_loc loc, const char *format, ...) __attribute__((for
  * unhonoured remark becomes an error with id REQUIRED. Returns false when it became an error, else true. */
 bool diag_remark(diag *d, const char *pass, const char *topic, bool honoured, src_loc loc, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
-void diag_require(diag *d, const char *topic); /* "all" requires every topic */
+void diag_require(diag *d, const char *topic);      /* "all" requires every topic */
 void diag_require_like(diag *d, const diag *other); /* every topic that `other` requires */
 
 int diag_error_count(const diag *d);
