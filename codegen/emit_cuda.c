@@ -14,7 +14,7 @@ enum {
   BLOCK_THREADS_MAX = 1024
 };
 
-/* -- Names --------------------------------------------------------------------------------------------------------------- */
+/* -- Names --------------------------------------------------------------------------------------------------------- */
 
 /* Words of C++ and CUDA, and what the emitter itself calls things. Functions of the prelude and of expressions are
  * asked for apart. */
@@ -182,7 +182,7 @@ const char *emit_use_local(emitter *e, emit_local local) {
   return local_names[local];
 }
 
-/* -- Lines --------------------------------------------------------------------------------------------------------------- */
+/* -- Lines --------------------------------------------------------------------------------------------------------- */
 
 void emit_line(emitter *e, const char *format, ...) {
   if (format[0] != '#')
@@ -218,7 +218,7 @@ int emit_register_cap(const emitter *e) {
   return cap < REGISTERS_MAX ? cap : REGISTERS_MAX;
 }
 
-/* -- Parameters ---------------------------------------------------------------------------------------------------------- */
+/* -- Parameters ---------------------------------------------------------------------------------------------------- */
 
 ir_value *const *emit_parameters(const ir_kernel *kernel, arena *memory, int *count) {
   ir_value **list = ARENA_ARRAY(memory, ir_value *, kernel->value_count);
@@ -248,7 +248,7 @@ static void write_parameters(emitter *e, str *out) {
   }
 }
 
-/* -- Kernels ------------------------------------------------------------------------------------------------------------- */
+/* -- Kernels ------------------------------------------------------------------------------------------------------- */
 
 static bool reads_maps(const ir_kernel *kernel) {
   for (int i = 0; i < kernel->value_count; i++)

@@ -72,7 +72,7 @@ static const char *function(emitter *e, const char *name) {
   return name;
 }
 
-/* -- Literals ------------------------------------------------------------------------------------------------------------ */
+/* -- Literals ------------------------------------------------------------------------------------------------------ */
 
 static emit_precedence literal(ir_type type, int64_t value, str *out) {
   switch (ir_compute_type(type)) {
@@ -133,7 +133,7 @@ static emit_precedence float_literal(emitter *e, ir_type type, double value, str
   return negative ? EMIT_UNARY : EMIT_PRIMARY;
 }
 
-/* -- Numbers as codes ---------------------------------------------------------------------------------------------------- */
+/* -- Numbers as codes ---------------------------------------------------------------------------------------------- */
 
 /* The function between a float of at most 32 bits and the type's code. */
 static const char *coder(emitter *e, bool encode, ir_type type) {
@@ -162,7 +162,7 @@ static const char *rounded(emitter *e, const char *text, ir_type type) {
   return arena_printf(e->memory, "%s(%s(%s))", coder(e, false, type), coder(e, true, type), text);
 }
 
-/* -- Conversions --------------------------------------------------------------------------------------------------------- */
+/* -- Conversions --------------------------------------------------------------------------------------------------- */
 
 typedef struct piece {
   const char *text;
@@ -283,7 +283,7 @@ static emit_precedence bitcast(emitter *e, const ir_expr *x, str *out) {
   return p.precedence;
 }
 
-/* -- Operators ----------------------------------------------------------------------------------------------------------- */
+/* -- Operators ----------------------------------------------------------------------------------------------------- */
 
 static bool is_bitwise(emit_precedence precedence) {
   return precedence == EMIT_SHIFT || (precedence >= EMIT_BIT_OR && precedence <= EMIT_BIT_AND);
@@ -429,7 +429,7 @@ static emit_precedence collective(emitter *e, const ir_expr *x, str *out) {
   return EMIT_EQUALITY;
 }
 
-/* -- Packed words -------------------------------------------------------------------------------------------------------- */
+/* -- Packed words -------------------------------------------------------------------------------------------------- */
 
 static emit_precedence pack(emitter *e, const ir_expr *x, str *out) {
   ir_type lane = x->lane_type;
@@ -517,7 +517,7 @@ static emit_precedence lanes(emitter *e, const ir_expr *x, str *out) {
   return EMIT_PRIMARY;
 }
 
-/* -- Leaves -------------------------------------------------------------------------------------------------------------- */
+/* -- Leaves -------------------------------------------------------------------------------------------------------- */
 
 emit_precedence emit_slot_address(emitter *e, const ir_value *value, const ir_expr *slot, str *out) {
   emit_use_local(e, EMIT_SHARED);

@@ -24,7 +24,7 @@ typedef struct emitter {
   str *out;
 } emitter;
 
-/* -- Texts -------------------------------------------------------------------------------------------------------- */
+/* -- Texts --------------------------------------------------------------------------------------------------------- */
 
 /* A name that a struct member may have in C and C++. */
 static const char *member(const emitter *e, const char *name) {
@@ -89,7 +89,7 @@ static void put_shape(const emitter *e, const record_tensor *t) {
   str_append_char(e->out, ']');
 }
 
-/* -- Declarations ------------------------------------------------------------------------------------------------- */
+/* -- Declarations -------------------------------------------------------------------------------------------------- */
 
 static void put_arguments(const emitter *e) {
   static const char *const access_texts[] = {"read", "written", "read and written"};
@@ -140,7 +140,7 @@ static void put_kernel(const emitter *e) {
              name, name);
 }
 
-/* -- Functions ---------------------------------------------------------------------------------------------------- */
+/* -- Functions ----------------------------------------------------------------------------------------------------- */
 
 static bool has_cluster(const record *r) { return r->cluster[0] * r->cluster[1] * r->cluster[2] > 1; }
 
@@ -402,7 +402,7 @@ static void put_message(const emitter *e) {
   str_append(e->out, "  default: return \"the CUDA driver reported an error (a CUresult)\";\n  }\n}\n");
 }
 
-/* -- The three outputs -------------------------------------------------------------------------------------------- */
+/* -- The three outputs --------------------------------------------------------------------------------------------- */
 
 void emit_json(const record *r, str *out) { record_to_json(r, true, out); }
 

@@ -8,7 +8,7 @@ typedef void op_writer(emitter *e, const ir_op *op);
 
 enum { WARP_THREADS = 32 };
 
-/* -- Operands ------------------------------------------------------------------------------------------------------------ */
+/* -- Operands ------------------------------------------------------------------------------------------------------ */
 
 /* The operand as its op's function takes it. */
 static const char *operand(emitter *e, const ir_ref *ref) {
@@ -48,7 +48,7 @@ static bool is_bool(const ir_expr *x, bool value) {
   return ir_is_constant(x, &constant) && (constant != 0) == value;
 }
 
-/* -- Control ------------------------------------------------------------------------------------------------------------- */
+/* -- Control ------------------------------------------------------------------------------------------------------- */
 
 static void body(emitter *e, const ir_block *block) {
   e->indent++;
@@ -207,7 +207,7 @@ static void write_set(emitter *e, const ir_op *op) {
             emit_converted(e, op->expr[0], word));
 }
 
-/* -- Synchronisation ----------------------------------------------------------------------------------------------------- */
+/* -- Synchronisation ----------------------------------------------------------------------------------------------- */
 
 static void write_mbar_init(emitter *e, const ir_op *op) {
   const ir_ref *ref = &op->read[0];
@@ -270,7 +270,7 @@ static void write_bulk_wait(emitter *e, const ir_op *op) {
   emit_line(e, "%s<%d>();", name, (int)ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0));
 }
 
-/* -- Memory -------------------------------------------------------------------------------------------------------------- */
+/* -- Memory -------------------------------------------------------------------------------------------------------- */
 
 static bool good_width(emitter *e, const ir_op *op, const ir_value *registers, int width) {
   int word = ir_bits(registers->type) > 32 ? 8 : 4;
@@ -449,7 +449,7 @@ static void write_bulk_load(emitter *e, const ir_op *op) {
             cache == IR_CACHE_NONE ? "" : arena_printf(e->memory, ", %s()", policy));
 }
 
-/* -- Tensor cores -------------------------------------------------------------------------------------------------------- */
+/* -- Tensor cores -------------------------------------------------------------------------------------------------- */
 
 static void write_mma(emitter *e, const ir_op *op) {
   int m = (int)ir_attr_get(&op->attrs, IR_ATTR_M, 16), n = (int)ir_attr_get(&op->attrs, IR_ATTR_N, 8),
@@ -516,7 +516,7 @@ static void write_wgmma(emitter *e, const ir_op *op) {
   emit_line(e, "%s(%s, %s, %s, %s);", name, emit_register_pointer(e, &op->write[0]), first, second, argument(e, op, 2));
 }
 
-/* -- The table ----------------------------------------------------------------------------------------------------------- */
+/* -- The table ----------------------------------------------------------------------------------------------------- */
 
 typedef enum needs { NEEDS_any, NEEDS_cpasync, NEEDS_tma, NEEDS_wgmma, NEEDS_cluster } needs;
 

@@ -19,7 +19,7 @@ static const size_expr *fail(filler *f, src_loc loc, const char *what) {
   return NULL;
 }
 
-/* -- Expressions --------------------------------------------------------------------------------------------------------- */
+/* -- Expressions --------------------------------------------------------------------------------------------------- */
 
 static int size_op_of(ir_expr_kind kind) {
   switch (kind) {
@@ -129,7 +129,7 @@ static int64_t divisor_of(const filler *f, const size_expr *e) {
   return product > LARGEST ? LARGEST : product;
 }
 
-/* -- Lists --------------------------------------------------------------------------------------------------------------- */
+/* -- Lists --------------------------------------------------------------------------------------------------------- */
 
 static void fill_sizes(filler *f, ir_value *const *parameters, int count) {
   record_size *sizes = ARENA_ARRAY(f->memory, record_size, count);

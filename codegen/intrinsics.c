@@ -74,7 +74,7 @@ static void registers_list(int first, int count, str *out) {
 
 static int words_of(int width, word_kind word) { return width > word.bytes ? width / word.bytes : 1; }
 
-/* -- Loads and stores ---------------------------------------------------------------------------------------------------- */
+/* -- Loads and stores ---------------------------------------------------------------------------------------------- */
 
 const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache,
                            bool read_only, bool conditional) {
@@ -160,7 +160,7 @@ const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool parti
   return name;
 }
 
-/* -- Tensor copies ------------------------------------------------------------------------------------------------------- */
+/* -- Tensor copies ------------------------------------------------------------------------------------------------- */
 
 static void coordinate_parameters(int rank, str *out) {
   for (int i = 0; i < rank; i++)
@@ -246,7 +246,7 @@ const char *intrinsic_matrix(emitter *e, bool store, int count, bool transpose, 
   return name;
 }
 
-/* -- Atomics ------------------------------------------------------------------------------------------------------------- */
+/* -- Atomics ------------------------------------------------------------------------------------------------------- */
 
 /* The type of atom and red for an operation: ".s32", ".b32"; NULL when PTX has none. */
 static const char *atomic_type(ir_operation operation, ir_type type) {
@@ -355,7 +355,7 @@ const char *intrinsic_atomic(emitter *e, ir_operation operation, ir_type type) {
   return name;
 }
 
-/* -- Tensor cores -------------------------------------------------------------------------------------------------------- */
+/* -- Tensor cores -------------------------------------------------------------------------------------------------- */
 
 /* As PTX writes an operand type; NULL when no tensor core takes it. */
 static const char *matrix_type(ir_type type) {
@@ -498,7 +498,7 @@ const char *intrinsic_wgmma(emitter *e, const wgmma_form *form) {
   return name;
 }
 
-/* -- Tables -------------------------------------------------------------------------------------------------------------- */
+/* -- Tables -------------------------------------------------------------------------------------------------------- */
 
 /* A shortest f32 literal that the comparison with it is exact for: the largest f32 not above `bound`. */
 static float below(double bound) {

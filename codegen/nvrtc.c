@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* -- The library's functions -------------------------------------------------------------------------------------- */
+/* -- The library's functions --------------------------------------------------------------------------------------- */
 
 typedef struct program_object *program;
 
@@ -60,7 +60,7 @@ static const char *resolve_all(void *library, functions *call) {
   return resolve(library, "nvrtcGetErrorString", &call->error_string) ? NULL : "nvrtcGetErrorString";
 }
 
-/* -- Finding it --------------------------------------------------------------------------------------------------- */
+/* -- Finding it ---------------------------------------------------------------------------------------------------- */
 
 static const char *const library_names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
 enum { LIBRARY_NAME_COUNT = sizeof library_names / sizeof *library_names };
@@ -196,7 +196,7 @@ bool nvrtc_supports(const nvrtc *n, const char *arch) {
   return found || !known;
 }
 
-/* -- Compiling ---------------------------------------------------------------------------------------------------- */
+/* -- Compiling ----------------------------------------------------------------------------------------------------- */
 
 static const char *read_log(const nvrtc *n, program p, arena *a) {
   size_t size = 0;

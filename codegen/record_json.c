@@ -11,7 +11,7 @@
 static const char *const access_names[] = {"in", "out", "inout"};
 static const char *const parameter_names[] = {"tensor", "map", "size", "scalar", "workspace"};
 
-/* -- Writing ------------------------------------------------------------------------------------------------------ */
+/* -- Writing ------------------------------------------------------------------------------------------------------- */
 
 typedef struct writer {
   arena *memory;
@@ -177,7 +177,7 @@ void record_to_json(const record *r, bool pretty, str *out) {
   arena_destroy(memory);
 }
 
-/* -- Reading ------------------------------------------------------------------------------------------------------ */
+/* -- Reading ------------------------------------------------------------------------------------------------------- */
 
 typedef struct reader {
   arena *memory;

@@ -20,7 +20,7 @@ static const op_info op_table[SIZE_OP_COUNT] = {
 };
 #undef SIZE_OP
 
-/* -- Building ----------------------------------------------------------------------------------------------------- */
+/* -- Building ------------------------------------------------------------------------------------------------------ */
 
 const size_expr *size_const(arena *a, int64_t value) {
   size_expr *e = ARENA_NEW(a, size_expr);
@@ -129,7 +129,7 @@ bool size_equal(const size_expr *a, const size_expr *b) {
   return size_equal(a->left, b->left) && size_equal(a->right, b->right);
 }
 
-/* -- Evaluating --------------------------------------------------------------------------------------------------- */
+/* -- Evaluating ---------------------------------------------------------------------------------------------------- */
 
 bool size_evaluate(const size_expr *e, const int64_t *sizes, int size_count, int64_t *result, const char **error) {
   if (e->op == SIZE_OP_CONST) {
@@ -152,7 +152,7 @@ bool size_evaluate(const size_expr *e, const int64_t *sizes, int size_count, int
   return !failure;
 }
 
-/* -- Printing ----------------------------------------------------------------------------------------------------- */
+/* -- Printing ------------------------------------------------------------------------------------------------------ */
 
 static const char *name_of(const size_expr *e, size_names names) {
   ASSERT(e->value >= 0 && e->value < names.count);
@@ -216,7 +216,7 @@ void size_print_c(const size_expr *e, size_names names, const char *prefix, str 
   str_append_char(out, ')');
 }
 
-/* -- Parsing ------------------------------------------------------------------------------------------------------ */
+/* -- Parsing ------------------------------------------------------------------------------------------------------- */
 
 typedef struct parser {
   arena *memory;

@@ -20,7 +20,7 @@
 
 enum { IR_MAX_RANK = 5, IR_MAX_REFS = 4 };
 
-/* -- Types --------------------------------------------------------------------------------------------------------------------------- */
+/* -- Types --------------------------------------------------------------------------------------------------------- */
 
 typedef enum ir_type {
   IR_TYPE_NONE,
@@ -56,7 +56,7 @@ ir_type ir_compute_type(
     ir_type
         type); /* what arithmetic on it is done in: f32 for floats up to 32 bits, i32/u32 for narrow integers, else itself */
 
-/* -- Expressions --------------------------------------------------------------------------------------------------------------------- */
+/* -- Expressions --------------------------------------------------------------------------------------------------- */
 
 typedef enum ir_expr_kind {
 #define EXPR(id, text, arity, style, result, meaning) IR_EXPR_##id,
@@ -97,7 +97,7 @@ struct ir_expr {
   const ir_expr **args; /* ELEMENT: the indices, one a dimension (none inside ADDRESS) */
 };
 
-/* -- Values -------------------------------------------------------------------------------------------------------------------------- */
+/* -- Values -------------------------------------------------------------------------------------------------------- */
 
 typedef enum ir_space {
   IR_GLOBAL, /* a tensor argument in device memory, row-major */
@@ -146,7 +146,7 @@ struct ir_value {
   bool is_mutable;
 };
 
-/* -- Ops ----------------------------------------------------------------------------------------------------------------------------- */
+/* -- Ops ----------------------------------------------------------------------------------------------------------- */
 
 typedef enum ir_op_kind {
 #define OP(id, mnemonic, writes, reads, exprs, bodies, forms, effects, meaning) IR_OP_##id,
@@ -254,7 +254,7 @@ struct ir_op {
   ir_block body, other; /* other: else */
 };
 
-/* -- Kernels ------------------------------------------------------------------------------------------------------------------------- */
+/* -- Kernels ------------------------------------------------------------------------------------------------------- */
 
 typedef enum ir_form {
   IR_FORM_TILE,
@@ -422,7 +422,7 @@ void ir_print_module(const ir_module *module, str *out);
 /* Reads what ir_print_module wrote. NULL and diagnostics on bad text. `file` is the index of the text in `d`. */
 ir_module *ir_parse_module(arena *memory, diag *d, uint16_t file, const char *text, size_t length);
 
-/* -- Rules (verify.c) ------------------------------------------------------------------------------------------------------------------ */
+/* -- Rules (verify.c) ---------------------------------------------------------------------------------------------- */
 
 /* Checks the rules of the kernel's form: operand kinds, types, shapes, attributes, definitions before uses. False and
  * diagnostics when broken. */

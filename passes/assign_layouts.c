@@ -144,7 +144,7 @@ static bool reduce_layout(const ir_op *op, const tile_layout *source, tile_layou
   return true;
 }
 
-/* -- Flow (rule 2) ----------------------------------------------------------------------------------------------------------------------- */
+/* -- Flow (rule 2) ------------------------------------------------------------------------------------------------- */
 
 static bool anchor(void *data, ir_block *block, ir_op *op) {
   context *c = data;

@@ -47,7 +47,7 @@ static usage usage_of(ir_kernel *kernel, const ir_value *value) {
   return u;
 }
 
-/* -- Packing (rule 1) -------------------------------------------------------------------------------------------------------------------- */
+/* -- Packing (rule 1) ---------------------------------------------------------------------------------------------- */
 
 /* A tensor of a fused decode, and the blocks it will be stored in. */
 typedef struct packing {

@@ -119,7 +119,7 @@ const ir_expr *thread_inside(lower *l, const ir_value *tensor, const ir_expr *co
 const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slot, const ir_expr *const *coord,
                                    const ir_expr *when);
 
-/* -- Ops --------------------------------------------------------------------------------------------------------------------------------- */
+/* -- Ops ----------------------------------------------------------------------------------------------------------- */
 
 void thread_ops(lower *l, const ir_block *block);   /* lower_threads.c */
 void thread_elementwise(lower *l, const ir_op *op); /* lower_parallel.c */

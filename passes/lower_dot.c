@@ -23,7 +23,7 @@ static const ir_expr *accumulates(lower *l, const ir_op *op) {
   return ir_bool(l->memory, ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 1) != 0);
 }
 
-/* -- wgmma ---------------------------------------------------------------------------------------------------------------------------------- */
+/* -- wgmma --------------------------------------------------------------------------------------------------------- */
 
 static bool operand_facts(lower *l, const ir_op *op, const ir_ref *operand, bool k_major, wgmma_operand *facts) {
   if (shared_layout_wgmma(operand->value->shared, k_major ? 1 : 0, facts)) return true;
@@ -88,7 +88,7 @@ static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
   }
 }
 
-/* -- mma ------------------------------------------------------------------------------------------------------------------------------------ */
+/* -- mma ----------------------------------------------------------------------------------------------------------- */
 
 /* Loads `count` (1, 2, 4) 8 x 16-byte matrices: lane l gives the row (row0 + row(l), chunk column) of the operand. */
 static void load_matrices(lower *l, const ir_ref *operand, ir_value *registers, const ir_expr *word,
@@ -183,7 +183,7 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   }
 }
 
-/* -- multiply-add --------------------------------------------------------------------------------------------------------------------------- */
+/* -- multiply-add -------------------------------------------------------------------------------------------------- */
 
 /* As an elementwise loop inside a loop over k; the operands are read element by element from shared memory. */
 static void thread_fma(lower *l, const ir_op *op) {

@@ -23,7 +23,7 @@
  * warpgroup). Nothing here decides: layouts, engines, barriers and slots are obeyed. */
 #include "passes/lower.h"
 
-/* -- Synchronisation ----------------------------------------------------------------------------------------------------------------------- */
+/* -- Synchronisation ----------------------------------------------------------------------------------------------- */
 
 static void copy_op(lower *l, const ir_op *op) {
   ir_op *copy = ir_op_clone(l->memory, op, NULL);
@@ -61,7 +61,7 @@ static void thread_by_first(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
-/* -- Roles ------------------------------------------------------------------------------------------------------------------------------- */
+/* -- Roles --------------------------------------------------------------------------------------------------------- */
 
 /* Whether the block only moves data by engines that one thread drives: it then runs in one thread. */
 static bool drives_engines_only(const ir_block *block) {
@@ -212,7 +212,7 @@ static void thread_role(lower *l, const ir_op *op) {
   role->body = body;
 }
 
-/* -- Control ----------------------------------------------------------------------------------------------------------------------------- */
+/* -- Control ------------------------------------------------------------------------------------------------------- */
 
 static void thread_control(lower *l, const ir_op *op) {
   ir_op *copy = arena_copy(l->memory, op, sizeof *op);
@@ -336,7 +336,7 @@ void thread_ops(lower *l, const ir_block *block) {
     thread_one(l, op);
 }
 
-/* -- Kernel ------------------------------------------------------------------------------------------------------------------------------- */
+/* -- Kernel -------------------------------------------------------------------------------------------------------- */
 
 static void create_registers(lower *l) {
   for (int i = 0; i < l->tile_count; i++) {

@@ -91,7 +91,7 @@ static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_e
   }
 }
 
-/* -- Clusters ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- Clusters ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes of tensor-map loads that do not depend on what varies; marks them when `mark` is their number of blocks. */
 static int64_t shared_loads(ir_block *block, const bool *varies, int mark) {

@@ -16,7 +16,7 @@
 
 enum { MAX_TARGETS = 6, MAX_RUNS = 256, MAX_STEPS = 24000, MAX_CHOSEN = 4 };
 
-/* -- Hardware barriers ----------------------------------------------------------------------------------------------------- */
+/* -- Hardware barriers --------------------------------------------------------------------------------------------- */
 
 typedef struct barrier_use {
   const ir_op *op;
@@ -62,7 +62,7 @@ static bool check_hardware_barriers(pass_env *env, const prove_program *program)
   return true;
 }
 
-/* -- Sizes ----------------------------------------------------------------------------------------------------------------- */
+/* -- Sizes --------------------------------------------------------------------------------------------------------- */
 
 typedef struct plan {
   int count; /* loops chosen */

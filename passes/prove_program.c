@@ -30,7 +30,7 @@ static bool is_engine_copy(const ir_op *op) {
   return op->kind == IR_OP_COPY && (engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK);
 }
 
-/* -- Accesses ----------------------------------------------------------------------------------------------------------- */
+/* -- Accesses ------------------------------------------------------------------------------------------------------ */
 
 static void add_access(context *c, prove_touch touch, ir_value *value, const ir_expr *slot) {
   if (value->space != IR_SHARED && !(value->space == IR_TILE && c->watched[value->number])) return;
@@ -98,7 +98,7 @@ static void collect_accesses(context *c, const ir_op *op) {
   if (op->kind == IR_OP_PARALLEL) add_nested_accesses(c, &op->body);
 }
 
-/* -- Relevance ---------------------------------------------------------------------------------------------------------- */
+/* -- Relevance ----------------------------------------------------------------------------------------------------- */
 
 static void need_expr(context *c, const ir_expr *e) {
   if (!e) return;
@@ -164,7 +164,7 @@ static bool watch_tiles(void *data, ir_block *block, ir_op *op) {
   return true;
 }
 
-/* -- Instructions ------------------------------------------------------------------------------------------------------- */
+/* -- Instructions -------------------------------------------------------------------------------------------------- */
 
 static int append(context *c, prove_step step, const ir_op *op) {
   prove_flow *f = c->flow;

@@ -69,7 +69,7 @@ bool prove_fail(prove_machine *m, const prove_agent *a, const char *culprit, con
   return false;
 }
 
-/* -- Creation ------------------------------------------------------------------------------------------------------------- */
+/* -- Creation ------------------------------------------------------------------------------------------------------ */
 
 static int *take(prove_machine *m, int **next) {
   int *vector = *next;
@@ -169,7 +169,7 @@ static void reset(prove_machine *m, const prove_env *start) {
   }
 }
 
-/* -- Control -------------------------------------------------------------------------------------------------------------- */
+/* -- Control ------------------------------------------------------------------------------------------------------- */
 
 /* Iterations so far of the loops around: the same in all roles, so that a choice made by it is consistent. */
 static int place_in_loops(const prove_agent *a, int depth) {

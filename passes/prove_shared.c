@@ -18,7 +18,7 @@ typedef struct context {
   bool changed;
 } context;
 
-/* -- Places ---------------------------------------------------------------------------------------------------------------- */
+/* -- Places -------------------------------------------------------------------------------------------------------- */
 
 static int64_t bytes_of(const ir_value *value) {
   int64_t slots = value->slots > 1 ? value->slots : 1;
@@ -66,7 +66,7 @@ static bool check_places(context *c) {
   return true;
 }
 
-/* -- Registers ------------------------------------------------------------------------------------------------------------- */
+/* -- Registers ----------------------------------------------------------------------------------------------------- */
 
 static bool check_role(context *c, const ir_op *role, int warps, int64_t *asked) {
   int first = (int)ir_attr_get(&role->attrs, IR_ATTR_WARP_FIRST, 0),
@@ -128,7 +128,7 @@ static bool check_registers(context *c) {
                     c->kernel->name, (long long)asked, (long long)given);
 }
 
-/* -- Threads that part ----------------------------------------------------------------------------------------------------- */
+/* -- Threads that part --------------------------------------------------------------------------------------------- */
 
 static variance wider(variance a, variance b) { return a > b ? a : b; }
 

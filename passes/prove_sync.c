@@ -13,7 +13,7 @@ static void release(const prove_machine *m, const prove_agent *a, bool by_all, i
   prove_join(m, into_seen, a->seen_all);
 }
 
-/* -- mbarriers ---------------------------------------------------------------------------------------------------------- */
+/* -- mbarriers ----------------------------------------------------------------------------------------------------- */
 
 static prove_barrier *barrier_of(prove_machine *m, const prove_agent *a, const ir_op *op, const ir_ref *ref) {
   prove_number slot = {true, 0};
@@ -144,7 +144,7 @@ static bool init(prove_machine *m, prove_agent *a, const ir_op *op) {
   return true;
 }
 
-/* -- Named barriers ------------------------------------------------------------------------------------------------------- */
+/* -- Named barriers ------------------------------------------------------------------------------------------------ */
 
 static void wake(prove_machine *m, prove_named *n) {
   for (int f = 0; f < m->flow_count; f++) {
@@ -194,7 +194,7 @@ static void meet_cluster(const prove_machine *m, prove_agent *a) {
   prove_join(m, a->wide, a->all);
 }
 
-/* -- Groups ------------------------------------------------------------------------------------------------------------- */
+/* -- Groups -------------------------------------------------------------------------------------------------------- */
 
 static void learn(int *vector, int clock, int time) {
   if (vector[clock] < time) vector[clock] = time;
@@ -278,7 +278,7 @@ prove_status prove_synchronise(prove_machine *m, prove_agent *a, const ir_op *op
   }
 }
 
-/* -- Ends ----------------------------------------------------------------------------------------------------------------- */
+/* -- Ends ---------------------------------------------------------------------------------------------------------- */
 
 bool prove_flow_ends(prove_machine *m, prove_agent *a) {
   if (a->dot_open || a->dots_done < a->dots)

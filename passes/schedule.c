@@ -51,7 +51,7 @@ static bool collect(void *data, ir_block *block, ir_op *op) {
   return true;
 }
 
-/* -- Dots ---------------------------------------------------------------------------------------------------------------------------- */
+/* -- Dots ---------------------------------------------------------------------------------------------------------- */
 
 static bool all_dots(survey *s, const char *(*refusal)(const ir_kernel *, const ir_op *), const char *topic) {
   bool all = s->dot_count > 0;
@@ -171,7 +171,7 @@ static int schedule_dots(survey *s) {
   return warps;
 }
 
-/* -- Copies -------------------------------------------------------------------------------------------------------------------------- */
+/* -- Copies -------------------------------------------------------------------------------------------------------- */
 
 static bool converts(const ir_op *copy) { return copy->write[0].value->type != copy->read[0].value->type; }
 
@@ -228,7 +228,7 @@ static ir_engine choose_engine(survey *s, ir_op *copy) {
   return IR_ENGINE_SIMT;
 }
 
-/* -- Stages -------------------------------------------------------------------------------------------------------------------------- */
+/* -- Stages -------------------------------------------------------------------------------------------------------- */
 
 static int64_t buffer_bytes(const ir_value *value) {
   int64_t bytes = (ir_element_count(value) * ir_bits(value->type) + 7) / 8;
@@ -272,7 +272,7 @@ static void fit_stages(survey *s) {
   }
 }
 
-/* -- Kernel -------------------------------------------------------------------------------------------------------------------------- */
+/* -- Kernel -------------------------------------------------------------------------------------------------------- */
 
 /* Bands of tiles pay when neighbours along either of the first two grid dimensions load something in common. */
 static bool bands_pay(ir_kernel *kernel, pass_env *env) {

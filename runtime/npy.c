@@ -9,7 +9,7 @@
 static const char magic[] = "\x93NUMPY";
 enum { MAGIC_BYTES = 6, DATA_ALIGN = 64 };
 
-/* -- Reading the header ------------------------------------------------------------------------------------------- */
+/* -- Reading the header -------------------------------------------------------------------------------------------- */
 
 /* The header is a Python dictionary literal: {'descr': '<f2', 'fortran_order': False, 'shape': (3, 4), } */
 typedef struct scanner {
@@ -153,7 +153,7 @@ runtime_status npy_parse(const void *bytes, size_t size, npy_array *out, runtime
   return RUNTIME_OK;
 }
 
-/* -- Files -------------------------------------------------------------------------------------------------------- */
+/* -- Files --------------------------------------------------------------------------------------------------------- */
 
 /* All that the file has, by reading: a pipe has no size to ask for. */
 static runtime_status read_all(FILE *file, const char *path, unsigned char **bytes, size_t *size,

@@ -61,7 +61,7 @@ static void tables_are_complete(void **state) {
       fail_msg("emit_expr.def has no row for %s", ir_expr_info_of((ir_expr_kind)i)->text);
 }
 
-/* -- Expressions ---------------------------------------------------------------------------------------------------------- */
+/* -- Expressions --------------------------------------------------------------------------------------------------- */
 
 /* A kernel whose body mixes every expression given by expr() into %w[3]. */
 typedef struct mixer {
@@ -182,7 +182,7 @@ static void expressions_compile(void **state) {
   }
 }
 
-/* -- Tensor cores --------------------------------------------------------------------------------------------------------- */
+/* -- Tensor cores -------------------------------------------------------------------------------------------------- */
 
 typedef struct product {
   const char *acc, *a, *b;
@@ -283,7 +283,7 @@ static void wgmma_shapes_compile(void **state) {
   end(&f);
 }
 
-/* -- Copies, atomics, barriers --------------------------------------------------------------------------------------------- */
+/* -- Copies, atomics, barriers ------------------------------------------------------------------------------------- */
 
 static void copies_compile(void **state) {
   (void)state;
@@ -378,7 +378,7 @@ static void copies_compile(void **state) {
   }
 }
 
-/* -- Text ------------------------------------------------------------------------------------------------------------------ */
+/* -- Text ---------------------------------------------------------------------------------------------------------- */
 
 static const char small_kernel[] = "source \"small.tl\"\n"
                                    "kernel @main target sm_90a form thread {threads = 64} @1:1\n"
@@ -456,7 +456,7 @@ static void what_has_no_instruction_is_reported(void **state) {
   }
 }
 
-/* -- The launch record ------------------------------------------------------------------------------------------------------ */
+/* -- The launch record --------------------------------------------------------------------------------------------- */
 
 static void the_record_follows_the_parameters(void **state) {
   (void)state;
