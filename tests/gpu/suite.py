@@ -110,7 +110,7 @@ def main():
             label, ok, log = job.result()
             passed += ok
             failed += not ok
-            if label.startswith('SASS'):
+            if label.startswith('SASS') and ok:
                 print(label)
             if not ok:
                 print(f'FAILED {label}\n' + '\n'.join('    ' + line for line in log.strip().splitlines()[-6:]), flush=True)
