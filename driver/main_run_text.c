@@ -2,6 +2,7 @@
 #include "driver/main_run.h"
 
 #include "emulator/emulator.h"
+#include "ir/numeric.h"
 
 #include <inttypes.h>
 #include <math.h>
