@@ -16,8 +16,8 @@ typedef struct run {
   session s;
   bool on_gpu;
   run_gpu gpu;
-  bool check;  /* results are compared: with the meaning of the tile form, or */
-  bool verify; /* with what the same kernels compute when they are built at -O0 */
+  bool check;          /* results are compared: with the meaning of the tile form, or */
+  bool verify;         /* with what the same kernels compute when they are built at -O0 */
   ir_module *module;   /* what is executed */
   ir_module *declared; /* its kernels as they were before the passes: the tensors that the user knows, the reference */
   diag *declared_diagnostics;

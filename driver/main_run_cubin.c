@@ -43,7 +43,8 @@ int run_cubin(run *r, const char *path) {
   const char *note = elf_note_find(image, size, &note_size, &reason);
   const record *rec = note ? record_from_json(r->s.memory, note, note_size, &reason) : NULL;
   if (!rec) return run_fail(r, COMPILE_INPUT, "%s: %s", path, reason);
-  if (r->check) return run_fail(r, COMPILE_INPUT, "--check and --verify need the source: a cubin does not hold its tile form");
+  if (r->check)
+    return run_fail(r, COMPILE_INPUT, "--check and --verify need the source: a cubin does not hold its tile form");
   const char *wish = command_value(r->s.command, OPTION_DEVICE, "auto");
   if (strcmp(wish, "emulator") == 0)
     return run_fail(r, COMPILE_INPUT, "a cubin runs on a GPU only; the emulator takes the source");
