@@ -28,7 +28,7 @@ const record *launch_get_record(const launch_kernel *k) { return k->record; }
 device *launch_device(const launch_kernel *k) { return k->device; }
 const launch_facts *launch_get_facts(const launch_kernel *k) { return &k->facts; }
 
-/* -- Loading ------------------------------------------------------------------------------------------------------ */
+/* -- Loading ------------------------------------------------------------------------------------------------------- */
 
 /* sm_90a runs on 9.0 alone, sm_120f on 12.x from there on, sm_80 on 8.x from there on: CUDA compiler driver
  * documentation, "GPU feature list". */
@@ -177,7 +177,7 @@ void launch_unload(launch_kernel *k) {
   free(k);
 }
 
-/* -- Launching ---------------------------------------------------------------------------------------------------- */
+/* -- Launching ----------------------------------------------------------------------------------------------------- */
 
 /* A tensor without elements still gets a map, which nothing reads: the driver refuses an extent or a stride of 0. */
 static int64_t at_least(int64_t value, int64_t least) { return value < least ? least : value; }
@@ -216,19 +216,28 @@ static runtime_status make_map(const launch_kernel *k, const launch_arguments *a
 
 static size_t align_64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static launch_call *allocate_call(const launch_kernel *k) {
-  size_t maps_at = align_64(sizeof(launch_call)), count = (size_t)k->record->parameter_count;
-  size_t values_at = maps_at + (size_t)k->record->map_count * sizeof(cuda_tensor_map);
-  size_t pointers_at = values_at + count * sizeof(uint64_t);
-  size_t bytes = align_64(pointers_at + count * sizeof(void *));
-  unsigned char *memory = aligned_alloc(64, bytes);
-  if (!memory) return NULL;
-  memset(memory, 0, bytes);
+/* Where the parts of a call lie, from its beginning. */
+typedef struct call_layout {
+  size_t maps, values, pointers, bytes;
+} call_layout;
+
+static call_layout lay_out_call(const record *r) {
+  call_layout l = {.maps = align_64(sizeof(launch_call))};
+  size_t count = (size_t)r->parameter_count;
+  l.values = l.maps + (size_t)r->map_count * sizeof(cuda_tensor_map);
+  l.pointers = l.values + count * sizeof(uint64_t);
+  l.bytes = align_64(l.pointers + count * sizeof(void *));
+  return l;
+}
+
+/* Makes an empty call of 64-byte aligned memory. */
+static launch_call *place_call(const launch_kernel *k, const call_layout *l, unsigned char *memory) {
+  memset(memory, 0, l->bytes);
   launch_call *call = (launch_call *)(void *)memory;
   call->kernel = k;
-  call->maps = (cuda_tensor_map *)(void *)(memory + maps_at);
-  call->values = (uint64_t *)(void *)(memory + values_at);
-  call->pointers = (void **)(void *)(memory + pointers_at);
+  call->maps = (cuda_tensor_map *)(void *)(memory + l->maps);
+  call->values = (uint64_t *)(void *)(memory + l->values);
+  call->pointers = (void **)(void *)(memory + l->pointers);
   return call;
 }
 
@@ -271,19 +280,32 @@ static runtime_status make_maps(launch_kernel *k, const launch_arguments *argume
   return status;
 }
 
+static runtime_status no_memory(const launch_kernel *k, runtime_message *message) {
+  return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to launch %s", k->record->entry);
+}
+
+/* The arguments were checked. */
+static runtime_status fill_call(launch_kernel *k, const launch_arguments *arguments, launch_call *call,
+                                runtime_message *message) {
+  runtime_status status = launch_grid(k->record, arguments->sizes, k->facts.resident_blocks, call->grid, message);
+  if (status == RUNTIME_OK && !is_empty(call->grid)) status = make_maps(k, arguments, call->maps, message);
+  if (status == RUNTIME_OK) fill_parameters(call, arguments);
+  return status;
+}
+
 runtime_status launch_prepare(launch_kernel *k, const launch_arguments *arguments, launch_call **out,
                               runtime_message *message) {
   runtime_status status = launch_check(k->record, arguments, message);
   if (status != RUNTIME_OK) return status;
-  launch_call *call = allocate_call(k);
-  if (!call) return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to launch %s", k->record->entry);
-  status = launch_grid(k->record, arguments->sizes, k->facts.resident_blocks, call->grid, message);
-  if (status == RUNTIME_OK && !is_empty(call->grid)) status = make_maps(k, arguments, call->maps, message);
+  const call_layout layout = lay_out_call(k->record);
+  unsigned char *memory = aligned_alloc(64, layout.bytes);
+  if (!memory) return no_memory(k, message);
+  launch_call *call = place_call(k, &layout, memory);
+  status = fill_call(k, arguments, call, message);
   if (status != RUNTIME_OK) {
     free(call);
     return status;
   }
-  fill_parameters(call, arguments);
   *out = call;
   return RUNTIME_OK;
 }
@@ -311,9 +333,16 @@ runtime_status launch_enqueue(const launch_call *call, cuda_stream stream, runti
 
 runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,
                           runtime_message *message) {
-  launch_call *call = NULL;
-  runtime_status status = launch_prepare(k, arguments, &call, message);
+  enum { USUAL_BYTES = 4096 }; /* 16 tensor maps and more parameters than that */
+  alignas(64) unsigned char usual[USUAL_BYTES];
+  runtime_status status = launch_check(k->record, arguments, message);
+  if (status != RUNTIME_OK) return status;
+  const call_layout layout = lay_out_call(k->record);
+  unsigned char *memory = layout.bytes <= USUAL_BYTES ? usual : aligned_alloc(64, layout.bytes);
+  if (!memory) return no_memory(k, message);
+  launch_call *call = place_call(k, &layout, memory);
+  status = fill_call(k, arguments, call, message);
   if (status == RUNTIME_OK) status = launch_enqueue(call, stream, message);
-  launch_call_free(call);
+  if (memory != usual) free(memory);
   return status;
 }

@@ -32,7 +32,7 @@ typedef struct launch_facts {
 const launch_facts *launch_get_facts(const launch_kernel *k);
 
 /* Checks the arguments, enqueues on the stream and returns. Fit for graph capture: nothing is allocated on the device
- * or waited for. */
+ * or waited for; nor on the host, unless the kernel has very many parameters. */
 runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,
                           runtime_message *message);
 
