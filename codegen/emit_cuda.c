@@ -197,13 +197,10 @@ void emit_line(emitter *e, const char *format, ...) {
 }
 
 bool emit_fail(emitter *e, src_loc loc, const char *format, ...) {
-  str message = STR_EMPTY;
   va_list args;
   va_start(args, format);
-  str_vprintf(&message, format, args);
+  diag_verror(e->d, DIAG_EMIT, loc, format, args);
   va_end(args);
-  diag_error(e->d, DIAG_EMIT, loc, "%s", str_text(&message));
-  str_free(&message);
   e->failed = true;
   return false;
 }

@@ -13,14 +13,10 @@
 static const src_loc nowhere;
 
 int run_fail(run *r, compile_status status, const char *format, ...) {
-  str text = STR_EMPTY;
   va_list args;
   va_start(args, format);
-  str_vprintf(&text, format, args);
+  diag_verror(r->s.diagnostics, status == COMPILE_ENVIRONMENT ? DIAG_ENVIRONMENT : DIAG_RUN, nowhere, format, args);
   va_end(args);
-  diag_error(r->s.diagnostics, status == COMPILE_ENVIRONMENT ? DIAG_ENVIRONMENT : DIAG_RUN, nowhere, "%s",
-             str_text(&text));
-  str_free(&text);
   return status;
 }
 

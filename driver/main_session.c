@@ -15,13 +15,12 @@
 static const src_loc nowhere;
 
 int usage_error(const char *format, ...) {
-  str text = STR_EMPTY;
   va_list args;
   va_start(args, format);
-  str_vprintf(&text, format, args);
+  fputs("bitblasc: error: ", stderr);
+  vfprintf(stderr, format, args);
   va_end(args);
-  fprintf(stderr, "bitblasc: error: %s\nTry 'bitblasc --help'.\n", str_text(&text));
-  str_free(&text);
+  fputs("\nTry 'bitblasc --help'.\n", stderr);
   return EXIT_USAGE;
 }
 

@@ -20,13 +20,10 @@ bool parse_fail(parser *p, const char *format, ...) {
   }
   ptrdiff_t column = p->at - line + 1;
   loc.column = column > UINT16_MAX ? UINT16_MAX : (uint16_t)column;
-  str message = STR_EMPTY;
   va_list args;
   va_start(args, format);
-  str_vprintf(&message, format, args);
+  diag_verror(p->d, DIAG_IR_SYNTAX, loc, format, args);
   va_end(args);
-  diag_error(p->d, DIAG_IR_SYNTAX, loc, "%s", str_text(&message));
-  str_free(&message);
   return false;
 }
 

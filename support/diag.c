@@ -112,8 +112,13 @@ static void keep(diag *d, entry e) {
 bool diag_error(diag *d, diag_id id, src_loc loc, const char *format, ...) {
   va_list args;
   va_start(args, format);
-  keep(d, (entry){.severity = DIAG_ERROR, .id = (int)id, .loc = loc, .message = format_message(d, format, args)});
+  diag_verror(d, id, loc, format, args);
   va_end(args);
+  return false;
+}
+
+bool diag_verror(diag *d, diag_id id, src_loc loc, const char *format, va_list args) {
+  keep(d, (entry){.severity = DIAG_ERROR, .id = (int)id, .loc = loc, .message = format_message(d, format, args)});
   return false;
 }
 

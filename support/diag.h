@@ -14,6 +14,7 @@
 #include "support/arena.h"
 #include "support/str.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,6 +54,8 @@ int diag_file_count(const diag *d);
 /* Each returns false, so that callers write `return diag_error(...)`. After `error_limit` errors (20) the rest are
  * counted but not kept. A note belongs to the diagnostic before it. */
 bool diag_error(diag *d, diag_id id, src_loc loc, const char *format, ...) __attribute__((format(printf, 4, 5)));
+bool diag_verror(diag *d, diag_id id, src_loc loc, const char *format, va_list args)
+    __attribute__((format(printf, 4, 0)));
 bool diag_warning(diag *d, diag_id id, src_loc loc, const char *format, ...) __attribute__((format(printf, 4, 5)));
 bool diag_note(diag *d, src_loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* A remark says why a request could not be honoured (honoured = false) or what was decided (honoured = true). `pass`
