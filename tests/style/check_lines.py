@@ -4,7 +4,7 @@ import re
 
 import tree
 
-# CHECK at the start of a comment that is not followed by a colon, with any suffix and any count.
+# The directive at the start of a comment that is not followed by a colon, with any suffix and any count.
 BROKEN = re.compile(r"^\s*(//|;|#)\s*[A-Z0-9_-]*CHECK(-(NEXT|NOT|SAME|LABEL|DAG|EMPTY|COUNT-\d+))?(\{[A-Z]+\})?(?![\w:{-])")
 BROKEN_RUN = re.compile(r"^\s*(//|;|#)\s*(RUN|REQUIRES|UNSUPPORTED|XFAIL)(?![\w:-])\s+\S")
 TEST = re.compile(r"^tests/.*\.(tl|tir|test|cu|txt|json)$")
