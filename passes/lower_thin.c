@@ -57,11 +57,11 @@ static void walk(check *c, const ir_block *block) {
       for (int i = 0; i < c->count; i++)
         c->state[i] = (scratch_state){false, false};
     } else if (op->kind == IR_OP_FOR || op->kind == IR_OP_WHILE) {
-      bool unrolled = ir_attr_get(&op->attrs, IR_ATTR_UNROLL, 0) == 1; /* its iterations are one access of a tile */
+      bool one_access = op->kind == IR_OP_FOR && op->write[0].value->number >= c->first; /* a loop over registers */
       scratch_state *entry = copy_state(c, c->state);
       walk(c, &op->body);
       join(c, entry);
-      if (!unrolled) {
+      if (!one_access) {
         c->state = copy_state(c, entry);
         walk(c, &op->body);
         join(c, entry);
