@@ -25,7 +25,7 @@ enum {
 };
 
 static const double clearly = 0.97;
-static const char planning[] = "specialise,simplify,fuse-decode,schedule"; /* from the tile form on */
+static const char planning[] = "specialise,merge-tiles,simplify,fuse-decode,schedule"; /* from the tile form on */
 
 /* Attributes of the schedule that plans differ in, beside what schedule chooses by itself. */
 static const struct {
