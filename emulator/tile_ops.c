@@ -64,6 +64,7 @@ static void execute_decode(machine *m, agent *a, const instruction *in) {
   }
   int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0),
           mode = ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
+  double factor = (double)ir_attr_get(&op->attrs, IR_ATTR_FACTOR, 1);
   double offset = (double)ir_attr_get(&op->attrs, IR_ATTR_OFFSET, 0);
   int64_t rows = columns ? count / columns : 0;
   if ((scale.cells && scale.rows != 1 && scale.rows != rows) || (zero.cells && zero.rows != 1 && zero.rows != rows)) {
@@ -74,7 +75,7 @@ static void execute_decode(machine *m, agent *a, const instruction *in) {
   cell *result = arena_alloc(m->scratch, sizeof(cell) * (size_t)(count + 1));
   for (int64_t i = 0; i < count; i++) {
     int64_t row = i / columns, g = group > 0 ? i % columns / group : 0;
-    double q = number(codes.value->type, elements[i]) - offset;
+    double q = number(codes.value->type, elements[i]) * factor - offset;
     double s = scale.cells ? factor_at(&scale, row, g) : 1, z = zero.cells ? factor_at(&zero, row, g) : 0;
     if (mode == IR_ZERO_NONE || !zero.cells) z = 0;
     result[i].f = mode == IR_ZERO_RESCALE ? q * s - z : (q - z) * s;

@@ -397,11 +397,12 @@ static const ast_item *present_argument(lower *l, const ast_expr *call, const ch
 }
 
 ir_value *lower_decode(lower *l, const ast_expr *call, ir_value *dst, ir_type type) {
-  static const char *const names[] = {"scale", "zero", "group", "mode", "offset", NULL};
+  static const char *const names[] = {"scale", "zero", "group", "mode", "factor", "offset", NULL};
   if (!check_arguments(l, call, 1, names)) return NULL;
   decode_part codes = {0}, scale = {0}, zero = {0};
   const ast_item *scale_item = present_argument(l, call, "scale"), *zero_item = present_argument(l, call, "zero");
   const ast_item *group_item = named_argument(call->items, "group"),
+                 *factor_item = named_argument(call->items, "factor"),
                  *offset_item = named_argument(call->items, "offset");
   const ast_item *first = call->items;
   while (first->name)
@@ -409,9 +410,14 @@ ir_value *lower_decode(lower *l, const ast_expr *call, ir_value *dst, ir_type ty
   if (!eval_decode_part(l, first->value, "codes", &codes)) return NULL;
   if (scale_item && !eval_decode_part(l, scale_item->value, "scales", &scale)) return NULL;
   if (zero_item && !eval_decode_part(l, zero_item->value, "zeros", &zero)) return NULL;
-  int64_t group = 0, offset = 0;
+  int64_t group = 0, times = 1, offset = 0;
   int mode = 0;
   if (group_item && !eval_int(l, group_item->value, 1, INT32_MAX, "group", &group)) return NULL;
+  if (factor_item && !eval_int(l, factor_item->value, 1, 128, "factor", &times)) return NULL;
+  if (times & (times - 1)) {
+    diag_error(l->d, DIAG_DECODE, factor_item->value->loc, "factor is %d; a power of two is needed", (int)times);
+    return NULL;
+  }
   if (offset_item && !eval_int(l, offset_item->value, -65536, 65536, "offset", &offset)) return NULL;
   if (!check_decode_types(l, call, &codes, &scale, type) || !eval_zero_mode(l, call, &zero, &mode)) return NULL;
   if (!check_group(l, call, &codes, &scale, "scales", &group) || !check_group(l, call, &codes, &zero, "zeros", &group))
@@ -432,6 +438,7 @@ ir_value *lower_decode(lower *l, const ast_expr *call, ir_value *dst, ir_type ty
   ir_op_add_read(decode, zero.present ? zero.ref : ir_ref_none());
   if (group) ir_attr_set(&decode->attrs, IR_ATTR_GROUP, group);
   if (mode != IR_ZERO_NONE) ir_attr_set(&decode->attrs, IR_ATTR_ZERO_MODE, mode);
+  if (times != 1) ir_attr_set(&decode->attrs, IR_ATTR_FACTOR, times);
   if (offset) ir_attr_set(&decode->attrs, IR_ATTR_OFFSET, offset);
   return dst;
 }

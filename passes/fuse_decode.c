@@ -295,7 +295,9 @@ static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *dec
     index[d] = ir_read(memory, loop->variable[d]);
   }
   const ir_expr *value = ir_cast(memory, IR_F32, ir_element(memory, codes, NULL, 2, index));
-  int64_t offset = ir_attr_get(&decode->attrs, IR_ATTR_OFFSET, 0);
+  int64_t factor = ir_attr_get(&decode->attrs, IR_ATTR_FACTOR, 1),
+          offset = ir_attr_get(&decode->attrs, IR_ATTR_OFFSET, 0);
+  if (factor != 1) value = ir_binary(memory, IR_EXPR_MUL, value, ir_float(memory, (double)factor));
   if (offset) value = ir_binary(memory, IR_EXPR_SUB, value, ir_float(memory, (double)offset));
   int64_t mode = ir_attr_get(&decode->attrs, IR_ATTR_ZERO_MODE, zero ? IR_ZERO_ORIGINAL : IR_ZERO_NONE);
   const ir_expr *zero_value = zero ? ir_cast(memory, IR_F32, group_element(memory, zero, index, group)) : NULL;

@@ -10,8 +10,8 @@
  *
  * Arithmetic of 16-bit operands, on both halves of a word at once; M is the mantissa's bits:
  * 1. An integer code at bit o of the mantissa under the exponent of 2^(M - o) is that number plus the code: one LOP3.
- *    Flipping its sign bit adds 2^(bits - 1) to a two's complement code. What was added, and the constant offset, are
- *    then subtracted exactly. The scale must not be folded into that subtraction: the product of the large number would
+ *    Flipping its sign bit adds 2^(bits - 1) to a two's complement code; a factor of 2^f is f places further up. What
+ *    was added, and the constant offset, are then subtracted exactly. The scale must not be folded into that subtraction: the product of the large number would
  *    be rounded.
  * 2. Narrow floats are moved into the exponent and mantissa of the wide one; a multiplication by a power of two mends
  *    the exponent's bias.
@@ -58,9 +58,10 @@ typedef struct decoding {
   const tile_layout *layout;
   ir_type code_type, type;
   int code_bits, operand_bits;
-  int parts;     /* elements of a register */
-  int registers; /* that share a word of codes: R */
-  int64_t offset;
+  int parts;              /* elements of a register */
+  int registers;          /* that share a word of codes: R */
+  int64_t factor, offset; /* a code q stands for factor * q - offset */
+  int raise;              /* factor = 2^raise */
   ir_zero_mode mode;
   packed_operand codes, scale, zero;
   int group; /* codes that share a scale; 0: all */
@@ -255,12 +256,13 @@ static bool is_narrow_integer(const decoding *d) {
 static bool is_exact_integer(const decoding *d) {
   if (!ir_is_integer(d->code_type)) return false;
   int64_t reach = (int64_t)1 << d->code_bits, sign = ir_type_of(d->code_type)->class == IR_CLASS_SINT ? reach / 2 : 0;
-  int64_t least = -sign - d->offset, most = reach - 1 - sign - d->offset;
+  int64_t least = -sign * d->factor - d->offset, most = (reach - 1 - sign) * d->factor - d->offset;
   if (ir_is_integer(d->type)) return least >= -128 && most <= 255;
   int mantissa = ir_type_of(d->type)->mantissa_bits;
   int64_t bound = (int64_t)2 << mantissa; /* integers up to here are exact */
   if (least < -bound || most > bound) return false;
-  return d->code_bits > mantissa || bound / 2 + sign + d->offset <= bound;
+  if (d->code_bits + d->raise > mantissa) return d->code_bits > mantissa && !d->raise;
+  return bound / 2 + sign * d->factor + d->offset <= bound;
 }
 
 /* Whether rule 1 may subtract zeros that are codes too. */
@@ -268,7 +270,7 @@ static bool folds_zero(const decoding *d) {
   if (!d->zero.buffer || !ir_is_integer(d->zero.buffer->type) || !is_narrow_integer(d)) return false;
   int64_t bound = (int64_t)2 << ir_type_of(d->type)->mantissa_bits, reach = (int64_t)1 << d->code_bits;
   int64_t most = (int64_t)1 << ir_bits(d->zero.buffer->type);
-  return bound / 2 + reach + d->offset + most <= bound;
+  return bound / 2 + reach * d->factor + d->offset + most <= bound;
 }
 
 /* Rule 1, for codes as wide as the mantissa and more: the low seven bits and the highest one apart. */
@@ -298,13 +300,15 @@ static const ir_expr *base_pair(decoding *d, double base, const ir_expr *zero) {
 static const ir_expr *integer_pair(decoding *d, const ir_expr *word, int index, const ir_expr *zero) {
   int mantissa = ir_type_of(d->type)->mantissa_bits, bits = d->code_bits;
   if (bits > mantissa) return wide_integer_pair(d, word, index);
-  int reached = mantissa / bits; /* registers whose codes lie in the mantissa without a shift */
-  int down = index / reached * reached * bits, bit = index * bits - down;
+  int reached =
+      (mantissa - d->raise) / bits; /* registers whose codes lie in the mantissa without a shift of their own */
+  int down = index / reached * reached * bits, bit = index * bits - down, at = bit + d->raise;
   uint32_t sign = ir_type_of(d->code_type)->class == IR_CLASS_SINT ? (uint32_t)1 << (bits - 1) : 0;
   double one = (double)((int64_t)1 << (mantissa - bit));
-  uint32_t magic = (uint32_t)ir_encode(d->type, one) ^ sign << bit, mask = (((uint32_t)1 << bits) - 1) << bit;
-  const ir_expr *raised = lut(d, shift(d, word, -down), both_halves(d, mask), both_halves(d, magic), LUT_AND_XOR);
-  return pairwise(d, IR_EXPR_SUB2, raised, base_pair(d, one + (double)sign + (double)d->offset, zero));
+  uint32_t magic = (uint32_t)ir_encode(d->type, one) ^ sign << at, mask = (((uint32_t)1 << bits) - 1) << at;
+  const ir_expr *placed = shift(d, word, d->raise - down);
+  const ir_expr *raised = lut(d, placed, both_halves(d, mask), both_halves(d, magic), LUT_AND_XOR);
+  return pairwise(d, IR_EXPR_SUB2, raised, base_pair(d, one + (double)(sign << d->raise) + (double)d->offset, zero));
 }
 
 /* Rule 2; NULL where there is no short way. */
@@ -363,21 +367,24 @@ static const ir_expr *table_pair(decoding *d, const ir_expr *word, int index) {
 }
 
 static bool is_table(const decoding *d) {
-  return ir_type_of(d->code_type)->class == IR_CLASS_TABLE && d->code_bits == 4 && d->operand_bits == 16 && !d->offset;
+  return ir_type_of(d->code_type)->class == IR_CLASS_TABLE && d->code_bits == 4 && d->operand_bits == 16 &&
+         !d->offset && !d->raise;
 }
 
 /* Four bytes at once; the subtraction borrows nothing because each byte has 128 added. NULL where a code may not fit.
  */
 static const ir_expr *integer_bytes(decoding *d, const ir_expr *word, int index) {
   bool is_signed = ir_type_of(d->code_type)->class == IR_CLASS_SINT;
-  if (d->code_type == d->type && !d->offset) return word;
+  if (d->code_type == d->type && !d->offset && d->factor == 1) return word;
   uint32_t every = 0x01010101, reach = (uint32_t)1 << d->code_bits, sign = is_signed ? reach / 2 : 0;
-  int64_t taken = d->offset + sign, least = -taken, most = (int64_t)reach - 1 - taken;
-  if (d->code_bits == 8 || taken < 0 || least < (d->type == IR_I8 ? -128 : 0) || (d->type == IR_I8 && most > 127))
+  int64_t taken = d->offset + sign * d->factor, least = -taken, most = (int64_t)(reach - 1) * d->factor - taken;
+  if (d->code_bits + d->raise >= 8 || taken < 0 || least < (d->type == IR_I8 ? -128 : 0) ||
+      (d->type == IR_I8 && most > 127))
     return NULL;
-  const ir_expr *codes = shift(d, word, -index * d->code_bits), *mask = word_constant(d, (reach - 1) * every);
+  const ir_expr *codes = shift(d, word, d->raise - index * d->code_bits);
+  const ir_expr *mask = word_constant(d, ((reach - 1) << d->raise) * every);
   if (!taken) return masked(d, codes, mask);
-  const ir_expr *raised = lut(d, codes, mask, word_constant(d, (0x80 ^ sign) * every), LUT_AND_XOR);
+  const ir_expr *raised = lut(d, codes, mask, word_constant(d, (0x80 ^ sign << d->raise) * every), LUT_AND_XOR);
   const ir_expr *apart = ir_binary(d->l->memory, IR_EXPR_SUB, raised, word_constant(d, (uint32_t)taken * every));
   return ir_binary(d->l->memory, IR_EXPR_XOR, apart, word_constant(d, 0x80 * every));
 }
@@ -387,11 +394,11 @@ static const ir_expr *exact_register(decoding *d, const ir_expr *word, int index
   if (d->operand_bits == 8) {
     if (d->scale.buffer || d->zero.buffer) return NULL;
     if (is_exact_integer(d) && ir_is_integer(d->type)) return integer_bytes(d, word, index);
-    return d->code_type == d->type && !d->offset ? word : NULL;
+    return d->code_type == d->type && !d->offset && !d->raise ? word : NULL;
   }
   if (is_exact_integer(d)) return integer_pair(d, word, index, zero);
   if (is_table(d)) return table_pair(d, word, index);
-  return d->offset ? NULL : float_pair(d, word, index);
+  return d->offset || d->raise ? NULL : float_pair(d, word, index);
 }
 
 /* -- Scale and zero --------------------------------------------------------------------------------------------------
@@ -428,6 +435,8 @@ static const ir_expr *decode_register(decoding *d, const ir_expr *word, int inde
     } else {
       element[part] = unpack(d, d->code_type, word, index + part * d->registers);
       if (element[part]->type != IR_F32) element[part] = ir_cast(l->memory, IR_F32, element[part]);
+      if (d->raise)
+        element[part] = ir_binary(l->memory, IR_EXPR_MUL, element[part], ir_float(l->memory, (double)d->factor));
       if (d->offset)
         element[part] = ir_binary(l->memory, IR_EXPR_SUB, element[part], ir_float(l->memory, (double)d->offset));
     }
@@ -476,6 +485,9 @@ void thread_decode(lower *l, const ir_op *op) {
   d->operand_bits = ir_bits(to->type);
   d->parts = 32 / d->operand_bits;
   d->registers = d->operand_bits / d->code_bits;
+  d->factor = ir_attr_get(&op->attrs, IR_ATTR_FACTOR, 1);
+  while (d->factor >> (d->raise + 1))
+    d->raise++;
   d->offset = ir_attr_get(&op->attrs, IR_ATTR_OFFSET, 0);
   d->mode = (ir_zero_mode)ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
   int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0), width = ir_extent(to, 1);

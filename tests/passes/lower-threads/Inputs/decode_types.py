@@ -1,6 +1,7 @@
 """Runs the quantised matmuls of the examples on the emulator for every type of code, scale and zero."""
 
 import itertools
+import os
 import subprocess
 import sys
 
@@ -10,8 +11,8 @@ DEEP = {1: 256, 2: 128} # codes along k that a thread's 16 bytes hold, by their 
 TARGETS = (("sm_90a", "-O2"), ("sm_80", "-O1"))
 
 
-def run(kernel, target, level, is_fused=True, **values):
-    command = [bitblasc, "run", f"{examples}/{kernel}.tl", "--device=emulator", "--check", f"--target={target}", level, "-Rfuse-decode"]
+def run(kernel, target, level, is_fused=True, folder=examples, **values):
+    command = [bitblasc, "run", f"{folder}/{kernel}.tl", "--device=emulator", "--check", f"--target={target}", level, "-Rfuse-decode"]
     command += [f"-D{name}={value}" for name, value in values.items()]
     done = subprocess.run(command, capture_output=True, text=True)
     fused = "is decoded into the registers of its dot" in done.stderr
@@ -35,6 +36,12 @@ for code, offset in itertools.product(("u1", "i1", "u2", "i2", "u4", "i4", "u8",
     target, level = TARGETS[offset % 2]
     run("matmul_w2a8", target, level, WT=code, OFFSET=offset, BK=256, M=64, N=128, K=256, BM=64, BN=128)
     count += 1
+kernels = os.path.join(os.path.dirname(os.path.abspath(examples)), "lib", "kernels")
+for code, (factor, offset) in itertools.product(("u1", "u2", "u4", "i4", "u8", "f4e2m1"), ((2, 1), (4, -3))): # codes that a factor multiplies
+    for operand in (("f16", "bf16", "i8") if code[1:] in "124" else ("f16", "bf16")):
+        of = dict(T="i8", ACC="i32", OUT="i32") if operand == "i8" else dict(T=operand, OUT=operand)
+        run("matmul", "sm_90a", "-O2", folder=kernels, WT=code, FACTOR=factor, OFFSET=offset, M=16, N=128, K=256, BM=64, BN=64, BK=256, **of)
+        count += 1
 for code, level in itertools.product(("u3", "i3", "u5", "i6", "u7"), ("-O0", "-O1", "-O2")): # codes that cross bytes
     run("matmul_w4a16", "sm_90a", level, False, WT=code, M=64, N=136, K=256, BM=64, BN=64, BK=64)
     count += 1
