@@ -145,7 +145,10 @@ static void prepend(ir_block *block, ir_block *front) {
   while (front->last) {
     ir_op *op = front->last;
     ir_block_remove(front, op);
-    ir_block_insert_before(block, block->first, op);
+    if (block->first)
+      ir_block_insert_before(block, block->first, op);
+    else
+      ir_block_append(block, op);
   }
 }
 
