@@ -275,6 +275,137 @@ typedef struct bitblas_launch {
  * Source: lib/launch.c */
 BITBLAS_API bitblas_status bitblas_kernel_run(const bitblas_kernel *kernel, const bitblas_launch *launch);
 
+/* -- Matmul -------------------------------------------------------------------------------------------------------- */
+
+/* C[M,N] = activation(A[M,K] * decode(W)[N,K]^T + bias), one kernel for each range of M, compiled when it is prepared.
+ *
+ *   decode(q)   q, or q * s, or with zeros by their mode (below); s and z are those of code k's group, k / group_size
+ *   i1          the codes 0 and 1 are -1 and 1; the other integers are two's complement or unsigned, floats are OCP's
+ *   i8, i4 A    sums are exact i32; a scale multiplies the sum (of a group, where there are several), in f32
+ *   f16 A       products are summed in f32, unless accum_dtype is f16; C and decoded weights are rounded to nearest
+ *
+ * After the MatmulConfig and Matmul of BitBLAS (Wang et al., "Ladder", OSDI 2024); docs/library.md says where ours
+ * differ. */
+typedef struct bitblas_matmul bitblas_matmul; /* immutable but for its kernels; used from any thread */
+
+typedef enum bitblas_layout { /* of A and W, as BLAS has it: n is [rows, columns], t its transpose */
+                              BITBLAS_LAYOUT_NT = 0, /* A [M, K], W [N, K]: the only one for weights that are decoded */
+                              BITBLAS_LAYOUT_NN = 1, /* A [M, K], W [K, N] */
+                              BITBLAS_LAYOUT_TN = 2, /* A [K, M], W [K, N] */
+                              BITBLAS_LAYOUT_TT = 3  /* A [K, M], W [N, K] */
+} bitblas_layout;
+
+typedef enum bitblas_zeros_mode {
+  BITBLAS_ZEROS_ORIGINAL = 0, /* (q - z) * s; zeros [N, K / group_size] of scale_dtype */
+  BITBLAS_ZEROS_RESCALE = 1,  /* q * s - z; the same shape */
+  BITBLAS_ZEROS_QUANTIZED =
+      2 /* (q - z) * s; z are codes of W_dtype's bits, packed along N: [K / group_size, N * bits / 8] */
+} bitblas_zeros_mode;
+
+typedef enum bitblas_fast_decoding {
+  BITBLAS_FAST_DECODING_AUTO = 0, /* where the group size lets it */
+  BITBLAS_FAST_DECODING_ON = 1,   /* several codes at once, in registers, from an order packed for it */
+  BITBLAS_FAST_DECODING_OFF = 2   /* code by code, from plain rows */
+} bitblas_fast_decoding;
+
+typedef enum bitblas_activation {
+  BITBLAS_ACTIVATION_NONE = 0,
+  BITBLAS_ACTIVATION_RELU = 1,
+  BITBLAS_ACTIVATION_GELU = 2, /* x * (1 + erf(x / sqrt(2))) / 2 */
+  BITBLAS_ACTIVATION_SILU = 3  /* x / (1 + exp(-x)) */
+} bitblas_activation;
+
+typedef struct bitblas_matmul_config {
+  size_t size;
+  int64_t M; /* rows of A; 0: each run says */
+  const int64_t
+      *opt_M; /* with M 0: ascending, the M that kernels are made for; any other M runs the next larger one's */
+  int32_t opt_M_count; /* at most 32; 0: 1, 16, 32, 64, 128, 256, 512, 1024 */
+  int64_t N, K;
+  bitblas_type A_dtype;     /* f16, bf16, f8e4m3, f8e5m2, i8, i4; NONE: f16 */
+  bitblas_type W_dtype;     /* lib/matmul.def has the pairs; NONE: A_dtype */
+  bitblas_type accum_dtype; /* NONE: f32, or i32 for integers */
+  bitblas_type out_dtype;   /* NONE: A_dtype, f16 for 8-bit floats, i32 for integers. i8 saturates */
+  bitblas_layout layout;
+  int32_t with_bias;  /* 1: bias [N] of out_dtype, added before the rounding to it */
+  int64_t group_size; /* codes along K that share a scale and a zero, a divisor of K; 0 or -1: K */
+  int32_t with_scaling;
+  int32_t with_zeros; /* with or without scaling; of integer weights */
+  bitblas_zeros_mode zeros_mode;
+  bitblas_type scale_dtype; /* f16, bf16, f32, e8m0 or f8e4m3; NONE: A_dtype, f32 for A of 8 bits or fewer */
+  bitblas_fast_decoding fast_decoding;
+  bitblas_activation activation;
+  int32_t A_strided; /* 1: each run says how far the rows of A lie apart */
+} bitblas_matmul_config;
+#define BITBLAS_MATMUL_CONFIG_INIT                                                                                     \
+  {                                                                                                                    \
+    sizeof(bitblas_matmul_config), 0, NULL, 0, 0, 0, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE,          \
+        BITBLAS_TYPE_NONE, BITBLAS_LAYOUT_NT, 0, -1, 0, 0, BITBLAS_ZEROS_ORIGINAL, BITBLAS_TYPE_NONE,                  \
+        BITBLAS_FAST_DECODING_AUTO, BITBLAS_ACTIVATION_NONE, 0                                                         \
+  }
+
+/* Checks the config; nothing is compiled. Nothing of config is kept.
+ * BITBLAS_ERROR_ARGUMENT, _TYPE (no such combination; the message has the nearest that there is).
+ * Source: lib/matmul.c, lib/kernels/matmul.tl */
+BITBLAS_API bitblas_status bitblas_matmul_create(bitblas_context *context, const bitblas_matmul_config *config,
+                                                 bitblas_matmul **op);
+/* Takes the kernels that these M need from the store or compiles them, several at a time; count 0: all kernels. A run
+ * whose kernel is not there fails. What bitblas_kernel_create answers, BITBLAS_ERROR_ARGUMENT. */
+BITBLAS_API bitblas_status bitblas_matmul_prepare(bitblas_matmul *op, const int64_t *M, int32_t count);
+/* Nothing of it may still be running. NULL is ignored. */
+BITBLAS_API void bitblas_matmul_destroy(bitblas_matmul *op);
+
+typedef enum bitblas_operand { /* what a transform makes */
+                               BITBLAS_OPERAND_WEIGHT = 0,
+                               BITBLAS_OPERAND_SCALES = 1,
+                               BITBLAS_OPERAND_ZEROS = 2
+} bitblas_operand;
+
+typedef enum bitblas_form { /* of what it is made from, row-major */
+                            BITBLAS_FORM_VALUES =
+                                0, /* one number a byte, as int8 or uint8: i4 is -8 .. 7, i1 is -1 and 1. Types of 8 bits
+                                 and more, and all scales and float zeros: the elements themselves */
+                            BITBLAS_FORM_PACKED = 1, /* codes follow each other as a stream of bits, little end first */
+                            BITBLAS_FORM_BIASED =
+                                2 /* as PACKED, but signed codes of fewer than 8 bits are raised by 2^(bits - 1), as
+                                 BitBLAS packs them before it interleaves */
+} bitblas_form;
+
+/* Bytes of the operand as runs take it; 0 of one that the config has not. BITBLAS_ERROR_ARGUMENT, and what
+ * bitblas_matmul_prepare answers: the order follows from a kernel, which is prepared if none is yet. */
+BITBLAS_API bitblas_status bitblas_matmul_operand_bytes(bitblas_matmul *op, bitblas_operand operand, size_t *bytes);
+/* Puts a weight [N, K] (or as its layout says), scales or zeros [N, K / group_size] (quantized zeros: [K / group_size, N],
+ * packed along N) into the order that runs take, host to host. `from` has from_bytes, `to` has bitblas_matmul_operand_bytes.
+ * BITBLAS_ERROR_ARGUMENT (also: a value that the type has not, with its place), _SHAPE (from_bytes, to_bytes), and as
+ * above. */
+BITBLAS_API bitblas_status bitblas_matmul_transform(bitblas_matmul *op, bitblas_operand operand, bitblas_form form,
+                                                    const void *from, size_t from_bytes, void *to, size_t to_bytes);
+
+/* Device addresses, aligned to 16 bytes. */
+typedef struct bitblas_matmul_args {
+  size_t size;
+  int64_t M; /* 0 runs nothing; with a config of one M, that one, or 0 for it */
+  const void *A;
+  int64_t A_stride; /* of A_strided: elements from one row to the next, a multiple of 16 bytes; 0: no gap */
+  const void *W, *scales, *zeros; /* as bitblas_matmul_transform made them; NULL where the config has none */
+  const void *bias;
+  void *C;         /* [M, N], overwritten; may be none of the others */
+  void *workspace; /* aligned to 16 bytes, zero before its first use; not shared by runs that may overlap */
+  size_t workspace_bytes;
+  bitblas_stream stream;
+} bitblas_matmul_args;
+#define BITBLAS_MATMUL_ARGS_INIT                                                                                       \
+  { sizeof(bitblas_matmul_args), 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL }
+
+/* Bytes of workspace that a run of M rows needs; its kernel must be prepared. BITBLAS_ERROR_ARGUMENT. */
+BITBLAS_API bitblas_status bitblas_matmul_workspace_bytes(const bitblas_matmul *op, int64_t M, size_t *bytes);
+/* Checks everything, then enqueues one kernel. Never compiles, allocates or waits.
+ * BITBLAS_ERROR_ARGUMENT (also: no kernel is prepared for this M), _SHAPE, _ALIGNMENT, _WORKSPACE, _CUDA, _EMULATOR. */
+BITBLAS_API bitblas_status bitblas_matmul_run(const bitblas_matmul *op, const bitblas_matmul_args *args);
+
+/* What the kernel of M rows was made from and became; NULL before it is prepared. Lives as long as op. */
+BITBLAS_API const char *bitblas_matmul_get_source(const bitblas_matmul *op, int64_t M, bitblas_source source);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,39 @@
+/* A Matmul from inside the library. */
+#ifndef BITBLASC_LIB_MATMUL_H
+#define BITBLASC_LIB_MATMUL_H
+
+#include "lib/kernel.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { MATMUL_MAX_KERNELS = 32, MATMUL_MAX_DEFINES = 24 };
+
+struct bitblas_matmul {
+  bitblas_context *context;
+  arena *memory;
+  bitblas_matmul_config config; /* every field decided; opt_M is `rows` */
+  int64_t group_size;           /* codes that share a scale */
+  int64_t groups;               /* of a row */
+  bitblas_define defines[MATMUL_MAX_DEFINES];
+  int define_count;
+  int kernel_count;
+  int64_t rows[MATMUL_MAX_KERNELS];                     /* M that each kernel is made for, ascending */
+  _Atomic(bitblas_kernel *) kernel[MATMUL_MAX_KERNELS]; /* NULL: not prepared. Set once */
+};
+
+/* Which of the types an operand has, as the kernel sees it. */
+bitblas_type matmul_kernel_weight(const bitblas_matmul *op); /* i1 is u1 there */
+bitblas_type matmul_kernel_scale(const bitblas_matmul *op);  /* f8e4m3 is A_dtype */
+bool matmul_is_decoded(const bitblas_matmul_config *config);
+
+/* Fills in what the config leaves open, and refuses what there is not. */
+bitblas_status matmul_decide(bitblas_matmul *op, const bitblas_matmul_config *given);
+/* The kernel's parameters for the decided config. */
+bitblas_status matmul_define(bitblas_matmul *op);
+/* Number of the kernel that runs M rows. */
+int matmul_kernel_of(const bitblas_matmul *op, int64_t rows);
+/* Any kernel that is prepared; prepares one when there is none. */
+bitblas_status matmul_any_kernel(bitblas_matmul *op, const bitblas_kernel **kernel);
+
+#endif

@@ -1,0 +1,194 @@
+/* Weights, scales and zeros into the order that a matmul's kernels take. */
+#include "lib/matmul.h"
+
+#include "ir/numeric.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One operand: what it is made of, and where the kernel has it. */
+typedef struct operand {
+  const char *name, *tensor; /* of the argument; of the kernel's tensor */
+  bool present;
+  bool is_code;               /* numbers narrower than a byte may come one a byte */
+  bool by_group;              /* quantized zeros come as [groups, N] */
+  bitblas_type given, wanted; /* types */
+  int64_t rows, columns;      /* as the kernel has it */
+} operand;
+
+static operand describe(const bitblas_matmul *op, bitblas_operand which) {
+  const bitblas_matmul_config *c = &op->config;
+  bool tb = c->layout == BITBLAS_LAYOUT_NT || c->layout == BITBLAS_LAYOUT_TT;
+  bool quantized = c->zeros_mode == BITBLAS_ZEROS_QUANTIZED;
+  bitblas_type scale = matmul_kernel_scale(op), weight = matmul_kernel_weight(op);
+  switch (which) {
+  case BITBLAS_OPERAND_WEIGHT:
+    return (operand){"weight", "W", true, true, false, c->W_dtype, weight, tb ? c->N : c->K, tb ? c->K : c->N};
+  case BITBLAS_OPERAND_SCALES:
+    return (operand){"scales", "S", c->with_scaling, false, false, c->scale_dtype, scale, c->N, op->groups};
+  default:
+    return (operand){"zeros",
+                     "Z",
+                     c->with_zeros,
+                     quantized,
+                     quantized,
+                     quantized ? c->W_dtype : c->scale_dtype,
+                     quantized ? weight : scale,
+                     c->N,
+                     op->groups};
+  }
+}
+
+static int tensor_of(const bitblas_kernel *kernel, const char *name) {
+  for (int i = 0; i < kernel->record->tensor_count; i++)
+    if (strcmp(kernel->record->tensors[i].name, name) == 0) return i;
+  return -1;
+}
+
+/* Sizes that tensor_bytes wants and the weight does not depend on. */
+static int any_sizes(const bitblas_matmul *op, bitblas_size *sizes) {
+  int count = 0;
+  if (!op->config.M) sizes[count++] = (bitblas_size){"M", 1};
+  if (op->config.A_strided) sizes[count++] = (bitblas_size){"lda", (op->config.K + 127) / 128 * 128};
+  return count;
+}
+
+static bitblas_status find_operand(bitblas_matmul *op, bitblas_operand which, operand *o, const bitblas_kernel **kernel,
+                                   size_t *bytes) {
+  *bytes = 0;
+  if (which < BITBLAS_OPERAND_WEIGHT || which > BITBLAS_OPERAND_ZEROS)
+    return lib_fail(BITBLAS_ERROR_ARGUMENT, "operand is %d, not one of 0 to 2", (int)which);
+  *o = describe(op, which);
+  if (!o->present) return BITBLAS_OK;
+  bitblas_size sizes[2];
+  bitblas_status status = matmul_any_kernel(op, kernel);
+  if (status != BITBLAS_OK) return status;
+  return bitblas_kernel_tensor_bytes(*kernel, tensor_of(*kernel, o->tensor), sizes, any_sizes(op, sizes), bytes);
+}
+
+bitblas_status bitblas_matmul_operand_bytes(bitblas_matmul *op, bitblas_operand which, size_t *bytes) {
+  operand o;
+  const bitblas_kernel *kernel = NULL;
+  if (!op || !bytes) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", op ? "bytes" : "op");
+  return find_operand(op, which, &o, &kernel, bytes);
+}
+
+/* -- What is given ------------------------------------------------------------------------------------------------- */
+
+/* Bytes of what is given. Rows of packed quantized zeros are whole bytes; other streams run on. */
+static size_t given_bytes(const operand *o, bitblas_form form) {
+  size_t bits = (size_t)bitblas_type_bits(o->given), count = (size_t)o->rows * (size_t)o->columns;
+  if (form == BITBLAS_FORM_VALUES && bits < 8) return count;
+  if (o->by_group) return (size_t)o->columns * (((size_t)o->rows * bits + 7) / 8);
+  return (count * bits + 7) / 8;
+}
+
+static ir_type type_named(bitblas_type type) {
+  const char *name = bitblas_type_name(type);
+  return ir_type_by_name(name, strlen(name));
+}
+
+/* The code that a byte's value stands for; false: none. */
+static bool code_of_value(const operand *o, uint8_t byte, uint64_t *code) {
+  int bits = bitblas_type_bits(o->given), value = (int8_t)byte;
+  ir_type type = type_named(o->given);
+  if (o->given == BITBLAS_TYPE_I1) {
+    *code = value == 1;
+    return value == 1 || value == -1;
+  }
+  *code = byte & ((1u << bits) - 1);
+  if (ir_is_integer(type) && ir_type_of(type)->class == IR_CLASS_SINT)
+    return value >= -(1 << (bits - 1)) && value < 1 << (bits - 1);
+  return byte < 1u << bits;
+}
+
+typedef struct reader {
+  const operand *o;
+  bitblas_form form;
+  const uint8_t *from;
+  int bits;
+  ir_type type;
+  uint64_t raised; /* what signed codes of BITBLAS_FORM_BIASED are flipped by */
+} reader;
+
+static bitblas_status read_code(const reader *r, int64_t row, int64_t column, uint64_t *code) {
+  const operand *o = r->o;
+  size_t at = o->by_group ? (size_t)(column * o->rows + row) : (size_t)(row * o->columns + column);
+  if (r->form == BITBLAS_FORM_VALUES && r->bits < 8) {
+    if (code_of_value(o, r->from[at], code)) return BITBLAS_OK;
+    return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s[%" PRId64 ", %" PRId64 "] is %d, which %s has not", o->name,
+                    o->by_group ? column : row, o->by_group ? row : column,
+                    ir_type_of(r->type)->class == IR_CLASS_SINT ? (int)(int8_t)r->from[at] : (int)r->from[at],
+                    bitblas_type_name(o->given));
+  }
+  if (o->by_group)
+    at = (size_t)column * (((size_t)o->rows * (size_t)r->bits + 7) / 8 * 8 / (size_t)r->bits) + (size_t)row;
+  *code = ir_get_bits(r->from, at, r->bits) ^ r->raised;
+  return BITBLAS_OK;
+}
+
+/* Row-major elements of the kernel's type, in a stream of bits. */
+static bitblas_status read_all(const reader *r, void *elements) {
+  const operand *o = r->o;
+  ir_type wanted = type_named(o->wanted);
+  int bits = ir_bits(wanted);
+  bool converts = o->given != o->wanted && !o->is_code;
+  for (int64_t row = 0; row < o->rows; row++)
+    for (int64_t column = 0; column < o->columns; column++) {
+      uint64_t code = 0;
+      bitblas_status status = read_code(r, row, column, &code);
+      if (status != BITBLAS_OK) return status;
+      if (converts) code = ir_encode(wanted, ir_decode(r->type, code));
+      ir_put_bits(elements, (size_t)(row * o->columns + column), bits, code);
+    }
+  return BITBLAS_OK;
+}
+
+/* -- The whole ----------------------------------------------------------------------------------------------------- */
+
+static bitblas_status transform(bitblas_matmul *op, const operand *o, const bitblas_kernel *kernel, bitblas_form form,
+                                const void *from, void *to, size_t to_bytes) {
+  ir_type type = type_named(o->given);
+  int bits = ir_bits(type);
+  bool is_signed = o->is_code && o->given != BITBLAS_TYPE_I1 && ir_type_of(type)->class == IR_CLASS_SINT;
+  reader r = {o, form, from, bits, type, form == BITBLAS_FORM_BIASED && is_signed && bits < 8 ? 1ull << (bits - 1) : 0};
+  int index = tensor_of(kernel, o->tensor);
+  bool plain = (form != BITBLAS_FORM_VALUES || bits >= 8) && !r.raised && !o->by_group && o->given == o->wanted;
+  bool packed = kernel->record->tensors[index].packing != NULL;
+  size_t stream = ((size_t)o->rows * (size_t)o->columns * (size_t)bitblas_type_bits(o->wanted) + 7) / 8;
+  if (!packed && stream != to_bytes)
+    return lib_fail(BITBLAS_ERROR_INTERNAL, "%s has %zu bytes in the kernel and %zu here", o->name, to_bytes, stream);
+  if (plain && !packed) {
+    memcpy(to, from, stream);
+    return BITBLAS_OK;
+  }
+  void *elements = plain || !packed ? NULL : calloc(1, stream + 1);
+  ASSERT(plain || !packed || elements);
+  if (!packed) memset(to, 0, to_bytes);
+  bitblas_status status = plain ? BITBLAS_OK : read_all(&r, packed ? elements : to);
+  bitblas_size sizes[2];
+  if (status == BITBLAS_OK && packed)
+    status = bitblas_kernel_pack(kernel, index, sizes, any_sizes(op, sizes), plain ? from : elements, to, to_bytes);
+  free(elements);
+  return status;
+}
+
+bitblas_status bitblas_matmul_transform(bitblas_matmul *op, bitblas_operand which, bitblas_form form, const void *from,
+                                        size_t from_bytes, void *to, size_t to_bytes) {
+  operand o;
+  const bitblas_kernel *kernel = NULL;
+  size_t bytes = 0;
+  if (!op || !from || !to) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", !op ? "op" : from ? "to" : "from");
+  if (form < BITBLAS_FORM_VALUES || form > BITBLAS_FORM_BIASED)
+    return lib_fail(BITBLAS_ERROR_ARGUMENT, "form is %d, not one of 0 to 2", (int)form);
+  bitblas_status status = find_operand(op, which, &o, &kernel, &bytes);
+  if (status != BITBLAS_OK) return status;
+  if (!o.present) return lib_fail(BITBLAS_ERROR_ARGUMENT, "the config has no %s", o.name);
+  if (from_bytes != given_bytes(&o, form))
+    return lib_fail(BITBLAS_ERROR_SHAPE, "from has %zu bytes, and the %s of %" PRId64 " x %" PRId64 " %s %zu",
+                    from_bytes, o.name, o.rows, o.columns, bitblas_type_name(o.given), given_bytes(&o, form));
+  if (to_bytes != bytes)
+    return lib_fail(BITBLAS_ERROR_SHAPE, "to has %zu bytes, and the transformed %s have %zu", to_bytes, o.name, bytes);
+  return transform(op, &o, kernel, form, from, to, to_bytes);
+}
