@@ -254,6 +254,8 @@ class Kernel:
             tile.bound += 4 * bound
             return
         kind = self.rng.choice(("=", "=", "+=", "max=", "min=", "-="))
+        if kind == "-=" and tile.type in ("f16", "bf16") and tile.name in value: # nothing but its own rounding is left
+            kind = "+="
         self.emit("%s %s %s" % (tile.name, kind, value))
         tile.bound = bound if kind == "=" else tile.bound + bound
 
