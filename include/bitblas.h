@@ -403,6 +403,14 @@ BITBLAS_API bitblas_status bitblas_matmul_workspace_bytes(const bitblas_matmul *
  * BITBLAS_ERROR_ARGUMENT (also: no kernel is prepared for this M), _SHAPE, _ALIGNMENT, _WORKSPACE, _CUDA, _EMULATOR. */
 BITBLAS_API bitblas_status bitblas_matmul_run(const bitblas_matmul *op, const bitblas_matmul_args *args);
 
+/* Time of one run of M rows on the context's GPU, the median of many, over random tensors that are not in the L2.
+ * Allocates and waits. BITBLAS_ERROR_UNSUPPORTED on the emulator; what bitblas_matmul_prepare answers, _MEMORY. */
+BITBLAS_API bitblas_status bitblas_matmul_profile_latency(bitblas_matmul *op, int64_t M, double *microseconds);
+/* Times the topk (1 to 64) plans that the cost model holds best for the kernel of M rows, takes the fastest for op, and
+ * keeps the choice in the store for every later op like it on such a GPU. Nothing of op may run meanwhile. The log
+ * (BITBLAS_LOG_DEBUG) has each plan's time; *microseconds receives the least. Errors as above. */
+BITBLAS_API bitblas_status bitblas_matmul_tune(bitblas_matmul *op, int64_t M, int32_t topk, double *microseconds);
+
 /* What the kernel of M rows was made from and became; NULL before it is prepared. Lives as long as op. */
 BITBLAS_API const char *bitblas_matmul_get_source(const bitblas_matmul *op, int64_t M, bitblas_source source);
 

@@ -18,6 +18,7 @@ extern const char compiler_identity[]; /* made by cmake/identity.cmake */
 typedef struct work {
   bitblas_context *context;
   bitblas_kernel_config config;
+  int plan;
   arena *memory; /* released when it is done */
   diag *diagnostics;
   frontend_loader loader;
@@ -99,8 +100,8 @@ static bitblas_status take_bindings(work *w) {
     return lib_fail(BITBLAS_ERROR_ARGUMENT, "config.level is %d, not 0, 1 or 2", (int)config->level);
   w->options.bindings = bindings;
   w->options.binding_count = config->define_count;
-  w->options.passes =
-      (pass_options){.level = config->level, .expected = expected, .expected_count = config->expected_count};
+  w->options.passes = (pass_options){
+      .level = config->level, .expected = expected, .expected_count = config->expected_count, .candidate = w->plan};
   return BITBLAS_OK;
 }
 
@@ -138,6 +139,7 @@ static const char *make_key(work *w) {
   str_printf(&key, "machine %s\nproduct %s\nlevel %d\n", c->machine ? c->machine : "",
              context_is_emulator(c) ? "text" : "cubin", (int)w->config.level);
   if (!context_is_emulator(c) && c->nvrtc_path) str_printf(&key, "nvrtc %s\n", c->nvrtc_path);
+  if (w->plan) str_printf(&key, "plan %d\n", w->plan);
   for (int i = 0; i < w->options.binding_count; i++)
     str_printf(&key, "define %s=%s\n", w->options.bindings[i].name, w->options.bindings[i].value);
   for (int i = 0; i < w->options.passes.expected_count; i++)
@@ -356,7 +358,12 @@ static bitblas_status create(work *w, bitblas_kernel *k) {
 
 bitblas_status bitblas_kernel_create(bitblas_context *context, const bitblas_kernel_config *config,
                                      bitblas_kernel **kernel) {
-  work w = {.context = context, .config = BITBLAS_KERNEL_CONFIG_INIT};
+  return kernel_create(context, config, 0, kernel);
+}
+
+bitblas_status kernel_create(bitblas_context *context, const bitblas_kernel_config *config, int plan,
+                             bitblas_kernel **kernel) {
+  work w = {.context = context, .config = BITBLAS_KERNEL_CONFIG_INIT, .plan = plan};
   if (!context || !kernel) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", context ? "kernel" : "context");
   *kernel = NULL;
   bitblas_status status = lib_take_config("config", config, &w.config, sizeof w.config, sizeof w.config);

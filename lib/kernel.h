@@ -15,6 +15,11 @@ struct bitblas_kernel {
   launch_kernel *loaded;                          /* on a GPU */
 };
 
+/* bitblas_kernel_create at the plan of this rank (driver/choose.h): 0 is the cost model's choice. BITBLAS_ERROR_KERNEL when
+ * there are not so many. */
+bitblas_status kernel_create(bitblas_context *context, const bitblas_kernel_config *config, int plan,
+                             bitblas_kernel **kernel);
+
 /* The value of each of the record's sizes, `values` as many. A size that is not among `given` is looked for in the
  * tensors' shapes, when there are any. */
 bitblas_status kernel_sizes(const bitblas_kernel *k, const bitblas_size *given, int given_count,

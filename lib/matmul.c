@@ -2,11 +2,10 @@
 #include "lib/matmul.h"
 
 #include "lib/embedded.h"
+#include "lib/parallel.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* -- Creation ------------------------------------------------------------------------------------------------------ */
 
@@ -46,7 +45,7 @@ int matmul_kernel_of(const bitblas_matmul *op, int64_t rows) {
 
 /* -- Preparation --------------------------------------------------------------------------------------------------- */
 
-static bitblas_status create_kernel(const bitblas_matmul *op, int index, bitblas_kernel **kernel) {
+bitblas_status matmul_create_kernel(const bitblas_matmul *op, int index, int plan, bitblas_kernel **kernel) {
   const bitblas_size expected = {"M", op->rows[index]};
   bitblas_kernel_config config = BITBLAS_KERNEL_CONFIG_INIT;
   config.path = EMBEDDED_DIRECTORY "matmul.tl";
@@ -55,7 +54,7 @@ static bitblas_status create_kernel(const bitblas_matmul *op, int index, bitblas
   config.define_count = op->define_count;
   config.expected = &expected;
   config.expected_count = op->config.M ? 0 : 1;
-  return bitblas_kernel_create(op->context, &config, kernel);
+  return kernel_create(op->context, &config, plan, kernel);
 }
 
 static bool same_packing(const record_packing *a, const record_packing *b) {
@@ -65,8 +64,7 @@ static bool same_packing(const record_packing *a, const record_packing *b) {
          memcmp(a->columns, b->columns, sizeof *a->columns * (size_t)a->column_count) == 0;
 }
 
-/* One transformed weight serves all kernels of an op. */
-static bitblas_status check_same_order(const bitblas_kernel *a, const bitblas_kernel *b) {
+bitblas_status matmul_check_order(const bitblas_kernel *a, const bitblas_kernel *b) {
   for (int i = 0; i < a->record->tensor_count; i++)
     if (!same_packing(a->record->tensors[i].packing, b->record->tensors[i].packing))
       return lib_fail(BITBLAS_ERROR_INTERNAL, "kernels of one matmul want %s in different orders",
@@ -86,56 +84,26 @@ static const bitblas_kernel *any_of(const bitblas_matmul *op) {
 static bitblas_status prepare_one(bitblas_matmul *op, int index) {
   if (atomic_load(&op->kernel[index])) return BITBLAS_OK;
   bitblas_kernel *kernel, *none = NULL;
-  bitblas_status status = create_kernel(op, index, &kernel);
+  bitblas_status status = matmul_create_kernel(op, index, matmul_tuned_plan(op, index), &kernel);
   if (status != BITBLAS_OK) return status;
   const bitblas_kernel *other = any_of(op);
-  if (other) status = check_same_order(other, kernel);
+  if (other) status = matmul_check_order(other, kernel);
   if (status != BITBLAS_OK || !atomic_compare_exchange_strong(&op->kernel[index], &none, kernel))
     bitblas_kernel_destroy(kernel);
   return status;
 }
 
-/* Work of several threads. */
 typedef struct preparation {
   bitblas_matmul *op;
-  const bool *wanted;
-  atomic_int next;
-  pthread_mutex_t lock;
-  bitblas_status status; /* the first failure, and what it said: messages are a thread's own */
-  char message[2048];
+  int index[MATMUL_MAX_KERNELS];
 } preparation;
 
-static void *prepare_some(void *data) {
+static bitblas_status prepare_piece(void *data, int piece) {
   preparation *p = data;
-  for (int i; (i = atomic_fetch_add(&p->next, 1)) < p->op->kernel_count;) {
-    bitblas_status status = p->wanted[i] ? prepare_one(p->op, i) : BITBLAS_OK;
-    if (status == BITBLAS_OK) continue;
-    pthread_mutex_lock(&p->lock);
-    if (p->status == BITBLAS_OK) {
-      p->status = status;
-      strncpy(p->message, bitblas_last_message(), sizeof p->message - 1);
-    }
-    pthread_mutex_unlock(&p->lock);
-  }
-  return NULL;
+  return prepare_one(p->op, p->index[piece]);
 }
 
-static bitblas_status prepare_wanted(bitblas_matmul *op, const bool *wanted, int count) {
-  preparation p = {.op = op, .wanted = wanted, .status = BITBLAS_OK};
-  pthread_mutex_init(&p.lock, NULL);
-  pthread_t thread[MATMUL_MAX_KERNELS];
-  int threads = 0, processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
-  while (threads < count - 1 && threads < processors - 1 &&
-         pthread_create(&thread[threads], NULL, prepare_some, &p) == 0)
-    threads++;
-  prepare_some(&p);
-  for (int i = 0; i < threads; i++)
-    pthread_join(thread[i], NULL);
-  pthread_mutex_destroy(&p.lock);
-  return p.status == BITBLAS_OK ? BITBLAS_OK : lib_fail(p.status, "%s", p.message);
-}
-
-static bitblas_status check_rows(const bitblas_matmul *op, int64_t rows, const char *what) {
+bitblas_status matmul_check_rows(const bitblas_matmul *op, int64_t rows, const char *what) {
   int64_t least = op->config.M ? op->config.M : 1, most = op->config.M ? op->config.M : INT32_MAX;
   if (rows >= least && rows <= most) return BITBLAS_OK;
   return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is %" PRId64 ", not %" PRId64 "%s", what, rows, least,
@@ -147,16 +115,15 @@ bitblas_status bitblas_matmul_prepare(bitblas_matmul *op, const int64_t *M, int3
   if (!op || count < 0 || (count && !M))
     return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s", !op ? "op is null" : count < 0 ? "count is negative" : "M is null");
   for (int i = 0; i < count; i++) {
-    bitblas_status status = check_rows(op, M[i], "M");
+    bitblas_status status = matmul_check_rows(op, M[i], "M");
     if (status != BITBLAS_OK) return status;
     wanted[matmul_kernel_of(op, M[i])] = true;
   }
-  int wanted_count = 0;
-  for (int i = 0; i < op->kernel_count; i++) {
-    wanted[i] |= !count;
-    wanted_count += wanted[i];
-  }
-  return prepare_wanted(op, wanted, wanted_count);
+  preparation p = {.op = op};
+  int pieces = 0;
+  for (int i = 0; i < op->kernel_count; i++)
+    if (wanted[i] || !count) p.index[pieces++] = i;
+  return lib_parallel(pieces, prepare_piece, &p);
 }
 
 bitblas_status matmul_any_kernel(bitblas_matmul *op, const bitblas_kernel **kernel) {
@@ -168,7 +135,7 @@ bitblas_status matmul_any_kernel(bitblas_matmul *op, const bitblas_kernel **kern
 /* -- Running ------------------------------------------------------------------------------------------------------- */
 
 static bitblas_status find_kernel(const bitblas_matmul *op, int64_t rows, const bitblas_kernel **kernel) {
-  bitblas_status status = check_rows(op, rows, "M");
+  bitblas_status status = matmul_check_rows(op, rows, "M");
   if (status != BITBLAS_OK) return status;
   *kernel = atomic_load(&op->kernel[matmul_kernel_of(op, rows)]);
   return *kernel ? BITBLAS_OK

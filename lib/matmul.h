@@ -19,7 +19,7 @@ struct bitblas_matmul {
   int define_count;
   int kernel_count;
   int64_t rows[MATMUL_MAX_KERNELS];                     /* M that each kernel is made for, ascending */
-  _Atomic(bitblas_kernel *) kernel[MATMUL_MAX_KERNELS]; /* NULL: not prepared. Set once */
+  _Atomic(bitblas_kernel *) kernel[MATMUL_MAX_KERNELS]; /* NULL: not prepared */
 };
 
 /* Which of the types an operand has, as the kernel sees it. */
@@ -33,6 +33,14 @@ bitblas_status matmul_decide(bitblas_matmul *op, const bitblas_matmul_config *gi
 bitblas_status matmul_define(bitblas_matmul *op);
 /* Number of the kernel that runs M rows. */
 int matmul_kernel_of(const bitblas_matmul *op, int64_t rows);
+/* "M is 0, not 1 or more", with `what` for M. */
+bitblas_status matmul_check_rows(const bitblas_matmul *op, int64_t rows, const char *what);
+/* Compiles or finds a kernel at a plan (kernel.h). */
+bitblas_status matmul_create_kernel(const bitblas_matmul *op, int index, int plan, bitblas_kernel **kernel);
+/* One transformed weight serves all kernels of an op: BITBLAS_ERROR_INTERNAL where two want it in different orders. */
+bitblas_status matmul_check_order(const bitblas_kernel *a, const bitblas_kernel *b);
+/* The plan that bitblas_matmul_tune found best on this GPU, from the store; 0 when there is none. */
+int matmul_tuned_plan(const bitblas_matmul *op, int index);
 /* Any kernel that is prepared; prepares one when there is none. */
 bitblas_status matmul_any_kernel(bitblas_matmul *op, const bitblas_kernel **kernel);
 
