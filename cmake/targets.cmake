@@ -23,7 +23,7 @@ if(TARGET bitblas)
 endif()
 
 # -- Programs that tests/library runs: tests/library/programs/x.c becomes build/tests/programs/x ------------------------
-# They see the public header alone; linked statically, so that one file is the whole test on another machine.
+# Linked statically, so that one file is the whole test on another machine.
 
 if(TARGET bitblas_static)
   file(GLOB programs CONFIGURE_DEPENDS tests/library/programs/*.c)
@@ -31,6 +31,7 @@ if(TARGET bitblas_static)
     get_filename_component(name ${source} NAME_WE)
     add_executable(library_${name} ${source})
     target_link_libraries(library_${name} PRIVATE bitblas_static ${library_needs})
+    target_include_directories(library_${name} PRIVATE ${CMAKE_SOURCE_DIR})
     set_target_properties(library_${name} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/programs)
     list(APPEND built_for_tests library_${name})

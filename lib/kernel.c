@@ -356,6 +356,16 @@ static bitblas_status create(work *w, bitblas_kernel *k) {
   return is_cubin ? create_from_cubin(w, k, config->path, w->options.text, w->options.length) : create_from_text(w, k);
 }
 
+/* Looked up once: runs compare numbers. */
+static const bitblas_type *tensor_types(const bitblas_kernel *k) {
+  bitblas_type *types = ARENA_ARRAY(k->memory, bitblas_type, k->record->tensor_count);
+  for (int i = 0; i < k->record->tensor_count; i++) {
+    const char *name = k->record->tensors[i].type;
+    types[i] = lib_type_of(ir_type_by_name(name, strlen(name)));
+  }
+  return types;
+}
+
 bitblas_status bitblas_kernel_create(bitblas_context *context, const bitblas_kernel_config *config,
                                      bitblas_kernel **kernel) {
   return kernel_create(context, config, 0, kernel);
@@ -377,6 +387,7 @@ bitblas_status kernel_create(bitblas_context *context, const bitblas_kernel_conf
   w.diagnostics = diag_create();
   w.loader = (frontend_loader){load_include, &w};
   status = create(&w, k);
+  if (status == BITBLAS_OK) k->types = tensor_types(k);
   str_free(&w.files);
   diag_destroy(w.diagnostics);
   arena_destroy(w.memory);

@@ -10,6 +10,7 @@ struct bitblas_kernel {
   bitblas_context *context;
   arena *memory; /* all that follows lies in it */
   const record *record;
+  const bitblas_type *types;                      /* of its tensors */
   const char *sources[BITBLAS_SOURCE_RECORD + 1]; /* NULL: not known */
   ir_kernel *emulated;                            /* thread form, on the emulator */
   launch_kernel *loaded;                          /* on a GPU */

@@ -58,7 +58,7 @@ bitblas_status kernel_sizes(const bitblas_kernel *k, const bitblas_size *given, 
     return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s: size %s is not given%s", r->entry, name,
                     tensors ? ", and is not the extent of a tensor" : "");
   }
-  runtime_message message = {""};
+  runtime_message message;
   return lib_runtime(launch_check_sizes(r, values, &message), &message);
 }
 
@@ -71,8 +71,6 @@ static bitblas_status check_index(const bitblas_kernel *k, int32_t index) {
                   (int)k->record->tensor_count, (int)index);
 }
 
-static bitblas_type type_of(const record_tensor *t) { return lib_type_of(ir_type_by_name(t->type, strlen(t->type))); }
-
 int32_t bitblas_kernel_tensor_count(const bitblas_kernel *kernel) { return kernel ? kernel->record->tensor_count : 0; }
 
 bitblas_status bitblas_kernel_tensor_info(const bitblas_kernel *kernel, int32_t index, bitblas_tensor_info *info) {
@@ -84,7 +82,7 @@ bitblas_status bitblas_kernel_tensor_info(const bitblas_kernel *kernel, int32_t 
   if (status != BITBLAS_OK) return status;
   const record_tensor *t = &kernel->record->tensors[index];
   ours.name = t->name;
-  ours.type = type_of(t);
+  ours.type = kernel->types[index];
   ours.rank = t->rank;
   ours.access = access[t->access];
   ours.alignment = t->alignment;
@@ -105,7 +103,7 @@ bitblas_status bitblas_kernel_tensor_bytes(const bitblas_kernel *kernel, int32_t
   if (status == BITBLAS_OK && !bytes) status = lib_fail(BITBLAS_ERROR_ARGUMENT, "bytes is null");
   if (status == BITBLAS_OK) status = kernel_sizes(kernel, sizes, size_count, NULL, values);
   if (status != BITBLAS_OK) return status;
-  runtime_message message = {""};
+  runtime_message message;
   runtime_status answer = launch_tensor_bytes(kernel->record, values, index, &result, &message);
   *bytes = (size_t)result;
   return lib_runtime(answer, &message);
@@ -118,7 +116,7 @@ bitblas_status bitblas_kernel_workspace_bytes(const bitblas_kernel *kernel, cons
   if (!kernel || !bytes) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", kernel ? "bytes" : "kernel");
   bitblas_status status = kernel_sizes(kernel, sizes, size_count, NULL, values);
   if (status != BITBLAS_OK) return status;
-  runtime_message message = {""};
+  runtime_message message;
   runtime_status answer = launch_workspace_bytes(kernel->record, values, &result, &message);
   *bytes = (size_t)result;
   return lib_runtime(answer, &message);
@@ -165,7 +163,7 @@ bitblas_status bitblas_kernel_pack(const bitblas_kernel *kernel, int32_t index, 
   if (!elements || !packed) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", elements ? "packed" : "elements");
   int64_t values[RECORD_LIST_MAX], extents[RECORD_RANK_MAX];
   status = kernel_sizes(kernel, sizes, size_count, NULL, values);
-  runtime_message message = {""};
+  runtime_message message;
   if (status == BITBLAS_OK) status = lib_runtime(launch_tensor_extents(r, values, index, extents, &message), &message);
   if (status != BITBLAS_OK) return status;
   memset(packed, 0, packed_bytes);
@@ -222,7 +220,7 @@ static bitblas_status check_tensor(const record *r, int index, const bitblas_ten
   const record_tensor *t = &r->tensors[index];
   int64_t wanted[RECORD_RANK_MAX];
   uint64_t bytes = 0;
-  runtime_message message = {""};
+  runtime_message message;
   runtime_status status = launch_tensor_extents(r, values, index, wanted, &message);
   if (status == RUNTIME_OK) status = launch_tensor_bytes(r, values, index, &bytes, &message);
   if (status != RUNTIME_OK) return lib_runtime(status, &message);
@@ -240,14 +238,15 @@ static bitblas_status check_tensor(const record *r, int index, const bitblas_ten
 }
 
 /* Before the sizes are taken from the shapes: number, types, ranks. */
-static bitblas_status check_kinds(const record *r, const bitblas_launch *launch) {
+static bitblas_status check_kinds(const bitblas_kernel *k, const bitblas_launch *launch) {
+  const record *r = k->record;
   if (launch->tensor_count != r->tensor_count || (r->tensor_count && !launch->tensors))
     return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s takes %d tensors and was given %d", r->entry, (int)r->tensor_count,
                     launch->tensors ? (int)launch->tensor_count : 0);
   for (int i = 0; i < r->tensor_count; i++) {
     const record_tensor *t = &r->tensors[i];
     const bitblas_tensor *given = &launch->tensors[i];
-    if (given->type != type_of(t))
+    if (given->type != k->types[i])
       return lib_fail(BITBLAS_ERROR_TYPE, "%s: %s is of type %s and should be %s", r->entry, t->name,
                       bitblas_type_name(given->type), t->type);
     if (given->rank != t->rank)
@@ -259,12 +258,15 @@ static bitblas_status check_kinds(const record *r, const bitblas_launch *launch)
 
 static bitblas_status check_workspace(const record *r, const bitblas_launch *launch, const int64_t *values) {
   uint64_t bytes = 0;
-  runtime_message message = {""};
+  runtime_message message;
   runtime_status status = launch_workspace_bytes(r, values, &bytes, &message);
   if (status != RUNTIME_OK) return lib_runtime(status, &message);
   if (bytes && (!launch->workspace || launch->workspace_bytes < bytes))
     return lib_fail(BITBLAS_ERROR_WORKSPACE, "%s: the workspace has %zu bytes and needs %" PRIu64, r->entry,
                     launch->workspace ? launch->workspace_bytes : 0, bytes);
+  if (bytes && (uintptr_t)launch->workspace % 16)
+    return lib_fail(BITBLAS_ERROR_ALIGNMENT, "%s: the workspace is at %p and must be aligned to 16 bytes", r->entry,
+                    launch->workspace);
   return BITBLAS_OK;
 }
 
@@ -278,8 +280,8 @@ static bitblas_status run_on_gpu(const bitblas_kernel *k, const bitblas_launch *
                                       .tensors = addresses,
                                       .workspace = (uint64_t)(uintptr_t)launch->workspace,
                                       .workspace_bytes = launch->workspace_bytes};
-  runtime_message message = {""};
-  return lib_runtime(launch_run(k->loaded, &arguments, launch->stream, &message), &message);
+  runtime_message message;
+  return lib_runtime(launch_run_checked(k->loaded, &arguments, launch->stream, &message), &message);
 }
 
 static bitblas_status emulate(const bitblas_kernel *k, const bitblas_launch *launch, const int64_t *values,
@@ -315,7 +317,7 @@ static bitblas_status emulate(const bitblas_kernel *k, const bitblas_launch *lau
 }
 
 static bitblas_status run_on_emulator(const bitblas_kernel *k, const bitblas_launch *launch, const int64_t *values) {
-  runtime_message message = {""};
+  runtime_message message;
   uint32_t grid[3] = {0, 0, 0};
   int sms = ir_target_of(k->context->target)->sms;
   runtime_status status = launch_grid(k->record, values, sms, grid, &message);
@@ -330,7 +332,7 @@ bitblas_status bitblas_kernel_run(const bitblas_kernel *kernel, const bitblas_la
   if (!kernel) return lib_fail(BITBLAS_ERROR_ARGUMENT, "kernel is null");
   const record *r = kernel->record;
   bitblas_status status = lib_take_config("launch", given, &launch, sizeof launch, sizeof launch);
-  if (status == BITBLAS_OK) status = check_kinds(r, &launch);
+  if (status == BITBLAS_OK) status = check_kinds(kernel, &launch);
   if (status == BITBLAS_OK) status = kernel_sizes(kernel, launch.sizes, launch.size_count, launch.tensors, values);
   for (int i = 0; status == BITBLAS_OK && i < r->tensor_count; i++)
     status = check_tensor(r, i, &launch.tensors[i], values);

@@ -3,8 +3,21 @@
 #include "codegen/elf_note.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The tensor maps of an earlier launch. To make one costs the driver about as much as a launch, and an application runs
+ * a kernel on few tensors again and again. */
+typedef struct known_maps {
+  atomic_flag busy; /* whoever does not get it makes the maps anew */
+  bool filled;
+  int64_t *sizes;
+  uint64_t *tensors;
+  unsigned char *maps; /* not aligned as the driver wants them: copied out */
+} known_maps;
+
+enum { KNOWN_MAPS = 4 }; /* a power of two */
 
 struct launch_kernel {
   device *device;
@@ -13,6 +26,7 @@ struct launch_kernel {
   cuda_module module;
   cuda_function function;
   launch_facts facts;
+  known_maps *known; /* KNOWN_MAPS of them; NULL: the kernel has no maps */
 };
 
 /* One block of memory: this, then the tensor maps, the other values, the pointers to both. */
@@ -67,6 +81,19 @@ static runtime_status own_record(launch_kernel *k, const void *cubin, size_t siz
     k->record = json ? record_from_json(k->memory, json, length, &error) : NULL;
   }
   return k->record ? RUNTIME_OK : runtime_fail(message, RUNTIME_BAD_RECORD, "%s", error);
+}
+
+static void make_room_for_maps(launch_kernel *k) {
+  const record *r = k->record;
+  if (!r->map_count) return;
+  k->known = ARENA_ARRAY(k->memory, known_maps, KNOWN_MAPS);
+  for (int i = 0; i < KNOWN_MAPS; i++) {
+    known_maps *known = &k->known[i];
+    atomic_flag_clear(&known->busy);
+    known->sizes = ARENA_ARRAY(k->memory, int64_t, r->size_count);
+    known->tensors = ARENA_ARRAY(k->memory, uint64_t, r->tensor_count);
+    known->maps = ARENA_ARRAY(k->memory, unsigned char, (size_t)r->map_count * sizeof(cuda_tensor_map));
+  }
 }
 
 static bool has_cluster(const record *r) { return r->cluster[0] * r->cluster[1] * r->cluster[2] > 1; }
@@ -157,6 +184,7 @@ runtime_status launch_load(device *d, const void *cubin, size_t size, const reco
   if (status == RUNTIME_OK) status = check_target(k->record, device_get_facts(d), message);
   if (status == RUNTIME_OK) status = device_enter(d, message);
   if (status == RUNTIME_OK) {
+    make_room_for_maps(k);
     status = load_module(k, cubin, message);
     device_leave(d);
   }
@@ -268,15 +296,44 @@ static void fill_parameters(launch_call *call, const launch_arguments *arguments
 
 static bool is_empty(const uint32_t grid[3]) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
 
-/* cuTensorMapEncodeTiled refuses to work without a current context, though it touches no device. */
-static runtime_status make_maps(launch_kernel *k, const launch_arguments *arguments, cuda_tensor_map *maps,
+static runtime_status make_maps(const launch_kernel *k, const launch_arguments *arguments, cuda_tensor_map *maps,
                                 runtime_message *message) {
-  if (k->record->map_count == 0) return RUNTIME_OK;
-  runtime_status status = device_enter(k->device, message);
-  if (status != RUNTIME_OK) return status;
+  runtime_status status = RUNTIME_OK;
   for (int i = 0; status == RUNTIME_OK && i < k->record->map_count; i++)
     status = make_map(k, arguments, i, &maps[i], message);
-  device_leave(k->device);
+  return status;
+}
+
+static bool is_known(const record *r, const known_maps *known, const launch_arguments *arguments) {
+  if (!known->filled) return false;
+  for (int i = 0; i < r->size_count; i++)
+    if (known->sizes[i] != arguments->sizes[i]) return false;
+  return memcmp(known->tensors, arguments->tensors, (size_t)r->tensor_count * sizeof *known->tensors) == 0;
+}
+
+/* Makes the maps, or takes those of the last launch with the same tensors and sizes. */
+static runtime_status find_maps(launch_kernel *k, const launch_arguments *arguments, cuda_tensor_map *maps,
+                                runtime_message *message) {
+  const record *r = k->record;
+  if (!r->map_count) return RUNTIME_OK;
+  uint64_t mixed = 0;
+  for (int i = 0; i < r->tensor_count; i++)
+    mixed = (mixed ^ arguments->tensors[i] >> 8) * 0x9E3779B97F4A7C15u;
+  known_maps *known = &k->known[mixed >> 62 & (KNOWN_MAPS - 1)];
+  if (atomic_flag_test_and_set_explicit(&known->busy, memory_order_acquire))
+    return make_maps(k, arguments, maps, message);
+  runtime_status status = RUNTIME_OK;
+  size_t bytes = (size_t)r->map_count * sizeof *maps;
+  if (is_known(r, known, arguments)) {
+    memcpy(maps, known->maps, bytes);
+  } else {
+    status = make_maps(k, arguments, maps, message);
+    known->filled = status == RUNTIME_OK;
+    memcpy(known->maps, maps, bytes);
+    if (r->size_count) memcpy(known->sizes, arguments->sizes, (size_t)r->size_count * sizeof *known->sizes);
+    memcpy(known->tensors, arguments->tensors, (size_t)r->tensor_count * sizeof *known->tensors);
+  }
+  atomic_flag_clear_explicit(&known->busy, memory_order_release);
   return status;
 }
 
@@ -284,11 +341,12 @@ static runtime_status no_memory(const launch_kernel *k, runtime_message *message
   return runtime_fail(message, RUNTIME_OUT_OF_MEMORY, "no memory to launch %s", k->record->entry);
 }
 
-/* The arguments were checked. */
+/* The arguments were checked, and the device's context is current: cuTensorMapEncodeTiled refuses to work without one,
+ * though it touches no device. */
 static runtime_status fill_call(launch_kernel *k, const launch_arguments *arguments, launch_call *call,
                                 runtime_message *message) {
   runtime_status status = launch_grid(k->record, arguments->sizes, k->facts.resident_blocks, call->grid, message);
-  if (status == RUNTIME_OK && !is_empty(call->grid)) status = make_maps(k, arguments, call->maps, message);
+  if (status == RUNTIME_OK && !is_empty(call->grid)) status = find_maps(k, arguments, call->maps, message);
   if (status == RUNTIME_OK) fill_parameters(call, arguments);
   return status;
 }
@@ -301,48 +359,60 @@ runtime_status launch_prepare(launch_kernel *k, const launch_arguments *argument
   unsigned char *memory = aligned_alloc(64, layout.bytes);
   if (!memory) return no_memory(k, message);
   launch_call *call = place_call(k, &layout, memory);
-  status = fill_call(k, arguments, call, message);
-  if (status != RUNTIME_OK) {
-    free(call);
-    return status;
+  status = device_enter(k->device, message);
+  if (status == RUNTIME_OK) {
+    status = fill_call(k, arguments, call, message);
+    device_leave(k->device);
   }
-  *out = call;
-  return RUNTIME_OK;
+  if (status == RUNTIME_OK)
+    *out = call;
+  else
+    free(call);
+  return status;
 }
 
 void launch_call_free(launch_call *call) { free(call); }
 
 /* In the device's context already. */
-static int enqueue(const launch_call *call, cuda_stream stream) {
-  if (is_empty(call->grid)) return CUDA_OK;
+static runtime_status enqueue(const launch_call *call, cuda_stream stream, runtime_message *message) {
+  if (is_empty(call->grid)) return RUNTIME_OK;
   cuda_launch_attribute attributes[2];
   cuda_launch_config config;
+  const cuda_driver *driver = device_driver(call->kernel->device);
   configure(call->kernel->record, call->grid, stream, attributes, &config);
-  return device_driver(call->kernel->device)->launch_kernel(&config, call->kernel->function, call->pointers, NULL);
+  int result = driver->launch_kernel(&config, call->kernel->function, call->pointers, NULL);
+  return result == CUDA_OK ? RUNTIME_OK : cuda_fail(driver, message, call->kernel->record->entry, result);
 }
 
 runtime_status launch_enqueue(const launch_call *call, cuda_stream stream, runtime_message *message) {
   device *d = call->kernel->device;
   runtime_status status = device_enter(d, message);
   if (status != RUNTIME_OK) return status;
-  int result = enqueue(call, stream);
-  if (result != CUDA_OK) status = cuda_fail(device_driver(d), message, call->kernel->record->entry, result);
+  status = enqueue(call, stream, message);
   device_leave(d);
   return status;
 }
 
 runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,
                           runtime_message *message) {
+  runtime_status status = launch_check(k->record, arguments, message);
+  return status == RUNTIME_OK ? launch_run_checked(k, arguments, stream, message) : status;
+}
+
+runtime_status launch_run_checked(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,
+                                  runtime_message *message) {
   enum { USUAL_BYTES = 4096 }; /* 16 tensor maps and more parameters than that */
   alignas(64) unsigned char usual[USUAL_BYTES];
-  runtime_status status = launch_check(k->record, arguments, message);
-  if (status != RUNTIME_OK) return status;
   const call_layout layout = lay_out_call(k->record);
   unsigned char *memory = layout.bytes <= USUAL_BYTES ? usual : aligned_alloc(64, layout.bytes);
   if (!memory) return no_memory(k, message);
   launch_call *call = place_call(k, &layout, memory);
-  status = fill_call(k, arguments, call, message);
-  if (status == RUNTIME_OK) status = launch_enqueue(call, stream, message);
+  runtime_status status = device_enter(k->device, message);
+  if (status == RUNTIME_OK) {
+    status = fill_call(k, arguments, call, message);
+    if (status == RUNTIME_OK) status = enqueue(call, stream, message);
+    device_leave(k->device);
+  }
   if (memory != usual) free(memory);
   return status;
 }

@@ -36,6 +36,10 @@ const launch_facts *launch_get_facts(const launch_kernel *k);
 runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,
                           runtime_message *message);
 
+/* The same without the checks, for arguments that launch_check has passed. */
+runtime_status launch_run_checked(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,
+                                  runtime_message *message);
+
 /* The same in two steps, for what is launched often with the same arguments. The arguments are copied. */
 runtime_status launch_prepare(launch_kernel *k, const launch_arguments *arguments, launch_call **out,
                               runtime_message *message);
