@@ -93,6 +93,6 @@ add_custom_target(bench COMMAND ${CMAKE_SOURCE_DIR}/bench/run --build ${CMAKE_BI
 find_program(CLANG_FORMAT clang-format)
 if(CLANG_FORMAT)
   file(GLOB formatted CONFIGURE_DEPENDS support/*.[ch] ir/*.[ch] frontend/*.[ch] passes/*.[ch] codegen/*.[ch]
-       emulator/*.[ch] driver/*.[ch] runtime/*.[ch] lib/*.[ch] include/*.h examples/*.c tests/unit/*/*.c)
+       emulator/*.[ch] driver/*.[ch] runtime/*.[ch] lib/*.[ch] include/*.h examples/*.[ch] tests/unit/*/*.c tests/library/programs/*.c)
   add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${formatted} VERBATIM)
 endif()

@@ -27,10 +27,22 @@ static double float_value(unsigned code, int exponent_bits, int mantissa_bits) {
 }
 
 static double value_of(bitblas_type type, uint32_t code) {
-  static const double nf4[] = {-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
-                               -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
-                               0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
-                               0.7229568362236023, 1};
+  static const double nf4[] = {-1,
+                               -0.6961928009986877,
+                               -0.5250730514526367,
+                               -0.39491748809814453,
+                               -0.28444138169288635,
+                               -0.18477343022823334,
+                               -0.09105003625154495,
+                               0,
+                               0.07958029955625534,
+                               0.16093020141124725,
+                               0.24611230194568634,
+                               0.33791524171829224,
+                               0.44070982933044434,
+                               0.5626170039176941,
+                               0.7229568362236023,
+                               1};
   float single;
   int bits = bitblas_type_bits(type);
   switch (type) {
@@ -75,7 +87,9 @@ static uint32_t code_of(bitblas_type type, double x) {
     frexp(scaled, &exponent);
     exponent = exponent < -13 ? -13 : exponent;
     best = (uint32_t)lrint(ldexp(scaled, 11 - exponent));
-    return (best >= 2048 ? (uint32_t)(exponent + 15) << 10 : best >= 1024 ? (uint32_t)(exponent + 14) << 10 | (best & 1023) : best) |
+    return (best >= 2048   ? (uint32_t)(exponent + 15) << 10
+            : best >= 1024 ? (uint32_t)(exponent + 14) << 10 | (best & 1023)
+                           : best) |
            (x < 0 ? 0x8000u : 0);
   }
   memcpy(&bits, &single, 4);
@@ -85,21 +99,28 @@ static uint32_t code_of(bitblas_type type, double x) {
 
 /* Twice the unit roundoff. */
 static double roundoff(bitblas_type type) {
-  return type == BITBLAS_TYPE_F16 ? 0x1p-10 : type == BITBLAS_TYPE_BF16 ? 0x1p-7 : type == BITBLAS_TYPE_F32 ? 0x1p-23 : 0;
+  return type == BITBLAS_TYPE_F16    ? 0x1p-10
+         : type == BITBLAS_TYPE_BF16 ? 0x1p-7
+         : type == BITBLAS_TYPE_F32  ? 0x1p-23
+                                     : 0;
 }
 
-static bool is_integer(bitblas_type type) { return bitblas_type_name(type)[0] == 'i' || bitblas_type_name(type)[0] == 'u'; }
+static bool is_integer(bitblas_type type) {
+  return bitblas_type_name(type)[0] == 'i' || bitblas_type_name(type)[0] == 'u';
+}
 
 static uint32_t get_bits(const uint8_t *from, size_t element, int bits) {
   uint32_t code = 0;
   for (int b = 0; b < bits; b++)
-    code |= (uint32_t)(from[(element * (size_t)bits + (size_t)b) / 8] >> (element * (size_t)bits + (size_t)b) % 8 & 1) << b;
+    code |= (uint32_t)(from[(element * (size_t)bits + (size_t)b) / 8] >> (element * (size_t)bits + (size_t)b) % 8 & 1)
+            << b;
   return code;
 }
 
 static void put_bits(uint8_t *to, size_t element, int bits, uint32_t code) {
   for (int b = 0; b < bits; b++)
-    to[(element * (size_t)bits + (size_t)b) / 8] |= (uint8_t)((code >> b & 1) << (element * (size_t)bits + (size_t)b) % 8);
+    to[(element * (size_t)bits + (size_t)b) / 8] |=
+        (uint8_t)((code >> b & 1) << (element * (size_t)bits + (size_t)b) % 8);
 }
 
 /* -- The matrix ---------------------------------------------------------------------------------------------------- */
@@ -110,13 +131,15 @@ typedef struct pair {
 
 #define T(name) BITBLAS_TYPE_##name
 static const pair pairs[] = {
-    {T(F16), T(F16)},    {T(F16), T(I8)},      {T(F16), T(U8)},     {T(F16), T(I4)},      {T(F16), T(U4)},     {T(F16), T(I2)},
-    {T(F16), T(U2)},     {T(F16), T(I1)},      {T(F16), T(U1)},     {T(F16), T(NF4)},     {T(F16), T(F4E2M1)}, {T(F16), T(F8E4M3)},
-    {T(F16), T(F8E5M2)}, {T(BF16), T(BF16)},   {T(BF16), T(I8)},    {T(BF16), T(U8)},     {T(BF16), T(I4)},    {T(BF16), T(U4)},
-    {T(BF16), T(I2)},    {T(BF16), T(U2)},     {T(BF16), T(I1)},    {T(BF16), T(U1)},     {T(BF16), T(NF4)},   {T(BF16), T(F4E2M1)},
-    {T(BF16), T(F8E4M3)}, {T(BF16), T(F8E5M2)}, {T(F8E4M3), T(F8E4M3)}, {T(F8E5M2), T(F8E5M2)}, {T(I8), T(I8)}, {T(I8), T(I4)},
-    {T(I8), T(U4)},      {T(I8), T(I2)},       {T(I8), T(U2)},      {T(I8), T(I1)},       {T(I8), T(U1)},      {T(I4), T(I4)},
-    {T(I4), T(U4)},      {T(I4), T(I2)},       {T(I4), T(U2)},      {T(I4), T(I1)},       {T(I4), T(U1)}};
+    {T(F16), T(F16)},     {T(F16), T(I8)},        {T(F16), T(U8)},        {T(F16), T(I4)},      {T(F16), T(U4)},
+    {T(F16), T(I2)},      {T(F16), T(U2)},        {T(F16), T(I1)},        {T(F16), T(U1)},      {T(F16), T(NF4)},
+    {T(F16), T(F4E2M1)},  {T(F16), T(F8E4M3)},    {T(F16), T(F8E5M2)},    {T(BF16), T(BF16)},   {T(BF16), T(I8)},
+    {T(BF16), T(U8)},     {T(BF16), T(I4)},       {T(BF16), T(U4)},       {T(BF16), T(I2)},     {T(BF16), T(U2)},
+    {T(BF16), T(I1)},     {T(BF16), T(U1)},       {T(BF16), T(NF4)},      {T(BF16), T(F4E2M1)}, {T(BF16), T(F8E4M3)},
+    {T(BF16), T(F8E5M2)}, {T(F8E4M3), T(F8E4M3)}, {T(F8E5M2), T(F8E5M2)}, {T(I8), T(I8)},       {T(I8), T(I4)},
+    {T(I8), T(U4)},       {T(I8), T(I2)},         {T(I8), T(U2)},         {T(I8), T(I1)},       {T(I8), T(U1)},
+    {T(I4), T(I4)},       {T(I4), T(U4)},         {T(I4), T(I2)},         {T(I4), T(U2)},       {T(I4), T(I1)},
+    {T(I4), T(U1)}};
 static const bitblas_type outputs[] = {T(F16), T(BF16), T(F32), T(I32), T(I8)};
 static const bitblas_type scales[] = {T(NONE), T(F16), T(BF16), T(F32), T(E8M0), T(F8E4M3)}; /* NONE: no scaling */
 static const int groups[] = {-1, 32, 64, 128, 24, 20};
@@ -170,8 +193,8 @@ static bool is_legal(bitblas_context *context, const combination *x) {
   bitblas_form form;
   vary(x, &c, &M, &form);
   bool decoded = c.A_dtype != c.W_dtype || c.A_dtype == T(I4);
-  if (x->group && !c.with_scaling && !c.with_zeros) return false;   /* the same as no group */
-  if (x->fast && !decoded) return false;                           /* nothing is decoded */
+  if (x->group && !c.with_scaling && !c.with_zeros) return false; /* the same as no group */
+  if (x->fast && !decoded) return false;                          /* nothing is decoded */
   if (!c.with_scaling && c.with_zeros && c.A_dtype == T(BF16)) c.scale_dtype = T(NONE);
   bitblas_matmul *op;
   if (bitblas_matmul_create(context, &c, &op) != BITBLAS_OK) return false;
@@ -241,7 +264,7 @@ typedef struct problem {
   bitblas_matmul_config c;
   int64_t M, stride, groups;
   bitblas_form form;
-  uint64_t state; /* of the random numbers */
+  uint64_t state;                /* of the random numbers */
   uint8_t *a, *w, *s, *z, *bias; /* streams of codes: a [M or K, stride], w, s [N, groups], z [N, groups], bias [N] */
   char *name;
 } problem;
@@ -251,7 +274,9 @@ static uint32_t random_bits(problem *p) {
   return (uint32_t)(p->state >> 33);
 }
 
-static double uniform(problem *p, double low, double high) { return low + (high - low) * (random_bits(p) >> 7) * 0x1p-24; }
+static double uniform(problem *p, double low, double high) {
+  return low + (high - low) * (random_bits(p) >> 7) * 0x1p-24;
+}
 
 /* A random code of the type: all of them, but of floats only numbers of modest size. */
 static uint32_t random_code(problem *p, bitblas_type type) {
@@ -315,8 +340,8 @@ static void make_data(problem *p) {
 }
 
 /* What the library is given, in the form that the case has. */
-static uint8_t *in_form(const problem *p, const uint8_t *codes, bitblas_type type, int64_t rows, int64_t columns, bool by_group,
-                        bitblas_form form, size_t *bytes) {
+static uint8_t *in_form(const problem *p, const uint8_t *codes, bitblas_type type, int64_t rows, int64_t columns,
+                        bool by_group, bitblas_form form, size_t *bytes) {
   int bits = bitblas_type_bits(type);
   int64_t line = by_group ? (rows * bits + 7) / 8 * 8 / bits : 0;
   uint8_t *out = calloc(1, (size_t)((rows + 8) * (columns + 8) * 4) + 64);
@@ -388,14 +413,19 @@ static double roundings(const problem *p) {
 
 static bool compare(const problem *p, const uint8_t *result) {
   const bitblas_matmul_config *c = &p->c;
-  bool ta = c->layout == BITBLAS_LAYOUT_TN || c->layout == BITBLAS_LAYOUT_TT, tb = c->layout == BITBLAS_LAYOUT_NT || c->layout == BITBLAS_LAYOUT_TT;
-  int a_bits = bitblas_type_bits(c->A_dtype), w_bits = bitblas_type_bits(c->W_dtype), out_bits = bitblas_type_bits(c->out_dtype);
+  bool ta = c->layout == BITBLAS_LAYOUT_TN || c->layout == BITBLAS_LAYOUT_TT,
+       tb = c->layout == BITBLAS_LAYOUT_NT || c->layout == BITBLAS_LAYOUT_TT;
+  int a_bits = bitblas_type_bits(c->A_dtype), w_bits = bitblas_type_bits(c->W_dtype),
+      out_bits = bitblas_type_bits(c->out_dtype);
   double unit = c->A_dtype == T(F16) ? 0x1p-11 : 0x1p-8, K = (double)c->K;
-  double sums = is_integer(c->A_dtype) ? (c->with_scaling ? (double)(p->groups + 2) * 0x1p-24 : 0) : c->accum_dtype == T(F16) ? K * 0x1p-11 : K * 0x1p-24;
+  double sums = is_integer(c->A_dtype)     ? (c->with_scaling ? (double)(p->groups + 2) * 0x1p-24 : 0)
+                : c->accum_dtype == T(F16) ? K * 0x1p-11
+                                           : K * 0x1p-24;
   double *a = malloc(sizeof *a * (size_t)(p->M * c->K)), *w = malloc(sizeof *w * (size_t)c->K);
   for (int64_t m = 0; m < p->M; m++)
     for (int64_t k = 0; k < c->K; k++)
-      a[m * c->K + k] = value_of(c->A_dtype, get_bits(p->a, (size_t)(ta ? k * p->stride + m : m * p->stride + k), a_bits));
+      a[m * c->K + k] =
+          value_of(c->A_dtype, get_bits(p->a, (size_t)(ta ? k * p->stride + m : m * p->stride + k), a_bits));
   bool good = true;
   for (int64_t n = 0; n < c->N && good; n++) {
     for (int64_t k = 0; k < c->K; k++) {
@@ -415,7 +445,8 @@ static bool compare(const problem *p, const uint8_t *result) {
       double wanted = activate(c->activation, sum + bias);
       double got = value_of(c->out_dtype, get_bits(result, (size_t)(m * c->N + n), out_bits));
       double slope = c->activation > BITBLAS_ACTIVATION_RELU ? 1.2 : 1;
-      double allowed = slope * (roundings(p) * unit * size + sums * size + 0x1p-23 * (fabs(sum) + fabs(bias)) + roundoff(c->out_dtype) * fabs(wanted));
+      double allowed = slope * (roundings(p) * unit * size + sums * size + 0x1p-23 * (fabs(sum) + fabs(bias)) +
+                                roundoff(c->out_dtype) * fabs(wanted));
       if (c->activation > BITBLAS_ACTIVATION_RELU) allowed += 0x1p-20 * (1 + fabs(wanted));
       if (c->out_dtype == T(F16)) allowed += 0x1p-24;
       if (is_integer(c->out_dtype)) {
@@ -426,7 +457,8 @@ static bool compare(const problem *p, const uint8_t *result) {
       bool overflows = c->out_dtype == T(F16) && fabs(wanted) > 65504; /* to infinity, which decodes as 65536 here */
       good = overflows ? fabs(got) >= 65504 && got * wanted > 0 : fabs(got - wanted) <= allowed;
       if (!good)
-        printf("FAILED %s: C[%" PRId64 ", %" PRId64 "] is %.9g and should be %.9g (within %.3g)\n", p->name, m, n, got, wanted, allowed);
+        printf("FAILED %s: C[%" PRId64 ", %" PRId64 "] is %.9g and should be %.9g (within %.3g)\n", p->name, m, n, got,
+               wanted, allowed);
     }
   }
   free(a);
@@ -436,7 +468,8 @@ static bool compare(const problem *p, const uint8_t *result) {
 
 static bool run_op(problem *p, bitblas_matmul *op) {
   bitblas_matmul_config *c = &p->c;
-  bool tb = c->layout == BITBLAS_LAYOUT_NT || c->layout == BITBLAS_LAYOUT_TT, ta = c->layout == BITBLAS_LAYOUT_TN || c->layout == BITBLAS_LAYOUT_TT;
+  bool tb = c->layout == BITBLAS_LAYOUT_NT || c->layout == BITBLAS_LAYOUT_TT,
+       ta = c->layout == BITBLAS_LAYOUT_TN || c->layout == BITBLAS_LAYOUT_TT;
   bitblas_matmul_args args = BITBLAS_MATMUL_ARGS_INIT;
   size_t a_bytes = ((size_t)((ta ? c->K : p->M) * p->stride) * (size_t)bitblas_type_bits(c->A_dtype) + 7) / 8;
   size_t c_bytes = (size_t)(p->M * c->N) * (size_t)bitblas_type_bits(c->out_dtype) / 8, workspace = 0;
@@ -444,10 +477,13 @@ static bool run_op(problem *p, bitblas_matmul *op) {
   uint8_t *result = malloc(c_bytes + 64), *zero = calloc(1, 1 << 20);
   memset(result, 0x5A, c_bytes);
   bool quantized = c->zeros_mode == BITBLAS_ZEROS_QUANTIZED;
-  bool ok = !failed(p, bitblas_matmul_prepare(op, &p->M, 1), "prepare") && upload(p, p->a, a_bytes, &A) && upload(p, result, c_bytes, &C) &&
-            transformed(p, op, BITBLAS_OPERAND_WEIGHT, p->w, c->W_dtype, tb ? c->N : c->K, tb ? c->K : c->N, false, p->form, &W);
+  bool ok = !failed(p, bitblas_matmul_prepare(op, &p->M, 1), "prepare") && upload(p, p->a, a_bytes, &A) &&
+            upload(p, result, c_bytes, &C) &&
+            transformed(p, op, BITBLAS_OPERAND_WEIGHT, p->w, c->W_dtype, tb ? c->N : c->K, tb ? c->K : c->N, false,
+                        p->form, &W);
   if (ok && c->with_scaling)
-    ok = transformed(p, op, BITBLAS_OPERAND_SCALES, p->s, scale_type(p), c->N, p->groups, false, BITBLAS_FORM_VALUES, &S);
+    ok = transformed(p, op, BITBLAS_OPERAND_SCALES, p->s, scale_type(p), c->N, p->groups, false, BITBLAS_FORM_VALUES,
+                     &S);
   if (ok && c->with_zeros)
     ok = transformed(p, op, BITBLAS_OPERAND_ZEROS, p->z, zero_type(p), c->N, p->groups, quantized, p->form, &Z);
   if (ok && c->with_bias) ok = upload(p, p->bias, (size_t)c->N * (size_t)bitblas_type_bits(c->out_dtype) / 8, &bias);
@@ -471,12 +507,14 @@ static bool run_op(problem *p, bitblas_matmul *op) {
 static void name_case(problem *p, char *text, size_t room) {
   const bitblas_matmul_config *c = &p->c;
   static const char *const layouts[] = {"nt", "nn", "tn", "tt"}, *const zeros[] = {"original", "rescale", "quantized"};
-  snprintf(text, room, "%s x %s -> %s%s %s M=%" PRId64 " N=%" PRId64 " K=%" PRId64 "%s%s g=%" PRId64 "%s%s%s%s act=%d form=%d%s",
+  snprintf(text, room,
+           "%s x %s -> %s%s %s M=%" PRId64 " N=%" PRId64 " K=%" PRId64 "%s%s g=%" PRId64 "%s%s%s%s act=%d form=%d%s",
            bitblas_type_name(c->A_dtype), bitblas_type_name(c->W_dtype), bitblas_type_name(c->out_dtype),
-           c->accum_dtype == T(F16) ? " (f16)" : "", layouts[c->layout], p->M, c->N, c->K, c->with_scaling ? " scale=" : "",
-           c->with_scaling ? bitblas_type_name(scale_type(p)) : "", c->group_size, c->with_zeros ? " zeros=" : "",
-           c->with_zeros ? zeros[c->zeros_mode] : "", c->with_bias ? " bias" : "", c->A_strided ? " strided" : "", (int)c->activation,
-           (int)p->form, c->fast_decoding == BITBLAS_FAST_DECODING_OFF ? " slow" : "");
+           c->accum_dtype == T(F16) ? " (f16)" : "", layouts[c->layout], p->M, c->N, c->K,
+           c->with_scaling ? " scale=" : "", c->with_scaling ? bitblas_type_name(scale_type(p)) : "", c->group_size,
+           c->with_zeros ? " zeros=" : "", c->with_zeros ? zeros[c->zeros_mode] : "", c->with_bias ? " bias" : "",
+           c->A_strided ? " strided" : "", (int)c->activation, (int)p->form,
+           c->fast_decoding == BITBLAS_FAST_DECODING_OFF ? " slow" : "");
 }
 
 typedef struct suite {
@@ -492,7 +530,8 @@ static void *run_some(void *data) {
   suite *s = data;
   for (int i; (i = atomic_fetch_add(&s->next, 1)) < s->count;) {
     char name[320];
-    problem p = {.context = s->context, .c = config_of(&s->list[i]), .name = name, .state = (uint64_t)s->list[i].number + 1};
+    problem p = {
+        .context = s->context, .c = config_of(&s->list[i]), .name = name, .state = (uint64_t)s->list[i].number + 1};
     vary(&s->list[i], &p.c, &p.M, &p.form);
     int64_t rows[3] = {opt_rows[0], opt_rows[1], opt_rows[2]};
     p.c.opt_M = rows, p.c.opt_M_count = 3;
@@ -551,7 +590,8 @@ int main(int argc, char **argv) {
   run_some(&s);
   for (int i = 1; i < threads; i++)
     pthread_join(thread[i], NULL);
-  printf("%d of %d legal combinations on %s, %s\n", s.count, legal, bitblas_context_device_name(s.context), bitblas_context_target(s.context));
+  printf("%d of %d legal combinations on %s, %s\n", s.count, legal, bitblas_context_device_name(s.context),
+         bitblas_context_target(s.context));
   printf("%d passed, %d failed\n", atomic_load(&s.passed), atomic_load(&s.failed));
   free(list);
   bitblas_context_destroy(s.context);

@@ -121,7 +121,8 @@ static void cost_of_run(bitblas_context *context) {
   const bitblas_kernel *kernel = atomic_load(&op->kernel[0]);
   const int64_t sizes[] = {M};
   const uint64_t tensors[] = {(uintptr_t)b.A, (uintptr_t)b.W, (uintptr_t)b.scales, (uintptr_t)b.C};
-  const launch_arguments bare = {.sizes = sizes, .tensors = tensors, .workspace = (uintptr_t)b.workspace, .workspace_bytes = b.workspace_bytes};
+  const launch_arguments bare = {
+      .sizes = sizes, .tensors = tensors, .workspace = (uintptr_t)b.workspace, .workspace_bytes = b.workspace_bytes};
   launch_call *call;
   runtime_message message;
   if (launch_prepare(kernel->loaded, &bare, &call, &message) != RUNTIME_OK) exit(1);
@@ -140,8 +141,8 @@ static void cost_of_run(bitblas_context *context) {
     least_run = ran < least_run ? ran : least_run;
     least_bare = launched < least_bare ? launched : least_bare;
   }
-  printf("run: %.2f us a call, bare launch %.2f us, difference %.2f us\n", least_run * 1e3 / CALLS, least_bare * 1e3 / CALLS,
-         (least_run - least_bare) * 1e3 / CALLS);
+  printf("run: %.2f us a call, bare launch %.2f us, difference %.2f us\n", least_run * 1e3 / CALLS,
+         least_bare * 1e3 / CALLS, (least_run - least_bare) * 1e3 / CALLS);
   launch_call_free(call);
   release(context, &b);
   bitblas_matmul_destroy(op);
@@ -162,7 +163,8 @@ static void tune_one(bitblas_context *context) {
 
 int main(void) {
   static const int64_t linear[][2] = {{4096, 4096}},
-                       layers[][2] = {{4096, 4096}, {1024, 4096}, {14336, 4096}, {4096, 14336}, {6144, 4096}, {28672, 4096}, {128256, 4096}};
+                       layers[][2] = {{4096, 4096}, {1024, 4096},  {14336, 4096}, {4096, 14336},
+                                      {6144, 4096}, {28672, 4096}, {128256, 4096}};
   char directory[] = "/tmp/bitblas-measure-XXXXXX";
   if (!mkdtemp(directory)) return 1;
   double start = now_ms();
