@@ -27,6 +27,9 @@ void format_find_layers(bitblas_checkpoint *c);
 bitblas_status format_read(const bitblas_checkpoint *c, const char *prefix, const bitblas_weight_config *config,
                            bool *used, bitblas_weight **weight);
 
+/* Matrices at a layer: the experts of a stack, else 1. */
+int64_t format_experts(const bitblas_checkpoint *c, int layer);
+
 /* -- For the readers ----------------------------------------------------------------------------------------------- */
 
 #define FORMAT_FLOATS "F16|BF16|F32"

@@ -118,21 +118,49 @@ static bitblas_status read_order(format_reader *r, const gptq_tensors *t, int64_
   return BITBLAS_OK;
 }
 
-/* Transposes while it unpacks, by blocks that stay in the cache. */
-static void read_codes(const bitblas_weight *w, const gptq_tensors *t) {
+/* Eight codes of 4 bits, one a byte, in the order of the machine's memory, which is little-end. */
+static uint64_t spread_nibbles(uint64_t word) {
+  word = (word | word << 16) & 0x0000ffff0000ffff;
+  word = (word | word << 8) & 0x00ff00ff00ff00ff;
+  return (word | word << 4) & 0x0f0f0f0f0f0f0f0f;
+}
+
+/* Codes [j0, j1) of rows [n0, n1) into tile[n - n0][j - j0]. */
+static void read_tile(const bitblas_weight *w, const gptq_tensors *t, size_t n0, size_t n1, size_t j0, size_t j1,
+                      unsigned char tile[BLOCK][BLOCK]) {
   const unsigned char *data = t->codes->data;
-  size_t rows = (size_t)t->rows, columns = (size_t)t->columns;
+  size_t rows = (size_t)t->rows;
   unsigned bits = (unsigned)t->bits, mask = (1u << bits) - 1;
+  if (bits == 4 && !w->permutation) {
+    for (size_t j = j0; j < j1; j += 8)
+      for (size_t n = n0; n < n1; n++) {
+        uint64_t codes = spread_nibbles(load_u32(data + 4 * (j / 8 * rows + n)));
+        memcpy(&tile[n - n0][j - j0], &codes, sizeof codes);
+      }
+    return;
+  }
+  for (size_t j = j0; j < j1; j++) {
+    size_t bit = (w->permutation ? (size_t)w->permutation[j] : j) * bits, shift = bit % WORD_BITS;
+    const unsigned char *low = data + bit / WORD_BITS * rows * 4, *high = low + rows * 4;
+    for (size_t n = n0; n < n1; n++) {
+      uint32_t code = load_u32(low + 4 * n) >> shift;
+      if (shift + bits > WORD_BITS) code |= load_u32(high + 4 * n) << (WORD_BITS - shift);
+      tile[n - n0][j - j0] = (unsigned char)(code & mask);
+    }
+  }
+}
+
+/* Transposes by tiles of their own: rows a power of two apart would share the same few lines of the cache. */
+static void read_codes(const bitblas_weight *w, const gptq_tensors *t) {
+  unsigned char tile[BLOCK][BLOCK];
+  size_t rows = (size_t)t->rows, columns = (size_t)t->columns;
   for (size_t n0 = 0; n0 < rows; n0 += BLOCK) {
     size_t n1 = n0 + BLOCK < rows ? n0 + BLOCK : rows;
-    for (size_t j = 0; j < columns; j++) {
-      size_t bit = (w->permutation ? (size_t)w->permutation[j] : j) * bits, shift = bit % WORD_BITS;
-      const unsigned char *low = data + bit / WORD_BITS * rows * 4, *high = low + rows * 4;
-      for (size_t n = n0; n < n1; n++) {
-        uint32_t code = load_u32(low + 4 * n) >> shift;
-        if (shift + bits > WORD_BITS) code |= load_u32(high + 4 * n) << (WORD_BITS - shift);
-        w->codes[n * columns + j] = (unsigned char)(code & mask);
-      }
+    for (size_t j0 = 0; j0 < columns; j0 += BLOCK) {
+      size_t j1 = j0 + BLOCK < columns ? j0 + BLOCK : columns;
+      read_tile(w, t, n0, n1, j0, j1, tile);
+      for (size_t n = n0; n < n1; n++)
+        memcpy(w->codes + n * columns + j0, tile[n - n0], j1 - j0);
     }
   }
 }

@@ -62,6 +62,14 @@ void format_find_layers(bitblas_checkpoint *c) {
     look_at(c, c->tensors[i].name);
 }
 
+int64_t format_experts(const bitblas_checkpoint *c, int layer) {
+  const format_row *row = &rows[c->layers[layer].format];
+  format_reader r = {.checkpoint = c, .prefix = c->layers[layer].prefix};
+  const bitblas_checkpoint_tensor *key = format_find(&r, row->key);
+  int inner = row->read == mxfp4_read ? 3 : 2; /* blocks of a row are a dimension of their own */
+  return key && key->rank == inner + 1 ? key->shape[0] : 1;
+}
+
 /* -- Reading ------------------------------------------------------------------------------------------------------- */
 
 /* Says what lies at the prefix, since the caller expected a weight there. */
