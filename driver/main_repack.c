@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { FORGET_BYTES = 1 << 20 }; /* copies of this size are worth a call to the system */
+
 typedef struct repack {
   arena *memory;
   bitblas_checkpoint *checkpoint;
@@ -95,6 +97,7 @@ static bitblas_status convert_layers(repack *r) {
     for (int64_t expert = 0; expert < experts && status == BITBLAS_OK; expert++)
       status = convert_one(r, layer, expert, experts);
     r->done = count_used(r);
+    checkpoint_forget(r->checkpoint);
     show_progress(r, false);
   }
   return status;
@@ -107,6 +110,7 @@ static bitblas_status copy_others(repack *r) {
     if (r->used[i]) continue;
     status = safetensors_add(r->writer, t->name, t->encoding, t->rank, t->shape, t->data, t->bytes);
     r->done += t->bytes;
+    if (t->bytes > FORGET_BYTES) checkpoint_forget(r->checkpoint);
     show_progress(r, false);
   }
   return status;

@@ -169,6 +169,11 @@ static bitblas_status add_file(bitblas_checkpoint *c, const char *path) {
   return status == BITBLAS_OK ? parse(c, path, mapping.address, mapping.size) : status;
 }
 
+void checkpoint_forget(const bitblas_checkpoint *c) {
+  for (int i = 0; i < c->mapping_count; i++)
+    madvise(c->mappings[i].address, c->mappings[i].size, MADV_DONTNEED);
+}
+
 static const char *beside(bitblas_checkpoint *c, const char *path, const char *name) {
   const char *slash = strrchr(path, '/');
   return arena_printf(c->memory, "%.*s%s", slash ? (int)(slash - path + 1) : 0, path, name);

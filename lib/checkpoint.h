@@ -38,7 +38,9 @@ struct bitblas_checkpoint {
  * BITBLAS_ERROR_FILE. */
 bitblas_status checkpoint_parse(const char *name, const void *bytes, size_t size, bitblas_checkpoint **out);
 const bitblas_checkpoint_tensor *checkpoint_find(const bitblas_checkpoint *c, const char *name); /* NULL: none */
-const char *checkpoint_setting_of(const bitblas_checkpoint *c, const char *key);                 /* NULL: none */
+/* Gives the memory of what was read of the files back to the system; it is read again when it is needed. */
+void checkpoint_forget(const bitblas_checkpoint *c);
+const char *checkpoint_setting_of(const bitblas_checkpoint *c, const char *key); /* NULL: none */
 void checkpoint_add_setting(bitblas_checkpoint *c, const char *key, const char *value);
 /* The strings, whole numbers and booleans of a JSON value (a json_t) as settings: "key", "key.member", "key.0". */
 void checkpoint_add_settings(bitblas_checkpoint *c, const void *value);

@@ -94,10 +94,12 @@ static const bitblas_type public_types[IR_TYPE_COUNT] = {
 bitblas_type lib_type_of(ir_type type) { return public_types[type]; }
 
 ir_type lib_ir_type(bitblas_type type) {
-  for (int i = 0; i < IR_TYPE_COUNT; i++) {
-    if (public_types[i] == type && type != BITBLAS_TYPE_NONE) return (ir_type)i;
-  }
-  return IR_TYPE_NONE;
+  static const ir_type types[] = {
+#define TYPE(id, name, class, bits, exponent, mantissa, cuda) [BITBLAS_TYPE_##id] = IR_##id,
+#include "ir/types.def"
+#undef TYPE
+  };
+  return type > BITBLAS_TYPE_NONE && (size_t)type < sizeof types / sizeof *types ? types[type] : IR_TYPE_NONE;
 }
 
 const char *bitblas_type_name(bitblas_type type) {

@@ -47,8 +47,9 @@ static void make_symmetric(bitblas_weight *w) {
   size_t zeros = (size_t)(w->info.rows * weight_groups(w)), codes = (size_t)(w->info.rows * w->info.columns);
   for (size_t i = 0; i < zeros; i++)
     if (w->zeros[i] != (float)half) return;
+  unsigned char *code = w->codes; /* a pointer of its own, so that the loop becomes vectors */
   for (size_t i = 0; i < codes; i++)
-    w->codes[i] ^= half;
+    code[i] ^= half;
   w->info.type = to[row];
   w->info.zeros_mode = BITBLAS_WEIGHT_ZEROS_NONE;
   w->zeros = NULL;
@@ -119,8 +120,9 @@ bitblas_status bitblas_weight_stream(const bitblas_weight *weight, void *stream,
   if (bits % 8 == 0) {
     memcpy(out, codes, bytes);
   } else if (bits == 4) {
-    for (size_t i = 0; i < bytes; i++)
-      out[i] = (unsigned char)(codes[2 * i] | (2 * i + 1 < count ? codes[2 * i + 1] << 4 : 0));
+    for (size_t i = 0; i < count / 2; i++)
+      out[i] = (unsigned char)(codes[2 * i] | codes[2 * i + 1] << 4);
+    if (count % 2) out[bytes - 1] = codes[count - 1];
   } else {
     memset(out, 0, bytes);
     for (size_t i = 0; i < count; i++)
