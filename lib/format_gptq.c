@@ -42,7 +42,8 @@ static int find_bits(const format_reader *r) {
 
 /* Symmetric models store the same zero everywhere, which tells the version. The first row is enough to tell. */
 static bool every_zero_is(const bitblas_checkpoint_tensor *zeros, int bits, int64_t rows, int64_t zero) {
-  if (!zeros || zeros->rank != 2 || !zeros->shape[0] || !zeros->shape[1]) return false;
+  if (!zeros || strcmp(zeros->encoding, "I32") != 0 || zeros->rank != 2 || !zeros->shape[0] || !zeros->shape[1])
+    return false;
   const unsigned char *data = zeros->data;
   size_t row_bytes = (size_t)zeros->shape[1] * 4, count = row_bytes * 8 / (size_t)bits;
   for (int64_t g = 0; g < rows; g++)

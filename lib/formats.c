@@ -45,13 +45,21 @@ static bool ends_with(const char *name, const char *key, size_t *length) {
   return true;
 }
 
-/* A prefix counts at the key tensor of the format that it is found to have, so once. */
+/* A prefix counts at the key tensor of the format that it is found to have, so once. Rows with one key share the
+ * answer. */
 static void look_at(bitblas_checkpoint *c, const char *name) {
+  const char *key = "";
+  format_reader r = {.checkpoint = c};
+  int found = NONE;
   for (int i = 0; i < ROW_COUNT; i++) {
     size_t length;
-    if (rows[i].read == plain_read || !ends_with(name, rows[i].key, &length)) continue;
-    format_reader r = {.checkpoint = c, .prefix = arena_strndup(c->memory, name, length)};
-    if (detect(&r) != i) continue;
+    if (!ends_with(name, rows[i].key, &length)) continue;
+    if (strcmp(key, rows[i].key) != 0) {
+      key = rows[i].key;
+      r.prefix = arena_strndup(c->memory, name, length);
+      found = detect(&r);
+    }
+    if (found != i || rows[i].read == plain_read) continue;
     checkpoint_layer layer = {r.prefix, i};
     ARENA_PUSH(c->memory, c->layers, c->layer_count, c->layer_capacity, layer);
   }

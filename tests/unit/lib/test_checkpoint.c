@@ -162,7 +162,8 @@ static void put_good(gguf_builder *g) {
   put(g, VALUE_ARRAY, 4);
   put(g, 6, 4);
   put(g, 3, 8);
-  put(g, 0, 12);
+  put(g, 0, 8);
+  put(g, 0, 4);
   put_tensor(g, "x.weight", Q4_0_TYPE, 0);
   put_tensor(g, "y.weight", F32_TYPE, 64);
   put_data(g, 64, 64 + 256);

@@ -244,6 +244,11 @@ static void gptq_refuses_what_does_not_fit(void **state) {
   BUILD(&f, "p.qweight", "I32", "[1, 8]", gptq_codes);
   BUILD(&f, "p.scales", "F16", "[2, 8]", gptq_scales);
   build_refuses(&f, NULL, BITBLAS_ERROR_FILE, "0 bits", "2, 3, 4 or 8");
+  static const unsigned char bytes[2][1] = {{0x88}, {0x88}};
+  BUILD(&f, "p.qweight", "I32", "[1, 8]", gptq_codes);
+  BUILD(&f, "p.qzeros", "I8", "[2, 1]", bytes);
+  BUILD(&f, "p.scales", "F16", "[2, 8]", gptq_scales);
+  build_refuses(&f, NULL, BITBLAS_ERROR_FILE, ".qzeros is I8[2, 1]", "I32[2, 1]");
   static const uint16_t scales3[3][N8];
   BUILD(&f, "p.qweight", "I32", "[1, 8]", gptq_codes);
   BUILD(&f, "p.scales", "F16", "[3, 8]", scales3);
