@@ -15,8 +15,11 @@
 
 enum { WORD_BITS = 32, CALL_BITS = 128 };
 
+/* GPTQ packed into bytes has the same names, transposed. */
 bool bitblas_detect(const format_reader *r) {
-  return format_has(r, ".qweight", "I8") && format_has(r, ".scales", FORMAT_FLOATS);
+  const bitblas_checkpoint_tensor *codes = format_find(r, ".qweight"), *scales = format_find(r, ".scales");
+  return format_has(r, ".qweight", "I8") && format_has(r, ".scales", FORMAT_FLOATS) && codes->rank == 2 &&
+         scales->rank == 2 && codes->shape[0] == scales->shape[0];
 }
 
 /* Where code `index` of a row is stored. The original's decoder for 1 bit to 8 takes the middle lanes the other way. */

@@ -36,14 +36,14 @@ bool packed_detect(const format_reader *r) {
   return format_has(r, ".weight_packed", "I32") && format_find(r, ".weight_scale");
 }
 
-/* The commonest packing with this number of words; bits 0: none. */
+/* The packing with this number of words: of the stated bits, else (groups of layers may have others) the commonest. Bits
+ * 0: none. */
 static packing find_packing(const format_reader *r, int64_t count, int64_t words) {
-  static const int order[] = {4, 8, 2, 1, 3, 6, 5, 7};
-  int stated = format_stated_bits(r);
+  const int order[] = {format_stated_bits(r), 4, 8, 2, 1, 3, 6, 5, 7};
   for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
-    for (int dense = 1; dense >= 0; dense--) {
+    for (int dense = 1; dense >= 0 && order[i]; dense--) {
       packing p = {order[i], dense};
-      if ((!stated || p.bits == stated) && words_of(p, count) == words) return p;
+      if (words_of(p, count) == words) return p;
     }
   }
   return (packing){0, false};
@@ -100,8 +100,8 @@ bitblas_status packed_read(format_reader *r) {
                        columns, codes->shape[0]);
   packing p = find_packing(r, columns, words);
   if (!p.bits)
-    return format_fail(r, BITBLAS_ERROR_FILE, "%" PRId64 " words do not hold %" PRId64 " codes of %d bits (0: any)",
-                       words, columns, format_stated_bits(r));
+    return format_fail(r, BITBLAS_ERROR_FILE, "%" PRId64 " words do not hold %" PRId64 " codes of any width", words,
+                       columns);
   scales = format_find(r, ".weight_scale");
   if (!scales || !format_has(r, ".weight_scale", FORMAT_FLOATS) || scales->rank > 2)
     return format_fail(r, BITBLAS_ERROR_FILE, "it has no .weight_scale of " FORMAT_FLOATS);

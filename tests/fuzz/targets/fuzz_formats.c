@@ -7,7 +7,7 @@
 
 #include "lib/checkpoint.h"
 
-enum { HEAD = 4, ROW = 8, TENSORS_MAX = 8, BYTES_MAX = 1 << 16 };
+enum { HEAD = 4, ROW = 8, TENSORS_MAX = 8, BYTES_MAX = 1 << 16, LIST_MAX = 5 };
 
 static const char *const suffixes[] = {".qweight",
                                        ".qzeros",
@@ -52,9 +52,27 @@ static const char *const settings[] = {
     "\"weight_block_size.1\": \"0\"",      "\"bits\": \"3\""};
 #define PICK(table, byte) ((table)[(byte) % (sizeof(table) / sizeof *(table))])
 
+/* What begins as JSON is JSON, in a tensor of its length. */
+static void add_state(str *header, str *data, const uint8_t *row) {
+  size_t start = data->length;
+  str_printf(data, "{\"blocksize\": %u, \"shape\": [%u, %u], \"nested_blocksize\": %u}", row[3], row[4], row[5],
+             row[6]);
+  str_printf(header, ", \"p%s\": {\"dtype\": \"U8\", \"shape\": [%zu], \"data_offsets\": [%zu, %zu]}",
+             PICK(suffixes, row[0]), data->length - start, start, data->length);
+}
+
+static unsigned element_of(const uint8_t *row, size_t at, size_t count) {
+  if (count > LIST_MAX) return (unsigned)(at * row[6] >> (row[5] & 7)) % (row[7] + 1u);
+  return 4 + at < ROW ? row[4 + at] : 0;
+}
+
 static void add_tensor(str *header, str *data, const uint8_t *row) {
-  unsigned rank = row[2] % 5;
+  unsigned rank = row[2] % 5, width = PICK(encodings, row[1]).bits / 8;
   size_t count = 1, start = data->length;
+  if (strstr(PICK(suffixes, row[0]), "quant_state")) {
+    add_state(header, data, row);
+    return;
+  }
   str_printf(header, ", \"p%s\": {\"dtype\": \"%s\", \"shape\": [", PICK(suffixes, row[0]),
              PICK(encodings, row[1]).name);
   for (unsigned d = 0; d < rank; d++) {
@@ -63,19 +81,11 @@ static void add_tensor(str *header, str *data, const uint8_t *row) {
     count *= extent;
   }
   size_t bytes = count * PICK(encodings, row[1]).bits / 8;
-  if (strstr(PICK(suffixes, row[0]), "quant_state")) {
-    str_printf(data, "{\"blocksize\": %u, \"shape\": [%u, %u], \"nested_blocksize\": %u}", row[3], row[4], row[5],
-               row[6]);
-    bytes = data->length - start;
-  }
-  unsigned width = PICK(encodings, row[1]).bits / 8;
-  bool numbers = rank < 2 && (width == 4 || width == 8) && PICK(encodings, row[1]).name[0] == 'I';
-  for (size_t i = 0; i < bytes && i < BYTES_MAX && data->length < start + bytes; i++) {
-    size_t at = numbers ? i / width : i;
-    unsigned value = numbers        ? count <= 4 ? row[4 + at] : (unsigned)(at * row[6] >> (row[5] & 7)) % (row[7] + 1u)
-                            : row[7] & 128 ? row[7]
-                                    : (unsigned)(row[7] + i * (row[7] & 3));
-    str_append_char(data, (char)(numbers && i % width ? 0 : value));
+  bool numbers = rank < 2 && width >= 4 && PICK(encodings, row[1]).name[0] == 'I';
+  for (size_t i = 0; i < bytes && i < BYTES_MAX; i++) {
+    unsigned value = row[7] & 128 ? row[7] : (unsigned)(row[7] + i * (row[7] & 3));
+    if (numbers) value = i % width ? 0 : element_of(row, i / width, count);
+    str_append_char(data, (char)value);
   }
   str_printf(header, "], \"data_offsets\": [%zu, %zu]}", start, data->length);
 }

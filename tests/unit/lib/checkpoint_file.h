@@ -64,6 +64,14 @@ static inline void refuses(bitblas_status is, bitblas_status wanted, const char 
              other);
 }
 
+static inline bitblas_weight_config config_of(const char *format, int bits, int group_size) {
+  bitblas_weight_config config = BITBLAS_WEIGHT_CONFIG_INIT;
+  config.format = format;
+  config.bits = bits;
+  config.group_size = group_size;
+  return config;
+}
+
 /* A weight of the file so far at prefix "p". */
 static inline bitblas_weight *build_read(built_file *f, const bitblas_weight_config *config) {
   bitblas_checkpoint *c = NULL;

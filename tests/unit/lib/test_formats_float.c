@@ -1,12 +1,6 @@
 /* Formats of float codes, tables and blocks: files spelled out by hand, and what they mean. */
 #include "tests/unit/lib/checkpoint_file.h"
 
-static bitblas_weight_config config_of(const char *format) {
-  bitblas_weight_config config = BITBLAS_WEIGHT_CONFIG_INIT;
-  config.format = format;
-  return config;
-}
-
 /* -- FP8 ----------------------------------------------------------------------------------------------------------- */
 
 /* 1, -2, 448 (the largest), the least subnormal, zero, NaN. */
@@ -96,7 +90,7 @@ static void mxfp4_blocks_of_experts(void **state) {
   expect_values(w, 1, 64, wanted);
   for (int k = 0; k < 64; k++)
     wanted[k] = k >= 32 ? NAN : 0.5f * wanted[k];
-  bitblas_weight_config config = config_of(NULL);
+  bitblas_weight_config config = config_of(NULL, 0, 0);
   config.expert = 1;
   BUILD(&f, "p_blocks", "U8", "[2, 1, 2, 16]", blocks);
   BUILD(&f, "p_scales", "U8", "[2, 1, 2]", scales);
@@ -140,7 +134,7 @@ static void nvfp4_global_scale_multiplies_or_divides(void **state) {
   w = build_read(&f, NULL);
   assert_string_equal(describe(w).format, "nvfp4-packed");
   expect_values(w, 1, 32, divided);
-  bitblas_weight_config config = config_of("nvfp4-swapped");
+  bitblas_weight_config config = config_of("nvfp4-swapped", 0, 0);
   BUILD(&f, "p.weight", "U8", "[1, 16]", codes);
   BUILD(&f, "p.weight_scale", "F8_E4M3", "[1, 2]", scales);
   BUILD(&f, "p.weight_scale_2", "F32", "[]", global);
