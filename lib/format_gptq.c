@@ -119,13 +119,6 @@ static bitblas_status read_order(format_reader *r, const gptq_tensors *t, int64_
   return BITBLAS_OK;
 }
 
-/* Eight codes of 4 bits, one a byte, in the order of the machine's memory, which is little-end. */
-static uint64_t spread_nibbles(uint64_t word) {
-  word = (word | word << 16) & 0x0000ffff0000ffff;
-  word = (word | word << 8) & 0x00ff00ff00ff00ff;
-  return (word | word << 4) & 0x0f0f0f0f0f0f0f0f;
-}
-
 /* Codes [j0, j1) of rows [n0, n1) into tile[n - n0][j - j0]. */
 static void read_tile(const bitblas_weight *w, const gptq_tensors *t, size_t n0, size_t n1, size_t j0, size_t j1,
                       unsigned char tile[BLOCK][BLOCK]) {
@@ -135,7 +128,7 @@ static void read_tile(const bitblas_weight *w, const gptq_tensors *t, size_t n0,
   if (bits == 4 && !w->permutation) {
     for (size_t j = j0; j < j1; j += 8)
       for (size_t n = n0; n < n1; n++) {
-        uint64_t codes = spread_nibbles(load_u32(data + 4 * (j / 8 * rows + n)));
+        uint64_t codes = weight_spread(load_u32(data + 4 * (j / 8 * rows + n)));
         memcpy(&tile[n - n0][j - j0], &codes, sizeof codes);
       }
     return;

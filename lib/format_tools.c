@@ -227,7 +227,12 @@ void format_unpack(const unsigned char *stream, int bits, size_t count, unsigned
   if (bits == 8) {
     memcpy(codes, stream, count);
   } else if (bits == 4) {
-    for (size_t i = 0; i < count; i++)
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+      uint64_t eight = weight_spread(load_u32(stream + i / 2));
+      memcpy(codes + i, &eight, sizeof eight);
+    }
+    for (; i < count; i++)
       codes[i] = (unsigned char)(stream[i / 2] >> (i % 2 * 4) & 15);
   } else {
     for (size_t i = 0; i < count; i++)

@@ -47,9 +47,14 @@ static void make_symmetric(bitblas_weight *w) {
   size_t zeros = (size_t)(w->info.rows * weight_groups(w)), codes = (size_t)(w->info.rows * w->info.columns);
   for (size_t i = 0; i < zeros; i++)
     if (w->zeros[i] != (float)half) return;
-  unsigned char *code = w->codes; /* a pointer of its own, so that the loop becomes vectors */
-  for (size_t i = 0; i < codes; i++)
-    code[i] ^= half;
+  size_t i = 0;
+  for (uint64_t eight, halves = 0x0101010101010101 * (uint64_t)half; i + sizeof eight <= codes; i += sizeof eight) {
+    memcpy(&eight, w->codes + i, sizeof eight);
+    eight ^= halves;
+    memcpy(w->codes + i, &eight, sizeof eight);
+  }
+  for (; i < codes; i++)
+    w->codes[i] ^= half;
   w->info.type = to[row];
   w->info.zeros_mode = BITBLAS_WEIGHT_ZEROS_NONE;
   w->zeros = NULL;
@@ -108,6 +113,18 @@ bitblas_status bitblas_weight_decode(const bitblas_weight *weight, float *values
   return BITBLAS_OK;
 }
 
+static void pack_nibbles(const unsigned char *codes, size_t count, unsigned char *out) {
+  size_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    uint64_t eight;
+    memcpy(&eight, codes + i, sizeof eight);
+    uint32_t word = weight_gather(eight);
+    memcpy(out + i / 2, &word, sizeof word);
+  }
+  for (; i < count; i += 2)
+    out[i / 2] = (unsigned char)(codes[i] | (i + 1 < count ? codes[i + 1] << 4 : 0));
+}
+
 bitblas_status bitblas_weight_stream(const bitblas_weight *weight, void *stream, size_t bytes) {
   if (!weight || !stream) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", weight ? "stream" : "weight");
   int bits = bitblas_type_bits(weight->info.type);
@@ -120,9 +137,7 @@ bitblas_status bitblas_weight_stream(const bitblas_weight *weight, void *stream,
   if (bits % 8 == 0) {
     memcpy(out, codes, bytes);
   } else if (bits == 4) {
-    for (size_t i = 0; i < count / 2; i++)
-      out[i] = (unsigned char)(codes[2 * i] | codes[2 * i + 1] << 4);
-    if (count % 2) out[bytes - 1] = codes[count - 1];
+    pack_nibbles(codes, count, out);
   } else {
     memset(out, 0, bytes);
     for (size_t i = 0; i < count; i++)

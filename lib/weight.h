@@ -26,4 +26,17 @@ void weight_seal(bitblas_weight *w);
 
 int weight_code_bytes(bitblas_type type); /* of one element of the codes */
 
+/* Eight codes of 4 bits in a word, lowest first, and the same one a byte: most weights are of 4 bits. */
+static inline uint64_t weight_spread(uint64_t word) {
+  word = (word | word << 16) & 0x0000ffff0000ffff;
+  word = (word | word << 8) & 0x00ff00ff00ff00ff;
+  return (word | word << 4) & 0x0f0f0f0f0f0f0f0f;
+}
+
+static inline uint32_t weight_gather(uint64_t codes) {
+  codes = (codes | codes >> 4) & 0x00ff00ff00ff00ff;
+  codes = (codes | codes >> 8) & 0x0000ffff0000ffff;
+  return (uint32_t)(codes | codes >> 16);
+}
+
 #endif
