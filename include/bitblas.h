@@ -298,7 +298,7 @@ typedef struct bitblas_checkpoint_tensor {
  * read for what the tensors do not say. BITBLAS_ERROR_ARGUMENT, _FILE (the message says what is wrong and where).
  * Source: lib/checkpoint.c */
 BITBLAS_API bitblas_status bitblas_checkpoint_open(const char *path, bitblas_checkpoint **checkpoint);
-/* What it answered with (names, data, notes) goes with it; weights that were read stay. NULL is ignored. */
+/* What it answered with (names, data) goes with it; weights that were read stay. NULL is ignored. */
 BITBLAS_API void bitblas_checkpoint_close(bitblas_checkpoint *checkpoint);
 /* The tensors, in the order of their names; and one by its name. BITBLAS_ERROR_ARGUMENT when there is none. */
 BITBLAS_API int32_t bitblas_checkpoint_tensor_count(const bitblas_checkpoint *checkpoint);
