@@ -68,15 +68,26 @@ bitblas_status checkpoint_check_places(const bitblas_checkpoint *c, int32_t firs
   return status;
 }
 
+static int by_key(const void *a, const void *b) {
+  const checkpoint_setting *x = a, *y = b;
+  int keys = strcmp(x->key, y->key);
+  return keys ? keys : x->order - y->order;
+}
+
 const char *checkpoint_setting_of(const bitblas_checkpoint *c, const char *key) {
-  for (int i = 0; i < c->setting_count; i++) {
-    if (strcmp(c->settings[i].key, key) == 0) return c->settings[i].value;
+  int low = 0, high = c->setting_count; /* the first whose key is not less lies in [low, high] */
+  while (low < high) {
+    int middle = low + (high - low) / 2;
+    if (strcmp(c->settings[middle].key, key) < 0)
+      low = middle + 1;
+    else
+      high = middle;
   }
-  return NULL;
+  return low < c->setting_count && strcmp(c->settings[low].key, key) == 0 ? c->settings[low].value : NULL;
 }
 
 void checkpoint_add_setting(bitblas_checkpoint *c, const char *key, const char *value) {
-  checkpoint_setting setting = {arena_strdup(c->memory, key), arena_strdup(c->memory, value)};
+  checkpoint_setting setting = {arena_strdup(c->memory, key), arena_strdup(c->memory, value), c->setting_count};
   ARENA_PUSH(c->memory, c->settings, c->setting_count, c->setting_capacity, setting);
 }
 
@@ -111,6 +122,7 @@ const bitblas_checkpoint_tensor *checkpoint_find(const bitblas_checkpoint *c, co
 
 /* When every file was read: order, duplicates, layers. */
 static bitblas_status finish(bitblas_checkpoint *c, const char *name) {
+  if (c->setting_count) qsort(c->settings, (size_t)c->setting_count, sizeof *c->settings, by_key);
   if (c->count) qsort(c->tensors, (size_t)c->count, sizeof *c->tensors, by_name);
   for (int32_t i = 1; i < c->count; i++) {
     if (strcmp(c->tensors[i - 1].name, c->tensors[i].name) == 0)

@@ -10,6 +10,7 @@
 typedef struct checkpoint_setting {
   const char *key; /* of __metadata__, or "a.b.c" of the quantisation's configuration */
   const char *value;
+  int order; /* in which they were added */
 } checkpoint_setting;
 
 typedef struct checkpoint_mapping {
@@ -28,7 +29,7 @@ struct bitblas_checkpoint {
   int mapping_count, mapping_capacity;
   bitblas_checkpoint_tensor *tensors;
   int32_t count, capacity;
-  checkpoint_setting *settings; /* the first with a key counts */
+  checkpoint_setting *settings; /* sorted once all are there; of those with one key the first counts */
   int setting_count, setting_capacity;
   checkpoint_layer *layers;
   int layer_count, layer_capacity;

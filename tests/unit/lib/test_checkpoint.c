@@ -355,6 +355,7 @@ static void reads_the_shards_of_an_index(void **state) {
   bitblas_checkpoint *c = NULL;
   write_shard(f, "m-1.safetensors", "a");
   write_shard(f, "m-2.safetensors", "b");
+  write_text(f, "quantize_config.json", "{\"bits\": 3, \"desc_act\": false}"); /* after the other, which counts */
   write_text(f, "config.json",
              "{\"quantization_config\": {\"bits\": 4, \"sym\": true, \"checkpoint_format\": \"gptq_v2\","
              " \"config_groups\": {\"group_0\": {\"weights\": {\"num_bits\": 8}}},"
@@ -366,6 +367,7 @@ static void reads_the_shards_of_an_index(void **state) {
   assert_int_equal(bitblas_checkpoint_tensor_count(c), 2);
   assert_string_equal(checkpoint_setting_of(c, "bits"), "4");
   assert_string_equal(checkpoint_setting_of(c, "sym"), "true");
+  assert_string_equal(checkpoint_setting_of(c, "desc_act"), "false");
   assert_string_equal(checkpoint_setting_of(c, "checkpoint_format"), "gptq_v2");
   assert_string_equal(checkpoint_setting_of(c, "config_groups.group_0.weights.num_bits"), "8");
   assert_string_equal(checkpoint_setting_of(c, "weight_block_size.1"), "32");
