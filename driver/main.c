@@ -95,6 +95,9 @@ int main(int argc, char **argv) {
     case MODE_CACHE:
       status = command_cache(&command, memory);
       break;
+    case MODE_REPACK:
+      status = command_repack(&command, memory);
+      break;
     }
   }
   str_free(&error);

@@ -54,5 +54,6 @@ int command_run(const command_line *command, arena *memory);
 int command_inspect(const command_line *command, arena *memory);
 int command_doctor(const command_line *command, arena *memory);
 int command_cache(const command_line *command, arena *memory);
+int command_repack(const command_line *command, arena *memory);
 
 #endif

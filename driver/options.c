@@ -13,7 +13,15 @@ typedef struct option_row {
   unsigned modes;
 } option_row;
 
-enum { C = MODE_COMPILE, R = MODE_RUN, I = MODE_INSPECT, D = MODE_DOCTOR, K = MODE_CACHE, ANY = C | R | I | D | K };
+enum {
+  C = MODE_COMPILE,
+  R = MODE_RUN,
+  I = MODE_INSPECT,
+  D = MODE_DOCTOR,
+  K = MODE_CACHE,
+  P = MODE_REPACK,
+  ANY = C | R | I | D | K | P
+};
 
 static const option_row rows[OPTION_COUNT] = {
 #define GROUP(title)
@@ -26,7 +34,11 @@ static const option_row rows[OPTION_COUNT] = {
 static const struct {
   const char *name;
   command_mode mode;
-} commands[] = {{"run", MODE_RUN}, {"inspect", MODE_INSPECT}, {"doctor", MODE_DOCTOR}, {"cache", MODE_CACHE}};
+} commands[] = {{"run", MODE_RUN},
+                {"inspect", MODE_INSPECT},
+                {"doctor", MODE_DOCTOR},
+                {"cache", MODE_CACHE},
+                {"repack", MODE_REPACK}};
 
 const char *option_spelling(option_id id) { return rows[id].spelling; }
 

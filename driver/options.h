@@ -22,7 +22,8 @@ typedef enum command_mode {
   MODE_RUN = 2,
   MODE_INSPECT = 4,
   MODE_DOCTOR = 8,
-  MODE_CACHE = 16
+  MODE_CACHE = 16,
+  MODE_REPACK = 32
 } command_mode;
 
 typedef struct option_values {

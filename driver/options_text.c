@@ -4,7 +4,15 @@
 
 #include <string.h>
 
-enum { C = MODE_COMPILE, R = MODE_RUN, I = MODE_INSPECT, D = MODE_DOCTOR, K = MODE_CACHE, ANY = C | R | I | D | K };
+enum {
+  C = MODE_COMPILE,
+  R = MODE_RUN,
+  I = MODE_INSPECT,
+  D = MODE_DOCTOR,
+  K = MODE_CACHE,
+  P = MODE_REPACK,
+  ANY = C | R | I | D | K | P
+};
 
 typedef enum row_style { ROW_GROUP, ROW_FLAG, ROW_JOINED, ROW_SEPARATE, ROW_LONG, ROW_MAYBE } row_style;
 
@@ -32,13 +40,15 @@ static const char *const synopsis[] = {
     "bitblasc inspect [--json] FILE.cubin",
     "bitblasc doctor [--json]",
     "bitblasc cache [options] ls|path|gc|export FILE|import FILE",
+    "bitblasc repack [options] IN.safetensors|IN.index.json|IN.gguf -o OUT.safetensors",
 };
 
 static const char about[] =
     "Compiles kernels written in the tile language .tl (docs/language.md), or their IR as text (.tir), to CUDA and to "
     "cubins that carry their own launch record. 'run' executes a kernel on the GPU or on the emulator, 'inspect' "
     "prints the record of a cubin, 'doctor' what of CUDA was found, "
-    "'cache' looks after the compiled kernels that the library keeps.";
+    "'cache' looks after the compiled kernels that the library keeps, 'repack' converts the quantised weights of a "
+    "checkpoint to one form.";
 
 static const struct {
   int status;
@@ -223,10 +233,11 @@ static void complete_bash(str *out) {
     str_printf(out, "%s%s%s", first ? "" : " ", rows[i].spelling, rows[i].style == ROW_LONG ? "=" : "");
     first = false;
   }
-  str_append(out, "\" -- \"$word\"))\n    [[ \"${COMPREPLY[0]}\" == *= ]] && compopt -o nospace\n    return\n  fi\n"
-                  "  COMPREPLY=($(compgen -f -- \"$word\"))\n"
-                  "  (( COMP_CWORD == 1 )) && COMPREPLY+=($(compgen -W \"run inspect doctor cache\" -- \"$word\"))\n}\n"
-                  "complete -o filenames -F _bitblasc bitblasc\n");
+  str_append(
+      out, "\" -- \"$word\"))\n    [[ \"${COMPREPLY[0]}\" == *= ]] && compopt -o nospace\n    return\n  fi\n"
+           "  COMPREPLY=($(compgen -f -- \"$word\"))\n"
+           "  (( COMP_CWORD == 1 )) && COMPREPLY+=($(compgen -W \"run inspect doctor cache repack\" -- \"$word\"))\n}\n"
+           "complete -o filenames -F _bitblasc bitblasc\n");
 }
 
 /* Inside single quotes of a shell, with the characters that zsh's _arguments reads specially taken out. */
@@ -282,7 +293,7 @@ static void quote_fish(const char *text, str *out) {
 }
 
 static void complete_fish(str *out) {
-  str_append(out, "complete -c bitblasc -n __fish_is_first_arg -a 'run inspect doctor cache'\n");
+  str_append(out, "complete -c bitblasc -n __fish_is_first_arg -a 'run inspect doctor cache repack'\n");
   for (int i = 0; i < ROW_COUNT; i++) {
     const text_row *row = &rows[i];
     if (row->style == ROW_GROUP) continue;

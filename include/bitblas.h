@@ -414,6 +414,103 @@ BITBLAS_API bitblas_status bitblas_matmul_tune(bitblas_matmul *op, int64_t M, in
 /* What the kernel of M rows was made from and became; NULL before it is prepared. Lives as long as op. */
 BITBLAS_API const char *bitblas_matmul_get_source(const bitblas_matmul *op, int64_t M, bitblas_source source);
 
+/* -- Checkpoints --------------------------------------------------------------------------------------------------- */
+
+/* A file of tensors, mapped: safetensors, the index of several (.index.json), or GGUF. Used from any thread. The file
+ * must not be cut while it is open. */
+typedef struct bitblas_checkpoint bitblas_checkpoint;
+
+typedef struct bitblas_checkpoint_tensor {
+  size_t size;
+  const char *name;
+  const char *encoding; /* the file's own word for the type: "BF16", "Q4_K" */
+  bitblas_type type;    /* BITBLAS_TYPE_NONE: the encoding is none of the library's types (blocks of GGUF, BOOL) */
+  int32_t rank;
+  int64_t shape[8]; /* row-major, those of GGUF too */
+  const void *data; /* in the file, not aligned */
+  size_t bytes;
+} bitblas_checkpoint_tensor;
+#define BITBLAS_CHECKPOINT_TENSOR_INIT                                                                                 \
+  { sizeof(bitblas_checkpoint_tensor), NULL, NULL, BITBLAS_TYPE_NONE, 0, {0}, NULL, 0 }
+
+/* Opens a file and checks all of its header: types, shapes, places. A config.json or quantize_config.json beside it is
+ * read for what the tensors do not say. BITBLAS_ERROR_ARGUMENT, _FILE (the message says what is wrong and where).
+ * Source: lib/checkpoint.c */
+BITBLAS_API bitblas_status bitblas_checkpoint_open(const char *path, bitblas_checkpoint **checkpoint);
+/* What it answered with (names, data) goes with it; weights that were read stay. NULL is ignored. */
+BITBLAS_API void bitblas_checkpoint_close(bitblas_checkpoint *checkpoint);
+/* The tensors, in the order of their names; and one by its name. BITBLAS_ERROR_ARGUMENT when there is none. */
+BITBLAS_API int32_t bitblas_checkpoint_tensor_count(const bitblas_checkpoint *checkpoint);
+BITBLAS_API bitblas_status bitblas_checkpoint_tensor_info(const bitblas_checkpoint *checkpoint, int32_t index,
+                                                          bitblas_checkpoint_tensor *info);
+BITBLAS_API bitblas_status bitblas_checkpoint_find(const bitblas_checkpoint *checkpoint, const char *name,
+                                                   bitblas_checkpoint_tensor *info);
+/* The prefixes of the quantised weights in it, in order; NULL beyond the last. Live as long as the checkpoint. */
+BITBLAS_API const char *bitblas_checkpoint_layer(const bitblas_checkpoint *checkpoint, int32_t index);
+
+/* The weight of a linear layer on the host, in one form whatever it was stored as; immutable.
+ *   W[n, permutation[k]] = (value(code[n, k]) - zero[n, k / group_size]) * scale[n, k / group_size]       original
+ *                           value(code[n, k]) * scale[n, k / group_size] - zero[n, k / group_size]        rescale */
+typedef struct bitblas_weight bitblas_weight;
+
+typedef enum bitblas_weight_zeros {
+  BITBLAS_WEIGHT_ZEROS_NONE = 0,
+  BITBLAS_WEIGHT_ZEROS_ORIGINAL = 1,
+  BITBLAS_WEIGHT_ZEROS_RESCALE = 2
+} bitblas_weight_zeros;
+
+typedef struct bitblas_weight_config {
+  size_t size;
+  const char *format;      /* a name of bitblas_format_name; NULL: as the tensors and the configuration say */
+  int32_t bits;            /* of a code, where nothing else says it; 0: as the checkpoint says */
+  int64_t group_size;      /* codes of a row with one scale, where nothing else says it; 0: as the checkpoint says */
+  int32_t expert;          /* which matrix of a stack [experts, rows, columns] */
+  int32_t activation_bits; /* "bitblas": what its codes are interleaved for, 16 or 8; 1: they are not; 0: 16 */
+} bitblas_weight_config;
+#define BITBLAS_WEIGHT_CONFIG_INIT                                                                                     \
+  { sizeof(bitblas_weight_config), NULL, 0, 0, 0, 0 }
+
+/* The formats that are read: names, in the order in which they are looked for; NULL beyond the last. Static. */
+BITBLAS_API const char *bitblas_format_name(int32_t index);
+
+/* Reads the tensors `prefix`.qweight, .scales and so on (docs/library.md has the table of formats). config NULL: the
+ * defaults. BITBLAS_ERROR_ARGUMENT (nothing there, no such format), _FILE (the tensors do not fit each other),
+ * _UNSUPPORTED (a variant that is known and not read). Source: lib/formats.def, lib/format_*.c */
+BITBLAS_API bitblas_status bitblas_weight_read(const bitblas_checkpoint *checkpoint, const char *prefix,
+                                               const bitblas_weight_config *config, bitblas_weight **weight);
+/* NULL is ignored. */
+BITBLAS_API void bitblas_weight_destroy(bitblas_weight *weight);
+
+typedef struct bitblas_weight_info {
+  size_t size;
+  const char *format; /* that it was read from */
+  const char *note;   /* what looked wrong or had to be guessed, a sentence a line; "" */
+  int64_t rows;       /* outputs: N */
+  int64_t columns;    /* inputs: K */
+  int64_t group_size; /* along K; the last group may be shorter. There are ceil(columns / group_size) in a row */
+  bitblas_type type;
+  const void *codes;   /* [rows, columns], each in the low bits of 1, 2, 4 or 8 bytes */
+  const float *scales; /* [rows, groups]; those of the whole tensor are multiplied in. NULL: all are 1 */
+  bitblas_weight_zeros zeros_mode;
+  const float *zeros;         /* [rows, groups]; NULL: none */
+  const float *codebook;      /* [16], the values of the codes; NULL: those of the type */
+  const int32_t *permutation; /* [columns], the input of each column; NULL: in order */
+} bitblas_weight_info;
+#define BITBLAS_WEIGHT_INFO_INIT                                                                                       \
+  {                                                                                                                    \
+    sizeof(bitblas_weight_info), NULL, NULL, 0, 0, 0, BITBLAS_TYPE_NONE, NULL, NULL, BITBLAS_WEIGHT_ZEROS_NONE, NULL,  \
+        NULL, NULL                                                                                                     \
+  }
+
+/* What a weight is; everything lives as long as it. BITBLAS_ERROR_ARGUMENT. */
+BITBLAS_API bitblas_status bitblas_weight_describe(const bitblas_weight *weight, bitblas_weight_info *info);
+/* The values that it stands for: [rows, columns], row-major, inputs in their own order, each computed in double and
+ * rounded once. BITBLAS_ERROR_ARGUMENT, _SHAPE (count is not rows * columns). */
+BITBLAS_API bitblas_status bitblas_weight_decode(const bitblas_weight *weight, float *values, size_t count);
+/* The codes as bitblas_kernel_pack takes them: row-major, one stream of bits, little end first, rounded up to whole
+ * bytes. BITBLAS_ERROR_ARGUMENT, _SHAPE (bytes). */
+BITBLAS_API bitblas_status bitblas_weight_stream(const bitblas_weight *weight, void *stream, size_t bytes);
+
 #ifdef __cplusplus
 }
 #endif

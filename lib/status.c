@@ -93,19 +93,21 @@ static const bitblas_type public_types[IR_TYPE_COUNT] = {
 
 bitblas_type lib_type_of(ir_type type) { return public_types[type]; }
 
-static ir_type ir_type_of_public(bitblas_type type) {
-  for (int i = 0; i < IR_TYPE_COUNT; i++) {
-    if (public_types[i] == type && type != BITBLAS_TYPE_NONE) return (ir_type)i;
-  }
-  return IR_TYPE_NONE;
+ir_type lib_ir_type(bitblas_type type) {
+  static const ir_type types[] = {
+#define TYPE(id, name, class, bits, exponent, mantissa, cuda) [BITBLAS_TYPE_##id] = IR_##id,
+#include "ir/types.def"
+#undef TYPE
+  };
+  return type > BITBLAS_TYPE_NONE && (size_t)type < sizeof types / sizeof *types ? types[type] : IR_TYPE_NONE;
 }
 
 const char *bitblas_type_name(bitblas_type type) {
-  ir_type t = ir_type_of_public(type);
+  ir_type t = lib_ir_type(type);
   return t == IR_TYPE_NONE ? "?" : ir_type_of(t)->name;
 }
 
 int32_t bitblas_type_bits(bitblas_type type) {
-  ir_type t = ir_type_of_public(type);
+  ir_type t = lib_ir_type(type);
   return t == IR_TYPE_NONE ? 0 : ir_bits(t);
 }

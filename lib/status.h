@@ -16,5 +16,6 @@ bitblas_status lib_runtime(runtime_status status, const runtime_message *message
 bitblas_status lib_take_config(const char *what, const void *theirs, void *ours, size_t size, size_t first_size);
 
 bitblas_type lib_type_of(ir_type type);
+ir_type lib_ir_type(bitblas_type type); /* IR_TYPE_NONE: none */
 
 #endif
