@@ -511,6 +511,94 @@ BITBLAS_API bitblas_status bitblas_weight_decode(const bitblas_weight *weight, f
  * bytes. BITBLAS_ERROR_ARGUMENT, _SHAPE (bytes). */
 BITBLAS_API bitblas_status bitblas_weight_stream(const bitblas_weight *weight, void *stream, size_t bytes);
 
+/* -- Linear -------------------------------------------------------------------------------------------------------- */
+
+/* C[M, out_features] = activation(A[M, in_features] * W[out_features, in_features]^T + bias): a Matmul with its weight on
+ * the device, read from a checkpoint or given as numbers. After bitblas.Linear of BitBLAS. */
+typedef struct bitblas_linear bitblas_linear;
+
+typedef struct bitblas_linear_config { /* as in bitblas_matmul_config, layout nt */
+  size_t size;
+  int64_t in_features, out_features; /* K, N */
+  bitblas_type A_dtype, W_dtype, accum_dtype, out_dtype;
+  int32_t with_bias;
+  int64_t group_size;
+  int32_t with_scaling, with_zeros;
+  bitblas_zeros_mode zeros_mode;
+  bitblas_type scale_dtype;
+  const int64_t *opt_M; /* opt_M_count 0: 1, 16, 32, 64, 128, 256, 512 */
+  int32_t opt_M_count;
+  bitblas_fast_decoding fast_decoding;
+  bitblas_activation activation;
+} bitblas_linear_config;
+#define BITBLAS_LINEAR_CONFIG_INIT                                                                                     \
+  {                                                                                                                    \
+    sizeof(bitblas_linear_config), 0, 0, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE,   \
+        0, -1, 0, 0, BITBLAS_ZEROS_ORIGINAL, BITBLAS_TYPE_NONE, NULL, 0, BITBLAS_FAST_DECODING_AUTO,                   \
+        BITBLAS_ACTIVATION_NONE                                                                                        \
+  }
+
+/* Fills in what follows from a weight: the features, W_dtype, groups, scaling and zeros. A weight that no kernel decodes
+ * (codes of 3 bits, a table of its own) gets W_dtype = A_dtype: it is decoded when it is loaded. A_dtype, which may be
+ * NONE, and all else stay. BITBLAS_ERROR_ARGUMENT. */
+BITBLAS_API bitblas_status bitblas_linear_config_for(const bitblas_weight *weight, bitblas_linear_config *config);
+
+/* Checks the config; nothing is compiled or allocated on the device. What bitblas_matmul_create answers.
+ * Source: lib/linear.c */
+BITBLAS_API bitblas_status bitblas_linear_create(bitblas_context *context, const bitblas_linear_config *config,
+                                                 bitblas_linear **linear);
+/* Frees its device memory too; nothing of it may still be running. NULL is ignored. */
+BITBLAS_API void bitblas_linear_destroy(bitblas_linear *linear);
+/* As bitblas_matmul_prepare. */
+BITBLAS_API bitblas_status bitblas_linear_prepare(bitblas_linear *linear, const int64_t *M, int32_t count);
+/* Its matmul, to tune or to look at; lives as long as the linear. NULL for NULL. */
+BITBLAS_API bitblas_matmul *bitblas_linear_matmul(bitblas_linear *linear);
+
+/* Host memory, row-major. What the config has not is NULL. */
+typedef struct bitblas_linear_values {
+  size_t size;
+  bitblas_form form;  /* of weight, and of quantized zeros */
+  const void *weight; /* [out_features, in_features] */
+  const void *scales; /* [out_features, in_features / group_size] of scale_dtype */
+  const void *zeros;  /* the same, or quantized: [in_features / group_size, out_features] codes, packed along N */
+  const void *bias;   /* [out_features] of out_dtype */
+} bitblas_linear_values;
+#define BITBLAS_LINEAR_VALUES_INIT                                                                                     \
+  { sizeof(bitblas_linear_values), BITBLAS_FORM_VALUES, NULL, NULL, NULL, NULL }
+
+/* Loads, and replaces what was loaded: transforms on the host and copies to the device. Waits. Nothing of the linear may
+ * run meanwhile, and when it fails nothing is loaded. The bytes follow from the config, as for bitblas_matmul_transform.
+ * BITBLAS_ERROR_ARGUMENT (a value that the type has not; something missing or too much), _MEMORY, what
+ * bitblas_matmul_prepare answers. */
+BITBLAS_API bitblas_status bitblas_linear_load_values(bitblas_linear *linear, const bitblas_linear_values *values);
+/* The same from a checkpoint's weight; `bias` [out_features] of out_dtype, or NULL. Groups of the weight may be larger
+ * than the linear's; its inputs may be permuted (GPTQ's act order: each run then gathers A first).
+ * BITBLAS_ERROR_SHAPE, _TYPE (the weight is not what the config says, both named), and as above. */
+BITBLAS_API bitblas_status bitblas_linear_load(bitblas_linear *linear, const bitblas_weight *weight, const void *bias);
+
+/* Writes what is loaded into a safetensors file, in the canonical form (docs/library.md): any later version reads it, and
+ * `bitblas_weight_read` too. BITBLAS_ERROR_ARGUMENT (nothing is loaded), _FILE. */
+BITBLAS_API bitblas_status bitblas_linear_save(const bitblas_linear *linear, const char *path);
+/* Loads such a file. _FILE, and as bitblas_linear_load. */
+BITBLAS_API bitblas_status bitblas_linear_load_file(bitblas_linear *linear, const char *path);
+
+typedef struct bitblas_linear_args {
+  size_t size;
+  int64_t M;       /* rows of A: the product of all its dimensions but the last. 0 runs nothing */
+  const void *A;   /* [M, in_features] */
+  void *C;         /* [M, out_features], overwritten */
+  void *workspace; /* aligned to 16 bytes, zero before its first use; not shared by runs that may overlap */
+  size_t workspace_bytes;
+  bitblas_stream stream;
+} bitblas_linear_args;
+#define BITBLAS_LINEAR_ARGS_INIT                                                                                       \
+  { sizeof(bitblas_linear_args), 0, NULL, NULL, NULL, 0, NULL }
+
+/* What a run of M rows needs, with what is loaded now. As bitblas_matmul_workspace_bytes. */
+BITBLAS_API bitblas_status bitblas_linear_workspace_bytes(const bitblas_linear *linear, int64_t M, size_t *bytes);
+/* As bitblas_matmul_run; BITBLAS_ERROR_ARGUMENT also when nothing is loaded. */
+BITBLAS_API bitblas_status bitblas_linear_forward(const bitblas_linear *linear, const bitblas_linear_args *args);
+
 #ifdef __cplusplus
 }
 #endif

@@ -21,6 +21,11 @@ struct bitblas_kernel {
 bitblas_status kernel_create(bitblas_context *context, const bitblas_kernel_config *config, int plan,
                              bitblas_kernel **kernel);
 
+/* The way back from bitblas_kernel_pack; `elements` is zero before. */
+void kernel_unpack(const record_tensor *t, int64_t rows, int64_t columns, const void *packed, void *elements);
+/* What bitblas_kernel_run checks, and nothing else. */
+bitblas_status kernel_check(const bitblas_kernel *kernel, const bitblas_launch *launch);
+
 /* The value of each of the record's sizes, `values` as many. A size that is not among `given` is looked for in the
  * tensors' shapes, when there are any. */
 bitblas_status kernel_sizes(const bitblas_kernel *k, const bitblas_size *given, int given_count,

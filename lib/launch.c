@@ -133,8 +133,9 @@ static int64_t element_at(const record_packing *p, uint32_t position) {
   return (int64_t)element;
 }
 
-static void pack_matrix(const record_packing *p, int bits, int64_t rows, int64_t columns, const void *elements,
-                        void *packed) {
+/* Copies elements from one order to the other, by what `packs` says. */
+static void permute_matrix(const record_packing *p, int bits, int64_t rows, int64_t columns, const void *from, void *to,
+                           bool packs) {
   int64_t high = (rows + p->block_rows - 1) / p->block_rows, wide = (columns + p->block_columns - 1) / p->block_columns;
   size_t place = 0;
   for (int64_t block = 0; block < high * wide; block++) {
@@ -142,10 +143,15 @@ static void pack_matrix(const record_packing *p, int bits, int64_t rows, int64_t
       int64_t element = element_at(p, position);
       int64_t row = block / wide * p->block_rows + element / p->block_columns;
       int64_t column = block % wide * p->block_columns + element % p->block_columns;
+      size_t at = (size_t)(row * columns + column);
       if (row < rows && column < columns)
-        ir_put_bits(packed, place, bits, ir_get_bits(elements, (size_t)(row * columns + column), bits));
+        ir_put_bits(to, packs ? place : at, bits, ir_get_bits(from, packs ? at : place, bits));
     }
   }
+}
+
+void kernel_unpack(const record_tensor *t, int64_t rows, int64_t columns, const void *packed, void *elements) {
+  permute_matrix(t->packing, t->bits, rows, columns, packed, elements, false);
 }
 
 bitblas_status bitblas_kernel_pack(const bitblas_kernel *kernel, int32_t index, const bitblas_size *sizes,
@@ -167,7 +173,7 @@ bitblas_status bitblas_kernel_pack(const bitblas_kernel *kernel, int32_t index, 
   if (status == BITBLAS_OK) status = lib_runtime(launch_tensor_extents(r, values, index, extents, &message), &message);
   if (status != BITBLAS_OK) return status;
   memset(packed, 0, packed_bytes);
-  pack_matrix(t->packing, t->bits, extents[0], extents[1], elements, packed);
+  permute_matrix(t->packing, t->bits, extents[0], extents[1], elements, packed, true);
   return BITBLAS_OK;
 }
 
@@ -326,17 +332,29 @@ static bitblas_status run_on_emulator(const bitblas_kernel *k, const bitblas_lau
   return emulate(k, launch, values, k->record->persistent ? (int)grid[0] : 0);
 }
 
-bitblas_status bitblas_kernel_run(const bitblas_kernel *kernel, const bitblas_launch *given) {
-  bitblas_launch launch = BITBLAS_LAUNCH_INIT;
-  int64_t values[RECORD_LIST_MAX];
+/* Fills in `launch` and the sizes. */
+static bitblas_status check_launch(const bitblas_kernel *kernel, const bitblas_launch *given, bitblas_launch *launch,
+                                   int64_t *values) {
   if (!kernel) return lib_fail(BITBLAS_ERROR_ARGUMENT, "kernel is null");
   const record *r = kernel->record;
-  bitblas_status status = lib_take_config("launch", given, &launch, sizeof launch, sizeof launch);
-  if (status == BITBLAS_OK) status = check_kinds(kernel, &launch);
-  if (status == BITBLAS_OK) status = kernel_sizes(kernel, launch.sizes, launch.size_count, launch.tensors, values);
+  bitblas_status status = lib_take_config("launch", given, launch, sizeof *launch, sizeof *launch);
+  if (status == BITBLAS_OK) status = check_kinds(kernel, launch);
+  if (status == BITBLAS_OK) status = kernel_sizes(kernel, launch->sizes, launch->size_count, launch->tensors, values);
   for (int i = 0; status == BITBLAS_OK && i < r->tensor_count; i++)
-    status = check_tensor(r, i, &launch.tensors[i], values);
-  if (status == BITBLAS_OK) status = check_workspace(r, &launch, values);
+    status = check_tensor(r, i, &launch->tensors[i], values);
+  return status == BITBLAS_OK ? check_workspace(r, launch, values) : status;
+}
+
+bitblas_status kernel_check(const bitblas_kernel *kernel, const bitblas_launch *given) {
+  bitblas_launch launch;
+  int64_t values[RECORD_LIST_MAX];
+  return check_launch(kernel, given, &launch, values);
+}
+
+bitblas_status bitblas_kernel_run(const bitblas_kernel *kernel, const bitblas_launch *given) {
+  bitblas_launch launch;
+  int64_t values[RECORD_LIST_MAX];
+  bitblas_status status = check_launch(kernel, given, &launch, values);
   if (status != BITBLAS_OK) return status;
   return context_is_emulator(kernel->context) ? run_on_emulator(kernel, &launch, values)
                                               : run_on_gpu(kernel, &launch, values);

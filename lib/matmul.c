@@ -190,7 +190,9 @@ static bitblas_status take_operands(const bitblas_matmul *op, const bitblas_matm
   return o->status;
 }
 
-bitblas_status bitblas_matmul_run(const bitblas_matmul *op, const bitblas_matmul_args *given) {
+typedef bitblas_status launcher(const bitblas_kernel *kernel, const bitblas_launch *launch);
+
+static bitblas_status with_launch(const bitblas_matmul *op, const bitblas_matmul_args *given, launcher *run) {
   bitblas_matmul_args args = BITBLAS_MATMUL_ARGS_INIT;
   if (!op) return lib_fail(BITBLAS_ERROR_ARGUMENT, "op is null");
   bitblas_status status = lib_take_config("args", given, &args, sizeof args, sizeof args);
@@ -211,7 +213,15 @@ bitblas_status bitblas_matmul_run(const bitblas_matmul *op, const bitblas_matmul
   launch.workspace = args.workspace;
   launch.workspace_bytes = args.workspace_bytes;
   launch.stream = args.stream;
-  return bitblas_kernel_run(kernel, &launch);
+  return run(kernel, &launch);
+}
+
+bitblas_status matmul_check_run(const bitblas_matmul *op, const bitblas_matmul_args *args) {
+  return with_launch(op, args, kernel_check);
+}
+
+bitblas_status bitblas_matmul_run(const bitblas_matmul *op, const bitblas_matmul_args *args) {
+  return with_launch(op, args, bitblas_kernel_run);
 }
 
 bitblas_status bitblas_matmul_workspace_bytes(const bitblas_matmul *op, int64_t M, size_t *bytes) {

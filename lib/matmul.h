@@ -33,6 +33,13 @@ bitblas_status matmul_decide(bitblas_matmul *op, const bitblas_matmul_config *gi
 bitblas_status matmul_define(bitblas_matmul *op);
 /* Number of the kernel that runs M rows. */
 int matmul_kernel_of(const bitblas_matmul *op, int64_t rows);
+/* What bitblas_matmul_run checks, and nothing else. */
+bitblas_status matmul_check_run(const bitblas_matmul *op, const bitblas_matmul_args *args);
+/* Bytes of what bitblas_matmul_transform takes in this form. */
+size_t matmul_given_bytes(const bitblas_matmul *op, bitblas_operand which, bitblas_form form);
+/* The way back: an operand that was transformed, to row-major elements of the kernel's type. `elements` has the operand's
+ * bytes. */
+bitblas_status matmul_restore(bitblas_matmul *op, bitblas_operand which, const void *packed, void *elements);
 /* "M is 0, not 1 or more", with `what` for M. */
 bitblas_status matmul_check_rows(const bitblas_matmul *op, int64_t rows, const char *what);
 /* Compiles or finds a kernel at a plan (kernel.h). */

@@ -33,10 +33,7 @@ static bool is_listed(const char *list, const char *name) {
 
 static bitblas_type first_of(const char *list) { return lib_type_of(ir_type_by_name(list, strcspn(list, " "))); }
 
-static bool is_integer(bitblas_type type) {
-  const char *name = bitblas_type_name(type);
-  return ir_is_integer(ir_type_by_name(name, strlen(name)));
-}
+static bool is_integer(bitblas_type type) { return ir_is_integer(lib_ir_type(type)); }
 
 /* -- Checks -------------------------------------------------------------------------------------------------------- */
 

@@ -84,15 +84,10 @@ static size_t given_bytes(const operand *o, bitblas_form form) {
   return (count * bits + 7) / 8;
 }
 
-static ir_type type_named(bitblas_type type) {
-  const char *name = bitblas_type_name(type);
-  return ir_type_by_name(name, strlen(name));
-}
-
 /* The code that a byte's value stands for; false: none. */
 static bool code_of_value(const operand *o, uint8_t byte, uint64_t *code) {
   int bits = bitblas_type_bits(o->given), value = (int8_t)byte;
-  ir_type type = type_named(o->given);
+  ir_type type = lib_ir_type(o->given);
   if (o->given == BITBLAS_TYPE_I1) {
     *code = value == 1;
     return value == 1 || value == -1;
@@ -131,7 +126,7 @@ static bitblas_status read_code(const reader *r, int64_t row, int64_t column, ui
 /* Row-major elements of the kernel's type, in a stream of bits. */
 static bitblas_status read_all(const reader *r, void *elements) {
   const operand *o = r->o;
-  ir_type wanted = type_named(o->wanted);
+  ir_type wanted = lib_ir_type(o->wanted);
   int bits = ir_bits(wanted);
   bool converts = o->given != o->wanted && !o->is_code;
   for (int64_t row = 0; row < o->rows; row++)
@@ -149,7 +144,7 @@ static bitblas_status read_all(const reader *r, void *elements) {
 
 static bitblas_status transform(bitblas_matmul *op, const operand *o, const bitblas_kernel *kernel, bitblas_form form,
                                 const void *from, void *to, size_t to_bytes) {
-  ir_type type = type_named(o->given);
+  ir_type type = lib_ir_type(o->given);
   int bits = ir_bits(type);
   bool is_signed = o->is_code && o->given != BITBLAS_TYPE_I1 && ir_type_of(type)->class == IR_CLASS_SINT;
   reader r = {o, form, from, bits, type, form == BITBLAS_FORM_BIASED && is_signed && bits < 8 ? 1ull << (bits - 1) : 0};
@@ -191,4 +186,24 @@ bitblas_status bitblas_matmul_transform(bitblas_matmul *op, bitblas_operand whic
   if (to_bytes != bytes)
     return lib_fail(BITBLAS_ERROR_SHAPE, "to has %zu bytes, and the transformed %s have %zu", to_bytes, o.name, bytes);
   return transform(op, &o, kernel, form, from, to, to_bytes);
+}
+
+size_t matmul_given_bytes(const bitblas_matmul *op, bitblas_operand which, bitblas_form form) {
+  operand o = describe(op, which);
+  return o.present ? given_bytes(&o, form) : 0;
+}
+
+bitblas_status matmul_restore(bitblas_matmul *op, bitblas_operand which, const void *packed, void *elements) {
+  operand o;
+  const bitblas_kernel *kernel = NULL;
+  size_t bytes = 0;
+  bitblas_status status = find_operand(op, which, &o, &kernel, &bytes);
+  if (status != BITBLAS_OK) return status;
+  const record_tensor *t = &kernel->record->tensors[tensor_of(kernel, o.tensor)];
+  memset(elements, 0, bytes);
+  if (t->packing)
+    kernel_unpack(t, o.rows, o.columns, packed, elements);
+  else
+    memcpy(elements, packed, bytes);
+  return BITBLAS_OK;
 }
