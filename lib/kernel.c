@@ -4,6 +4,7 @@
 #include "codegen/elf_note.h"
 #include "driver/compile.h"
 #include "driver/output.h"
+#include "lib/embedded.h"
 #include "support/diag.h"
 
 #include <inttypes.h>
@@ -40,10 +41,16 @@ static void add_file(work *w, const char *name, const char *text, size_t length)
   str_append_char(&w->files, '\n');
 }
 
-/* Beside the including file. */
+/* Beside the including file; of an embedded one, among those. */
 static bool load_include(void *context, arena *memory, const char *from, const char *name, const char **path,
                          const char **text, size_t *length) {
   work *w = context;
+  if (strncmp(from, EMBEDDED_DIRECTORY, strlen(EMBEDDED_DIRECTORY)) == 0) {
+    *path = arena_printf(memory, EMBEDDED_DIRECTORY "%s", name);
+    *text = embedded_text(name, length);
+    if (*text) add_file(w, name, *text, *length);
+    return *text != NULL;
+  }
   int directory = (int)(output_base_name(from) - from);
   *path = name[0] == '/' ? arena_strdup(memory, name) : arena_printf(memory, "%.*s%s", directory, from, name);
   str error = STR_EMPTY;
