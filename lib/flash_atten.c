@@ -214,27 +214,35 @@ enum {
   BLOCKS_PER_SM = 2,
 };
 
-/* Up to 64 rows of queries to a head of K, a whole-row block is mostly padding and there are too few of them to draw
- * on all of the memory's bandwidth: the keys are cut until two blocks for each SM are at work, but not into parts so
- * short that filling the pipeline and the merge outweigh them. No keys at all: no part, and the merge writes zeros. */
+/* Up to 64 rows of queries to a head of K, a block of whole rows is mostly padding, and there are too few of them to
+ * draw on all of the memory's bandwidth: the keys are cut until two blocks for each SM are at work. Parts are not so
+ * short that filling the pipeline and the merge outweigh them, and where not even two would be long enough, or the
+ * queries are many, whole rows need one kernel only. */
+static bool few_rows(const bitblas_flash_atten_config *c, int64_t queries) {
+  return queries * (c->heads / c->kv_heads) <= ROWS_SPLIT;
+}
+
+static bool many_keys(int64_t keys) { return keys >= 2 * KEYS_LEAST; }
+
 static int64_t choose_splits(const bitblas_flash_atten *op, const call_sizes *s) {
   const bitblas_flash_atten_config *c = &op->config;
-  int64_t rows = s->longest * (c->heads / c->kv_heads), most = ceildiv(s->most_keys, KEYS_LEAST);
-  if (c->splits == 1 || (!c->splits && rows > ROWS_SPLIT)) return 0;
-  if (c->splits) return c->splits;
-  int sms =
-      op->context->device ? device_get_facts(op->context->device)->sm_count : ir_target_of(op->context->target)->sms;
+  if (c->splits) return c->splits > 1 ? c->splits : 0;
+  if (!few_rows(c, s->longest) || !many_keys(s->most_keys)) return 0;
+  int sms = op->context->device ? device_get_facts(op->context->device)->sm_count
+                                : ir_target_of(op->context->target)->sms;
+  int64_t rows = s->longest * (c->heads / c->kv_heads), most = s->most_keys / KEYS_LEAST;
   int64_t blocks = s->batch * c->kv_heads * ceildiv(rows, ROWS_TILE);
   int64_t splits = ceildiv((int64_t)BLOCKS_PER_SM * sms, blocks ? blocks : 1);
   if (splits > most) splits = most;
-  return splits < 1 ? 1 : splits > SPLITS_MAX ? SPLITS_MAX : splits;
+  return splits > SPLITS_MAX ? SPLITS_MAX : splits;
 }
 
 /* Which kernels runs of this config may need. The merge also serves runs without keys. */
 static bool may_need(const bitblas_flash_atten_config *c, kernel_kind kind) {
-  bool few = !c->seq_len || c->seq_len * (c->heads / c->kv_heads) <= ROWS_SPLIT;
-  bool whole = c->splits == 1 || (!c->splits && (!c->seq_len || !few));
-  bool part = c->splits > 1 || (!c->splits && few);
+  bool few = few_rows(c, c->seq_len), many = !c->seq_len || !few; /* both are possible of a run-time length */
+  bool far = !c->kv_seq_len || many_keys(c->kv_seq_len), near = !c->kv_seq_len || !far;
+  bool part = c->splits > 1 || (!c->splits && few && far);
+  bool whole = c->splits == 1 || (!c->splits && (many || near));
   return kind == WHOLE ? whole : kind == PART ? part : true;
 }
 
@@ -585,6 +593,7 @@ static bitblas_status run_parts(const bitblas_flash_atten *op, const bitblas_fla
   }
   tensor_list list = {{part_o, part_lse, o}, 3};
   add_tensor(&list, &lse, c->lse);
+  add_tensor(&list, &a->cu_seqlens_q, c->varlen_q);
   return status == BITBLAS_OK ? launch(op, MERGE, &list, s, a->stream) : status;
 }
 
