@@ -209,7 +209,8 @@ static int64_t ceildiv(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
 enum {
   ROWS_SPLIT = 64,  /* rows of queries that share keys, up to which the keys are cut */
-  ROWS_TILE = 16,   /* BM of flash_decode.tl */
+  ROWS_WHOLE = 128, /* of a block: BM of flash_atten.tl */
+  ROWS_PART = 16,   /* and of flash_decode.tl */
   KEYS_LEAST = 256, /* of a part */
   BLOCKS_PER_SM = 2,
 };
@@ -228,10 +229,10 @@ static int64_t choose_splits(const bitblas_flash_atten *op, const call_sizes *s)
   const bitblas_flash_atten_config *c = &op->config;
   if (c->splits) return c->splits > 1 ? c->splits : 0;
   if (!few_rows(c, s->longest) || !many_keys(s->most_keys)) return 0;
-  int sms = op->context->device ? device_get_facts(op->context->device)->sm_count
-                                : ir_target_of(op->context->target)->sms;
+  int sms =
+      op->context->device ? device_get_facts(op->context->device)->sm_count : ir_target_of(op->context->target)->sms;
   int64_t rows = s->longest * (c->heads / c->kv_heads), most = s->most_keys / KEYS_LEAST;
-  int64_t blocks = s->batch * c->kv_heads * ceildiv(rows, ROWS_TILE);
+  int64_t blocks = s->batch * c->kv_heads * ceildiv(rows, ROWS_PART);
   int64_t splits = ceildiv((int64_t)BLOCKS_PER_SM * sms, blocks ? blocks : 1);
   if (splits > most) splits = most;
   return splits > SPLITS_MAX ? SPLITS_MAX : splits;
@@ -291,9 +292,15 @@ static void define_params(define_list *list, const bitblas_flash_atten_config *c
   define_text(list, "SCALE", list->values[list->count]);
 }
 
-/* A page is copied at a time, or a part of it. */
-static int64_t keys_of_block(const bitblas_flash_atten_config *c, int64_t usual) {
-  return c->page_size && c->page_size < usual ? c->page_size : usual;
+/* Keys of a block: the most that leaves two of them room in shared memory beside the rows of Q, and (beyond a dim of 128)
+ * registers for the scores. A page is copied at a time, or a part of it. */
+static int64_t keys_of_block(const bitblas_flash_atten *op, int64_t rows, int64_t most) {
+  const bitblas_flash_atten_config *c = &op->config;
+  int64_t room = ir_target_of(op->context->target)->shared_bytes / 2 - rows * c->dim; /* in elements of 16 bits */
+  int64_t keys = c->dim > 128 || c->v_dim > 128 ? 64 : most;
+  while (2 * keys * (c->dim + c->v_dim) > room)
+    keys /= 2;
+  return c->page_size && c->page_size < keys ? c->page_size : keys;
 }
 
 static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) {
@@ -307,7 +314,9 @@ static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) 
     define_size(&list, "B", c->batch);
     define_size(&list, "Sq", c->seq_len);
     define_size(&list, "Sk", c->kv_seq_len);
-    define_number(&list, "BN", keys_of_block(c, kind == PART ? 64 : 128));
+    const int64_t rows = kind == PART ? ROWS_PART : ROWS_WHOLE;
+    define_number(&list, "BM", rows);
+    define_number(&list, "BN", keys_of_block(op, rows, kind == PART ? 64 : 128));
   }
   char path[64];
   snprintf(path, sizeof path, EMBEDDED_DIRECTORY "%s", names[kind]);

@@ -192,9 +192,8 @@ static void make_setup(fixture *f, const problem *p, setup *s) {
     s->lse = aligned_alloc(256, (count * sizeof *s->lse + 256) / 256 * 256);
     for (size_t i = 0; i < count; i++)
       s->lse[i] = (float)UNTOUCHED;
-    a->lse = c->varlen_q
-                 ? (bitblas_tensor){s->lse, BITBLAS_TYPE_F32, 2, {c->heads, length_q}, {0}}
-                 : (bitblas_tensor){s->lse, BITBLAS_TYPE_F32, 3, {p->batch, c->heads, length_q}, {0}};
+    a->lse = c->varlen_q ? (bitblas_tensor){s->lse, BITBLAS_TYPE_F32, 2, {c->heads, length_q}, {0}}
+                         : (bitblas_tensor){s->lse, BITBLAS_TYPE_F32, 3, {p->batch, c->heads, length_q}, {0}};
   }
 }
 
@@ -303,7 +302,10 @@ static void original_cases(void **state) {
   for (int layout = BITBLAS_FLASH_ATTEN_NNN; layout <= BITBLAS_FLASH_ATTEN_NTN; layout++)
     for (int causal = 0; causal < 2; causal++) {
       problem p = {.config = {.heads = 4, .dim = 256, .batch = 1, .seq_len = 64, .kv_seq_len = 64},
-                   .batch = 1, .queries = {64}, .keys = {64}, .range = 0.5};
+                   .batch = 1,
+                   .queries = {64},
+                   .keys = {64},
+                   .range = 0.5};
       p.config.layout = (bitblas_flash_atten_layout)layout;
       p.config.causal = causal;
       assert_int_equal(solve(*state, &p), 0);
@@ -314,8 +316,10 @@ static void layouts_and_dims(void **state) {
   static const int dims[] = {64, 96, 128, 192, 256};
   for (int i = 0; i < 5; i++)
     for (int layout = 0; layout < 3; layout++) {
-      problem p = {.config = {.heads = 2, .kv_heads = 1, .dim = dims[i], .splits = 1, .lse = 1}, .batch = 1,
-                   .queries = {65}, .keys = {63}};
+      problem p = {.config = {.heads = 2, .kv_heads = 1, .dim = dims[i], .splits = 1, .lse = 1},
+                   .batch = 1,
+                   .queries = {65},
+                   .keys = {63}};
       p.config.layout = (bitblas_flash_atten_layout)layout;
       p.config.causal = (i + layout) % 2;
       p.config.type = layout == 2 ? BITBLAS_TYPE_BF16 : BITBLAS_TYPE_F16;
@@ -329,8 +333,11 @@ static void ragged_sizes(void **state) {
   static const char *const targets[] = {"sm_80", "sm_89", "sm_90a"};
   for (int i = 0; i < 6; i++)
     for (int causal = 0; causal < 2; causal++) {
-      problem p = {.target = targets[i % 3], .config = {.heads = 3, .kv_heads = 1, .dim = 64, .splits = 1, .lse = 1},
-                   .batch = 2, .queries = {lengths[i][0], lengths[i][0]}, .keys = {lengths[i][1], lengths[i][1]}};
+      problem p = {.target = targets[i % 3],
+                   .config = {.heads = 3, .kv_heads = 1, .dim = 64, .splits = 1, .lse = 1},
+                   .batch = 2,
+                   .queries = {lengths[i][0], lengths[i][0]},
+                   .keys = {lengths[i][1], lengths[i][1]}};
       p.config.causal = causal;
       p.config.out_type = i % 2 ? BITBLAS_TYPE_F32 : BITBLAS_TYPE_NONE;
       p.config.layout = i == 4 ? BITBLAS_FLASH_ATTEN_BHSD : BITBLAS_FLASH_ATTEN_NNN;
@@ -341,7 +348,10 @@ static void ragged_sizes(void **state) {
 /* V of another dim, a scale of one's own, scores far apart. */
 static void other_dims_and_scales(void **state) {
   problem p = {.config = {.heads = 2, .dim = 192, .v_dim = 128, .splits = 1, .scale = 0.25f, .causal = 1, .lse = 1},
-               .batch = 1, .queries = {70}, .keys = {100}, .range = 4};
+               .batch = 1,
+               .queries = {70},
+               .keys = {100},
+               .range = 4};
   solve(*state, &p);
   p.config.dim = 64, p.config.v_dim = 256, p.config.type = BITBLAS_TYPE_BF16, p.config.scale = 1;
   solve(*state, &p);
@@ -355,8 +365,11 @@ static void variable_lengths(void **state) {
   for (int target = 0; target < 2; target++)
     for (int layout = 0; layout < 3; layout++)
       for (int splits = 1; splits < 5; splits += 3) {
-        problem p = {.target = targets[target], .config = {.heads = 2, .kv_heads = 1, .dim = 64, .varlen_q = 1, .varlen_kv = 1, .lse = 1},
-                     .batch = 4, .queries = {1, 63, 0, 66}, .keys = {65, 40, 7, 130}};
+        problem p = {.target = targets[target],
+                     .config = {.heads = 2, .kv_heads = 1, .dim = 64, .varlen_q = 1, .varlen_kv = 1, .lse = 1},
+                     .batch = 4,
+                     .queries = {1, 63, 0, 66},
+                     .keys = {65, 40, 7, 130}};
         p.config.layout = (bitblas_flash_atten_layout)layout;
         p.config.causal = layout != 1;
         p.config.splits = splits;
@@ -368,8 +381,11 @@ static void variable_lengths(void **state) {
 static void cache_lengths(void **state) {
   for (int varlen = 0; varlen < 2; varlen++)
     for (int splits = 1; splits < 4; splits += 2) {
-      problem p = {.config = {.heads = 4, .kv_heads = 2, .dim = 64, .kv_lengths = 1, .causal = 1, .lse = 1}, .batch = 3,
-                   .queries = {5, 5, 5}, .keys = {0, 5, 100}, .room = 130};
+      problem p = {.config = {.heads = 4, .kv_heads = 2, .dim = 64, .kv_lengths = 1, .causal = 1, .lse = 1},
+                   .batch = 3,
+                   .queries = {5, 5, 5},
+                   .keys = {0, 5, 100},
+                   .room = 130};
       if (varlen) p.queries[0] = 1, p.queries[1] = 70;
       p.config.varlen_q = varlen;
       p.config.splits = splits;
@@ -384,8 +400,11 @@ static void pages(void **state) {
   for (int target = 0; target < 2; target++)
     for (int size = 0; size < 3; size++)
       for (int splits = 1; splits < 4; splits += 2) {
-        problem p = {.target = targets[target], .config = {.heads = 4, .kv_heads = 1, .dim = 64, .kv_lengths = 1, .causal = 1},
-                     .batch = 3, .queries = {2, 2, 2}, .keys = {64, 131, 17}};
+        problem p = {.target = targets[target],
+                     .config = {.heads = 4, .kv_heads = 1, .dim = 64, .kv_lengths = 1, .causal = 1},
+                     .batch = 3,
+                     .queries = {2, 2, 2},
+                     .keys = {64, 131, 17}};
         if (size == 1) p.config.varlen_q = 1, p.queries[0] = 1, p.queries[2] = 0;
         p.config.page_size = sizes[size];
         p.config.splits = splits;
@@ -398,8 +417,11 @@ static void pages(void **state) {
 static void decoding(void **state) {
   static const int dims[] = {64, 96, 128, 192, 256};
   for (int i = 0; i < 5; i++) {
-    problem p = {.target = i % 2 ? "sm_80" : "sm_90a", .config = {.heads = 8, .kv_heads = 1, .dim = dims[i], .lse = 1}, .batch = 1,
-                 .queries = {1}, .keys = {513 + 64 * i}};
+    problem p = {.target = i % 2 ? "sm_80" : "sm_90a",
+                 .config = {.heads = 8, .kv_heads = 1, .dim = dims[i], .lse = 1},
+                 .batch = 1,
+                 .queries = {1},
+                 .keys = {513 + 64 * i}};
     p.config.layout = (bitblas_flash_atten_layout)(i % 3);
     assert_true(solve(*state, &p) >= 2 * 8 * (size_t)dims[i] * sizeof(float));
     p.config.splits = 11;
