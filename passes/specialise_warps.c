@@ -21,8 +21,8 @@
  *               ...                                      (%As_get advances)
  *
  * Rules
- * 1. A copy moves to the producer when its engine completes on an mbarrier (tma, bulk), its buffer is filled by such
- *    copies only, every reader follows one of them in the same block (or inside later ops of that block) before the
+ * 1. A copy moves to the producer when its engine completes on an mbarrier (tma, bulk), its buffer is filled as a
+ *    whole and by such copies only, every reader follows one of them in the same block (or inside later ops of that block) before the
  *    next, and its operands do not depend on what the consumer computes. Several fills of one buffer (the first
  *    iteration and the others, say) share its ring.
  * 2. Control flow and pure scalars are duplicated in both roles; everything else stays with the consumer.
@@ -183,6 +183,14 @@ static int readers_after_fills(const context *c, ir_block *block, const ir_value
   return found;
 }
 
+/* A slot is what one copy fills: barriers count its bytes. */
+static bool fills_buffer(const ir_op *copy) {
+  const ir_ref *to = &copy->write[0];
+  for (int d = 0; d < to->count; d++)
+    if (to->span[d] != ir_extent(to->value, d)) return false;
+  return true;
+}
+
 /* Rule 1. */
 static bool can_move(context *c, ir_op *op) {
   ir_value *buffer = op->write[0].value;
@@ -190,7 +198,8 @@ static bool can_move(context *c, ir_op *op) {
   int fills = 0;
   bool movable = true;
   int found = readers_after_fills(c, &c->kernel->body, buffer, false, &fills, &movable);
-  const char *why = !movable                         ? "its place depends on what the consumer computes"
+  const char *why = !fills_buffer(op)                ? "it fills only a part of it"
+                    : !movable                       ? "its place depends on what the consumer computes"
                     : fills != all.writers           ? "it has other writers"
                     : !found || found != all.readers ? "it is read outside the block that fills it"
                                                      : NULL;
