@@ -1,10 +1,10 @@
 /* FlashAtten: checks, the choice between kernels, and their launches. What is computed is in lib/kernels/flash_*.tl. */
+#include "lib/flash_atten.h"
 #include "lib/context.h"
 #include "lib/embedded.h"
 #include "support/diag.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,9 +13,6 @@ enum {
   TENSORS_MAX = 9,
   DEFINES_MAX = 24,
   ALIGNMENT = 16,
-  SPLITS_MAX = 128,
-  PAGE_LEAST = 16,
-  PAGE_MOST = 1 << 20,
 };
 
 /* In the order of bitblas_flash_atten_get_source. */
@@ -29,149 +26,13 @@ struct bitblas_flash_atten {
   bitblas_kernel *kernels[KERNEL_COUNT];
 };
 
-static const int32_t dims[] = {64, 96, 128, 192, 256};
-enum { DIM_COUNT = sizeof dims / sizeof *dims };
-
-/* -- The config ---------------------------------------------------------------------------------------------------- */
-
-static bitblas_status check_dim(const char *field, int32_t value) {
-  int32_t nearest = dims[0];
-  for (int i = 0; i < DIM_COUNT; i++) {
-    if (dims[i] == value) return BITBLAS_OK;
-    if (llabs((long long)dims[i] - value) < llabs((long long)nearest - value)) nearest = dims[i];
-  }
-  return lib_fail(BITBLAS_ERROR_ARGUMENT,
-                  "flash_atten: config.%s is %d; 64, 96, 128, 192 and 256 are possible, the nearest is %d", field,
-                  (int)value, (int)nearest);
-}
-
-static bitblas_status check_heads(const bitblas_flash_atten_config *c) {
-  if (c->heads < 1)
-    return lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: config.heads is %d; the least is 1", (int)c->heads);
-  if (c->kv_heads >= 1 && c->heads % c->kv_heads == 0) return BITBLAS_OK;
-  int32_t nearest = 1;
-  for (int32_t n = 1; n <= c->heads; n++) {
-    if (c->heads % n == 0 && llabs((long long)n - c->kv_heads) < llabs((long long)nearest - c->kv_heads)) nearest = n;
-  }
-  return lib_fail(BITBLAS_ERROR_ARGUMENT,
-                  "flash_atten: config.kv_heads is %d and config.heads is %d, which it does not divide; the nearest "
-                  "that does is %d",
-                  (int)c->kv_heads, (int)c->heads, (int)nearest);
-}
-
-static bitblas_status check_type(const char *field, bitblas_type is, bool half, bool single) {
-  if (half && (is == BITBLAS_TYPE_F16 || is == BITBLAS_TYPE_BF16)) return BITBLAS_OK;
-  if (single && is == BITBLAS_TYPE_F32) return BITBLAS_OK;
-  bool wide = single && (!half || bitblas_type_bits(is) > 16);
-  return lib_fail(BITBLAS_ERROR_TYPE, "flash_atten: config.%s is %s; possible is %s, the nearest is %s", field,
-                  bitblas_type_name(is),
-                  !half    ? "f32"
-                  : single ? "f16, bf16 or f32"
-                           : "f16 or bf16",
-                  wide ? "f32" : "f16");
-}
-
-static bitblas_status check_flag(const char *field, int32_t value) {
-  if (value == 0 || value == 1) return BITBLAS_OK;
-  return lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: config.%s is %d, neither 0 nor 1; the nearest is %d", field,
-                  (int)value, value > 1);
-}
-
-static bitblas_status check_flags(const bitblas_flash_atten_config *c) {
-  const struct {
-    const char *field;
-    int32_t value;
-  } flags[] = {{"causal", c->causal},
-               {"lse", c->lse},
-               {"varlen_q", c->varlen_q},
-               {"varlen_kv", c->varlen_kv},
-               {"kv_lengths", c->kv_lengths}};
-  bitblas_status status = BITBLAS_OK;
-  for (size_t i = 0; i < sizeof flags / sizeof *flags && status == BITBLAS_OK; i++)
-    status = check_flag(flags[i].field, flags[i].value);
-  return status;
-}
-
-static bitblas_status check_page(const bitblas_flash_atten_config *c) {
-  int64_t page = c->page_size, nearest = PAGE_LEAST;
-  if (!page) return BITBLAS_OK;
-  while (nearest < PAGE_MOST && 3 * nearest <= 2 * page) /* up to 3/2 of it, it is nearer than twice it */
-    nearest *= 2;
-  if (page != nearest)
-    return lib_fail(BITBLAS_ERROR_ARGUMENT,
-                    "flash_atten: config.page_size is %d, no power of two from %d to %d; the nearest is %d", (int)page,
-                    PAGE_LEAST, PAGE_MOST, (int)nearest);
-  if (c->layout == BITBLAS_FLASH_ATTEN_NTN)
-    return lib_fail(
-        BITBLAS_ERROR_UNSUPPORTED,
-        "flash_atten: config.layout is ntn and config.page_size is %d; pages lie as nnn, the nearest, or bhsd",
-        (int)page);
-  if (c->varlen_kv)
-    return lib_fail(BITBLAS_ERROR_ARGUMENT,
-                    "flash_atten: config.varlen_kv is 1 and config.page_size is %d; of pages it is 0", (int)page);
-  if (!c->kv_lengths)
-    return lib_fail(BITBLAS_ERROR_ARGUMENT,
-                    "flash_atten: config.kv_lengths is 0 and config.page_size is %d; of pages it is 1", (int)page);
-  return BITBLAS_OK;
-}
-
-/* A fixed size that something else makes free. */
-static bitblas_status check_size(const char *field, int64_t value, bool free, const char *why) {
-  if (value >= 0 && !(value && free)) return BITBLAS_OK;
-  return lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: config.%s is %" PRId64 "%s%s; the nearest possible is 0", field,
-                  value, free ? " and " : "", free ? why : "");
-}
-
-static bitblas_status check_sizes(const bitblas_flash_atten_config *c) {
-  bitblas_status status = check_size("batch", c->batch, false, "");
-  if (status == BITBLAS_OK) status = check_size("seq_len", c->seq_len, c->varlen_q, "config.varlen_q is 1");
-  if (status == BITBLAS_OK)
-    status = check_size("kv_seq_len", c->kv_seq_len, c->varlen_kv || c->page_size,
-                        c->varlen_kv ? "config.varlen_kv is 1" : "config.page_size is not 0");
-  if (status == BITBLAS_OK && c->kv_lengths && c->varlen_kv)
-    status = lib_fail(BITBLAS_ERROR_ARGUMENT,
-                      "flash_atten: config.kv_lengths is 1 and config.varlen_kv is 1, which has lengths "
-                      "already; the nearest possible is 0");
-  if (status == BITBLAS_OK && (c->splits < 0 || c->splits > SPLITS_MAX))
-    status =
-        lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: config.splits is %d; 0 to %d are possible, the nearest is %d",
-                 (int)c->splits, SPLITS_MAX, c->splits < 0 ? 0 : SPLITS_MAX);
-  return status;
-}
-
-/* Puts defaults in place. */
-static bitblas_status take_config(bitblas_flash_atten_config *c) {
-  if (!c->kv_heads) c->kv_heads = c->heads;
-  if (!c->v_dim) c->v_dim = c->dim;
-  if (c->type == BITBLAS_TYPE_NONE) c->type = BITBLAS_TYPE_F16;
-  if (c->accum_type == BITBLAS_TYPE_NONE) c->accum_type = BITBLAS_TYPE_F32;
-  if (c->out_type == BITBLAS_TYPE_NONE) c->out_type = c->type;
-  bitblas_status status = check_heads(c);
-  if (status == BITBLAS_OK) status = check_dim("dim", c->dim);
-  if (status == BITBLAS_OK) status = check_dim("v_dim", c->v_dim);
-  if (status == BITBLAS_OK) status = check_type("type", c->type, true, false);
-  if (status == BITBLAS_OK) status = check_type("accum_type", c->accum_type, false, true);
-  if (status == BITBLAS_OK) status = check_type("out_type", c->out_type, true, true);
-  if (status == BITBLAS_OK && (c->layout < BITBLAS_FLASH_ATTEN_NNN || c->layout > BITBLAS_FLASH_ATTEN_BHSD))
-    status = lib_fail(BITBLAS_ERROR_ARGUMENT,
-                      "flash_atten: config.layout is %d; 0 (nnn), 1 (ntn) and 2 (bhsd) are possible", (int)c->layout);
-  if (status == BITBLAS_OK) status = check_flags(c);
-  if (status == BITBLAS_OK) status = check_page(c);
-  if (status == BITBLAS_OK) status = check_sizes(c);
-  if (status == BITBLAS_OK && !(c->scale >= 0 && c->scale < INFINITY))
-    status = lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: config.scale is %g; it is greater than 0, or 0 for %g",
-                      (double)c->scale, 1 / sqrt(c->dim));
-  if (!c->scale) c->scale = (float)(1 / sqrt(c->dim));
-  return status;
-}
-
 bitblas_status bitblas_flash_atten_create(bitblas_context *context, const bitblas_flash_atten_config *given,
                                           bitblas_flash_atten **op) {
   bitblas_flash_atten_config config = BITBLAS_FLASH_ATTEN_CONFIG_INIT;
   if (!context || !op) return lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: %s is null", context ? "op" : "context");
   *op = NULL;
   bitblas_status status = lib_take_config("config", given, &config, sizeof config, sizeof config);
-  if (status == BITBLAS_OK) status = take_config(&config);
+  if (status == BITBLAS_OK) status = flash_atten_take_config(&config);
   if (status != BITBLAS_OK) return status;
   bitblas_flash_atten *made = calloc(1, sizeof *made);
   ASSERT(made);
@@ -235,7 +96,7 @@ static int64_t choose_splits(const bitblas_flash_atten *op, const call_sizes *s)
   int64_t blocks = s->batch * c->kv_heads * ceildiv(rows, ROWS_PART);
   int64_t splits = ceildiv((int64_t)BLOCKS_PER_SM * sms, blocks ? blocks : 1);
   if (splits > most) splits = most;
-  return splits > SPLITS_MAX ? SPLITS_MAX : splits;
+  return splits > FLASH_ATTEN_SPLITS_MAX ? FLASH_ATTEN_SPLITS_MAX : splits;
 }
 
 /* Which kernels runs of this config may need. The merge also serves runs without keys. */
@@ -303,6 +164,13 @@ static int64_t keys_of_block(const bitblas_flash_atten *op, int64_t rows, int64_
   return c->page_size && c->page_size < keys ? c->page_size : keys;
 }
 
+/* Buffers of keys: what is in flight does not shrink with the pages. The compiler takes as many as fit. */
+static int64_t stages_of_loop(kernel_kind kind, int64_t keys) {
+  enum { KEYS_AHEAD_PART = 256, KEYS_AHEAD_WHOLE = 128 };
+  int64_t stages = (kind == PART ? KEYS_AHEAD_PART : KEYS_AHEAD_WHOLE) / keys;
+  return stages < 2 ? 2 : stages;
+}
+
 static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) {
   static const char *const names[] = {"flash_atten.tl", "flash_decode.tl", "flash_merge.tl"};
   const bitblas_flash_atten_config *c = &op->config;
@@ -315,8 +183,10 @@ static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) 
     define_size(&list, "Sq", c->seq_len);
     define_size(&list, "Sk", c->kv_seq_len);
     const int64_t rows = kind == PART ? ROWS_PART : ROWS_WHOLE;
+    const int64_t most = kind == PART ? 64 : 128, keys = keys_of_block(op, rows, most);
     define_number(&list, "BM", rows);
-    define_number(&list, "BN", keys_of_block(op, rows, kind == PART ? 64 : 128));
+    define_number(&list, "BN", keys);
+    define_number(&list, "stages", stages_of_loop(kind, keys));
   }
   char path[64];
   snprintf(path, sizeof path, EMBEDDED_DIRECTORY "%s", names[kind]);
@@ -347,7 +217,7 @@ const char *bitblas_flash_atten_get_source(const bitblas_flash_atten *op, int32_
 
 /* -- The tensors of a run ------------------------------------------------------------------------------------------ */
 
-enum { ANY = -1 }; /* an extent that the run decides */
+static const int64_t ANY = INT64_MIN; /* an extent that the run decides */
 
 /* What a tensor has to be. */
 typedef struct wanted_tensor {
@@ -482,11 +352,12 @@ static bitblas_status check_rest(const bitblas_flash_atten_config *c, const bitb
   if (status == BITBLAS_OK) status = check_optional("cu_seqlens_q", &a->cu_seqlens_q, c->varlen_q, &bounds);
   if (status == BITBLAS_OK) status = check_optional("cu_seqlens_k", &a->cu_seqlens_k, c->varlen_kv, &bounds);
   if (status == BITBLAS_OK) status = check_optional("kv_lengths", &a->kv_lengths, c->kv_lengths, &lengths);
-  if (status != BITBLAS_OK || !c->varlen_q || (a->max_seq_len >= 0 && a->max_seq_len <= s->queries)) return status;
+  int64_t least = s->queries > 0;
+  if (status != BITBLAS_OK || !c->varlen_q || (a->max_seq_len >= least && a->max_seq_len <= s->queries)) return status;
   return lib_fail(BITBLAS_ERROR_ARGUMENT,
                   "flash_atten: args.max_seq_len is %" PRId64 " and Q has %" PRId64
                   " queries; the nearest possible is %" PRId64,
-                  a->max_seq_len, s->queries, a->max_seq_len < 0 ? 0 : s->queries);
+                  a->max_seq_len, s->queries, a->max_seq_len < least ? least : s->queries);
 }
 
 /* Bytes of part_o, then of part_lse, each rounded up to the alignment of a tensor. */
