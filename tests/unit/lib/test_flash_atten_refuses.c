@@ -166,6 +166,7 @@ static void refuses_other_sizes(void **state) {
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(refuses_configs, set_up, tear_down),
     cmocka_unit_test_setup_teardown(refuses_arguments, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(refuses_other_sizes, set_up, tear_down),
 };
 
 int main(void) { return cmocka_run_group_tests(tests, NULL, NULL); }
