@@ -2,6 +2,8 @@
  * `test_flash_atten gpu` on a GPU, which is then the only target. */
 #include "tests/unit/lib/attention.h"
 
+#include <pthread.h>
+
 /* -- The reference and what may differ from it --------------------------------------------------------------------- */
 
 static double unit_roundoff(ir_type type) { return type == IR_F16 ? 0x1p-11 : type == IR_BF16 ? 0x1p-8 : 0x1p-24; }
@@ -91,17 +93,40 @@ static void free_all(bitblas_context *context, const bitblas_flash_atten_args *a
     check(bitblas_free(context, all[i]));
 }
 
-/* Runs it and compares; returns the bytes of workspace that it took. */
-static size_t solve(fixture *f, const problem *given) {
+static void check_all(const problem *p, const setup *s) {
+  int most = 1;
+  for (int b = 0; b < p->batch; b++)
+    most = p->keys[b] > most ? p->keys[b] : most;
+  double *scores = malloc((size_t)most * sizeof *scores);
+  for (int b = 0; b < p->batch; b++)
+    for (int t = 0; t < p->queries[b]; t++)
+      for (int h = 0; h < p->config.heads; h++)
+        check_query(p, s, b, t, h, scores);
+  check_untouched(p, s);
+  free(scores);
+}
+
+static bitblas_flash_atten *make_op(bitblas_context *context, const problem *p) {
+  bitblas_flash_atten *op = NULL;
+  check(bitblas_flash_atten_create(context, &p->config, &op));
+  check(bitblas_flash_atten_prepare(op));
+  return op;
+}
+
+static problem complete(const problem *given) {
   problem p = *given;
   p.config.size = sizeof p.config;
   if (p.config.type == BITBLAS_TYPE_NONE) p.config.type = BITBLAS_TYPE_F16;
+  return p;
+}
+
+/* Runs it and compares; returns the bytes of workspace that it took. */
+static size_t solve(fixture *f, const problem *given) {
+  const problem p = complete(given);
   setup s;
   make_setup(f, &p, &s);
   bitblas_context *context = open_context(f, p.target);
-  bitblas_flash_atten *op = NULL;
-  check(bitblas_flash_atten_create(context, &p.config, &op));
-  check(bitblas_flash_atten_prepare(op));
+  bitblas_flash_atten *op = make_op(context, &p);
   check(bitblas_flash_atten_workspace_bytes(op, &s.args, &s.args.workspace_bytes));
   bitblas_flash_atten_args args = s.args;
   upload_all(context, &args);
@@ -112,16 +137,7 @@ static size_t solve(fixture *f, const problem *given) {
   free_all(context, &args);
   bitblas_context_destroy(context);
   bitblas_flash_atten_destroy(op);
-  int most = 1;
-  for (int b = 0; b < p.batch; b++)
-    most = p.keys[b] > most ? p.keys[b] : most;
-  double *scores = malloc((size_t)most * sizeof *scores);
-  for (int b = 0; b < p.batch; b++)
-    for (int t = 0; t < p.queries[b]; t++)
-      for (int h = 0; h < p.config.heads; h++)
-        check_query(&p, &s, b, t, h, scores);
-  check_untouched(&p, &s);
-  free(scores);
+  check_all(&p, &s);
   free_setup(&s);
   return args.workspace_bytes;
 }
@@ -271,6 +287,47 @@ static void no_keys(void **state) {
   solve(*state, &p);
 }
 
+typedef struct thread_work {
+  const bitblas_flash_atten *op;
+  const bitblas_flash_atten_args *args;
+  bitblas_status status;
+} thread_work;
+
+static void *run_work(void *data) {
+  thread_work *w = data;
+  w->status = bitblas_flash_atten_run(w->op, w->args);
+  return NULL;
+}
+
+/* One op, a workspace for each. */
+static void several_threads(void **state) {
+  enum { THREADS = 3 };
+  const problem p =
+      complete(&(problem){.config = {.heads = 2, .dim = 64, .splits = 2}, .batch = 1, .queries = {3}, .keys = {70}});
+  if (on_gpu) return; /* tensors lie in host memory */
+  bitblas_context *context = open_context(*state, NULL);
+  bitblas_flash_atten *op = make_op(context, &p);
+  bitblas_context_destroy(context);
+  setup s[THREADS];
+  thread_work work[THREADS];
+  pthread_t threads[THREADS];
+  for (int i = 0; i < THREADS; i++) {
+    make_setup(*state, &p, &s[i]);
+    check(bitblas_flash_atten_workspace_bytes(op, &s[i].args, &s[i].args.workspace_bytes));
+    s[i].args.workspace = aligned_alloc(256, s[i].args.workspace_bytes);
+    work[i] = (thread_work){op, &s[i].args, BITBLAS_ERROR_INTERNAL};
+    assert_int_equal(pthread_create(&threads[i], NULL, run_work, &work[i]), 0);
+  }
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(threads[i], NULL);
+    assert_int_equal(work[i].status, BITBLAS_OK);
+    check_all(&p, &s[i]);
+    free(s[i].args.workspace);
+    free_setup(&s[i]);
+  }
+  bitblas_flash_atten_destroy(op);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(original_cases, set_up, tear_down),
     cmocka_unit_test_setup_teardown(layouts_and_dims, set_up, tear_down),
@@ -281,6 +338,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(pages, set_up, tear_down),
     cmocka_unit_test_setup_teardown(decoding, set_up, tear_down),
     cmocka_unit_test_setup_teardown(no_keys, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(several_threads, set_up, tear_down),
 };
 
 int main(int argc, char **argv) {
