@@ -298,11 +298,11 @@ typedef struct bitblas_flash_atten_config {
   int32_t v_dim;    /* the same of V and O; 0: dim */
   /* 0: given by each run. Otherwise the only one that runs, compiled in */
   int64_t batch;
-  int64_t seq_len;         /* queries of a sequence */
-  int64_t kv_seq_len;      /* keys of a sequence */
-  bitblas_type type;       /* of Q, K and V: f16 or bf16; NONE: f16 */
-  bitblas_type accum_type; /* f32; NONE: f32 */
-  bitblas_type out_type;   /* of O: f16, bf16 or f32; NONE: type */
+  int64_t seq_len;          /* queries of a sequence */
+  int64_t kv_seq_len;       /* keys of a sequence */
+  bitblas_type dtype;       /* of Q, K and V: f16 or bf16; NONE: f16 */
+  bitblas_type accum_dtype; /* f32; NONE: f32 */
+  bitblas_type out_dtype;   /* of O: f16, bf16 or f32; NONE: dtype */
   bitblas_flash_atten_layout layout;
   int32_t causal;     /* 1: the last query sees every key, the one before it all but one, and so on */
   float scale;        /* greater than 0; 0: 1 / sqrt(dim) */

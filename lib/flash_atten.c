@@ -137,8 +137,8 @@ static void define_size(define_list *list, const char *name, int64_t value) {
 
 static void define_params(define_list *list, const bitblas_flash_atten_config *c) {
   static const char *const layouts[] = {"nnn", "ntn", "bhsd"};
-  define_text(list, "T", bitblas_type_name(c->type));
-  define_text(list, "TO", bitblas_type_name(c->out_type));
+  define_text(list, "T", bitblas_type_name(c->dtype));
+  define_text(list, "TO", bitblas_type_name(c->out_dtype));
   define_number(list, "D", c->dim);
   define_number(list, "DV", c->v_dim);
   define_text(list, "LAYOUT", layouts[c->layout]);
@@ -311,7 +311,8 @@ static bitblas_status read_sizes(const bitblas_flash_atten_config *c, const bitb
                                  call_sizes *s) {
   bool transposed = c->layout == BITBLAS_FLASH_ATTEN_NTN, paged = c->page_size > 0;
   wanted_tensor i32 = {BITBLAS_TYPE_I32, 1, {ANY}};
-  wanted_tensor q = head_tensor(c, c->type, c->varlen_q, false, or_any(c->batch), or_any(c->seq_len), c->heads, c->dim);
+  wanted_tensor q =
+      head_tensor(c, c->dtype, c->varlen_q, false, or_any(c->batch), or_any(c->seq_len), c->heads, c->dim);
   bitblas_status status = check_shape("Q", &a->Q, &q);
   if (status == BITBLAS_OK && c->varlen_q) status = check_shape("cu_seqlens_q", &a->cu_seqlens_q, &i32);
   if (status != BITBLAS_OK) return status;
@@ -322,7 +323,7 @@ static bitblas_status read_sizes(const bitblas_flash_atten_config *c, const bitb
                     c->batch);
   s->queries = a->Q.shape[length_index(c, c->varlen_q, false)];
   s->longest = c->varlen_q ? a->max_seq_len : s->queries;
-  wanted_tensor k = head_tensor(c, c->type, c->varlen_kv, transposed, paged ? ANY : s->batch,
+  wanted_tensor k = head_tensor(c, c->dtype, c->varlen_kv, transposed, paged ? ANY : s->batch,
                                 paged ? c->page_size : or_any(c->kv_seq_len), c->kv_heads, c->dim);
   status = check_shape("K", &a->K, &k);
   if (status != BITBLAS_OK) return status;
@@ -341,8 +342,8 @@ static bitblas_status read_sizes(const bitblas_flash_atten_config *c, const bitb
 static bitblas_status check_rest(const bitblas_flash_atten_config *c, const bitblas_flash_atten_args *a,
                                  const call_sizes *s) {
   wanted_tensor v =
-      head_tensor(c, c->type, c->varlen_kv, false, c->page_size ? s->pages : s->batch, s->keys, c->kv_heads, c->v_dim);
-  wanted_tensor o = head_tensor(c, c->out_type, c->varlen_q, false, s->batch, s->queries, c->heads, c->v_dim);
+      head_tensor(c, c->dtype, c->varlen_kv, false, c->page_size ? s->pages : s->batch, s->keys, c->kv_heads, c->v_dim);
+  wanted_tensor o = head_tensor(c, c->out_dtype, c->varlen_q, false, s->batch, s->queries, c->heads, c->v_dim);
   wanted_tensor bounds = {BITBLAS_TYPE_I32, 1, {s->batch + 1}}, lengths = {BITBLAS_TYPE_I32, 1, {s->batch}};
   wanted_tensor lse = {BITBLAS_TYPE_F32, 3, {s->batch, c->heads, s->queries}};
   if (c->varlen_q) lse = (wanted_tensor){BITBLAS_TYPE_F32, 2, {c->heads, s->queries}};
@@ -461,7 +462,7 @@ static bitblas_status run_parts(const bitblas_flash_atten *op, const bitblas_fla
   const bitblas_tensor part_o = {a->workspace, BITBLAS_TYPE_F32, 3, {s->splits, s->rows, c->v_dim}, {0}};
   const bitblas_tensor part_lse = {
       a->workspace ? (char *)a->workspace + o_bytes : NULL, BITBLAS_TYPE_F32, 2, {s->splits, s->rows}, {0}};
-  const bitblas_tensor o = {a->O.data, c->out_type, 2, {s->rows, c->v_dim}, {0}},
+  const bitblas_tensor o = {a->O.data, c->out_dtype, 2, {s->rows, c->v_dim}, {0}},
                        lse = with_batch(&a->lse, c->varlen_q);
   bitblas_status status = BITBLAS_OK;
   if (s->splits) {

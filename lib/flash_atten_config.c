@@ -118,15 +118,15 @@ static bitblas_status check_sizes(const bitblas_flash_atten_config *c) {
 bitblas_status flash_atten_take_config(bitblas_flash_atten_config *c) {
   if (!c->kv_heads) c->kv_heads = c->heads;
   if (!c->v_dim) c->v_dim = c->dim;
-  if (c->type == BITBLAS_TYPE_NONE) c->type = BITBLAS_TYPE_F16;
-  if (c->accum_type == BITBLAS_TYPE_NONE) c->accum_type = BITBLAS_TYPE_F32;
-  if (c->out_type == BITBLAS_TYPE_NONE) c->out_type = c->type;
+  if (c->dtype == BITBLAS_TYPE_NONE) c->dtype = BITBLAS_TYPE_F16;
+  if (c->accum_dtype == BITBLAS_TYPE_NONE) c->accum_dtype = BITBLAS_TYPE_F32;
+  if (c->out_dtype == BITBLAS_TYPE_NONE) c->out_dtype = c->dtype;
   bitblas_status status = check_heads(c);
   if (status == BITBLAS_OK) status = check_dim("dim", c->dim);
   if (status == BITBLAS_OK) status = check_dim("v_dim", c->v_dim);
-  if (status == BITBLAS_OK) status = check_type("type", c->type, true, false);
-  if (status == BITBLAS_OK) status = check_type("accum_type", c->accum_type, false, true);
-  if (status == BITBLAS_OK) status = check_type("out_type", c->out_type, true, true);
+  if (status == BITBLAS_OK) status = check_type("dtype", c->dtype, true, false);
+  if (status == BITBLAS_OK) status = check_type("accum_dtype", c->accum_dtype, false, true);
+  if (status == BITBLAS_OK) status = check_type("out_dtype", c->out_dtype, true, true);
   if (status == BITBLAS_OK && (c->layout < BITBLAS_FLASH_ATTEN_NNN || c->layout > BITBLAS_FLASH_ATTEN_BHSD))
     status = lib_fail(BITBLAS_ERROR_ARGUMENT,
                       "flash_atten: config.layout is %d; 0 (nnn), 1 (ntn) and 2 (bhsd) are possible, the nearest is %d",

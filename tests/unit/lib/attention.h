@@ -174,10 +174,10 @@ static void make_setup(fixture *f, const problem *p, setup *s) {
   int length_q = c->varlen_q ? sum_q + SPARE : most_q;
   int length_k = c->page_size ? c->page_size : c->varlen_kv ? sum_k + SPARE : p->room ? p->room : most_k;
   int batch_q = c->varlen_q ? -1 : p->batch, batch_k = c->page_size ? pages : c->varlen_kv ? -1 : p->batch;
-  bitblas_type out = c->out_type ? c->out_type : c->type;
-  make_rows(&s->q, c->type, c->layout, false, batch_q, length_q, c->heads, c->dim, 1);
-  make_rows(&s->k, c->type, c->layout, true, batch_k, length_k, kv_heads, c->dim, OUTSIDE);
-  make_rows(&s->v, c->type, c->layout, false, batch_k, length_k, kv_heads, v_dim, OUTSIDE);
+  bitblas_type out = c->out_dtype ? c->out_dtype : c->dtype;
+  make_rows(&s->q, c->dtype, c->layout, false, batch_q, length_q, c->heads, c->dim, 1);
+  make_rows(&s->k, c->dtype, c->layout, true, batch_k, length_k, kv_heads, c->dim, OUTSIDE);
+  make_rows(&s->v, c->dtype, c->layout, false, batch_k, length_k, kv_heads, v_dim, OUTSIDE);
   make_rows(&s->o, out, c->layout, false, batch_q, length_q, c->heads, v_dim, UNTOUCHED);
   if (c->varlen_q) s->q.starts = s->o.starts = s->starts_q;
   if (c->varlen_kv) s->k.starts = s->v.starts = s->starts_k;

@@ -116,7 +116,7 @@ static bitblas_flash_atten *make_op(bitblas_context *context, const problem *p) 
 static problem complete(const problem *given) {
   problem p = *given;
   p.config.size = sizeof p.config;
-  if (p.config.type == BITBLAS_TYPE_NONE) p.config.type = BITBLAS_TYPE_F16;
+  if (p.config.dtype == BITBLAS_TYPE_NONE) p.config.dtype = BITBLAS_TYPE_F16;
   return p;
 }
 
@@ -170,7 +170,7 @@ static void layouts_and_dims(void **state) {
                    .keys = {63}};
       p.config.layout = (bitblas_flash_atten_layout)layout;
       p.config.causal = (i + layout) % 2;
-      p.config.type = layout == 2 ? BITBLAS_TYPE_BF16 : BITBLAS_TYPE_F16;
+      p.config.dtype = layout == 2 ? BITBLAS_TYPE_BF16 : BITBLAS_TYPE_F16;
       solve(*state, &p);
     }
 }
@@ -187,7 +187,7 @@ static void ragged_sizes(void **state) {
                    .queries = {lengths[i][0], lengths[i][0]},
                    .keys = {lengths[i][1], lengths[i][1]}};
       p.config.causal = causal;
-      p.config.out_type = i % 2 ? BITBLAS_TYPE_F32 : BITBLAS_TYPE_NONE;
+      p.config.out_dtype = i % 2 ? BITBLAS_TYPE_F32 : BITBLAS_TYPE_NONE;
       p.config.layout = i == 4 ? BITBLAS_FLASH_ATTEN_BHSD : BITBLAS_FLASH_ATTEN_NNN;
       solve(*state, &p);
     }
@@ -201,7 +201,7 @@ static void other_dims_and_scales(void **state) {
                .keys = {100},
                .range = 4};
   solve(*state, &p);
-  p.config.dim = 64, p.config.v_dim = 256, p.config.type = BITBLAS_TYPE_BF16, p.config.scale = 1;
+  p.config.dim = 64, p.config.v_dim = 256, p.config.dtype = BITBLAS_TYPE_BF16, p.config.scale = 1;
   solve(*state, &p);
   p.config.splits = 3;
   solve(*state, &p);
@@ -274,7 +274,7 @@ static void decoding(void **state) {
     assert_true(solve(*state, &p) >= 2 * 8 * (size_t)dims[i] * sizeof(float));
     p.config.splits = 11;
     p.keys[0] = 100;
-    p.config.type = BITBLAS_TYPE_BF16;
+    p.config.dtype = BITBLAS_TYPE_BF16;
     solve(*state, &p);
   }
 }

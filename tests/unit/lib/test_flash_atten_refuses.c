@@ -33,9 +33,9 @@ static void refuses_configs(void **state) {
   REFUSE(ARGUMENT, dim, 0, "is 0", "nearest is 64");
   REFUSE(ARGUMENT, dim, 100, "is 100", "nearest is 96");
   REFUSE(ARGUMENT, v_dim, 1000, "is 1000", "nearest is 256");
-  REFUSE(TYPE, type, BITBLAS_TYPE_F32, "is f32", "nearest is f16");
-  REFUSE(TYPE, accum_type, BITBLAS_TYPE_F16, "is f16", "nearest is f32");
-  REFUSE(TYPE, out_type, BITBLAS_TYPE_F64, "is f64", "nearest is f32");
+  REFUSE(TYPE, dtype, BITBLAS_TYPE_F32, "is f32", "nearest is f16");
+  REFUSE(TYPE, accum_dtype, BITBLAS_TYPE_F16, "is f16", "nearest is f32");
+  REFUSE(TYPE, out_dtype, BITBLAS_TYPE_F64, "is f64", "nearest is f32");
   REFUSE(ARGUMENT, layout, (bitblas_flash_atten_layout)7, "is 7", "nearest is 2");
   REFUSE(ARGUMENT, causal, 2, "is 2", "nearest is 1");
   REFUSE(ARGUMENT, lse, -1, "is -1", "nearest is 0");
@@ -72,7 +72,7 @@ static void refuses_arguments(void **state) {
                                 .varlen_q = 1,
                                 .kv_lengths = 1,
                                 .splits = 2,
-                                .type = BITBLAS_TYPE_F16},
+                                .dtype = BITBLAS_TYPE_F16},
                      .batch = 2,
                      .queries = {3, 4},
                      .keys = {5, 6}};
@@ -140,7 +140,7 @@ static void refuses_other_sizes(void **state) {
                           .batch = 1,
                           .seq_len = 4,
                           .lse = 1,
-                          .type = BITBLAS_TYPE_F16},
+                          .dtype = BITBLAS_TYPE_F16},
                .batch = 1,
                .queries = {4},
                .keys = {0}};
