@@ -164,7 +164,8 @@ static void make_setup(fixture *f, const problem *p, setup *s) {
   *s = (setup){.args = BITBLAS_FLASH_ATTEN_ARGS_INIT};
   for (int b = 0; b < p->batch; b++) {
     sum_q += p->queries[b], sum_k += p->keys[b];
-    s->starts_q[b + 1] = sum_q, s->starts_k[b + 1] = sum_k, s->lengths[b] = p->keys[b];
+    s->starts_q[b + 1] = sum_q, s->starts_k[b + 1] = sum_k;
+    s->lengths[b] = p->room && p->keys[b] == p->room ? INT32_MAX : p->keys[b];
     if (p->queries[b] > most_q) most_q = p->queries[b];
     if (p->keys[b] > most_k) most_k = p->keys[b];
     if (c->page_size) pages += (p->keys[b] + c->page_size - 1) / c->page_size;

@@ -225,14 +225,14 @@ static void variable_lengths(void **state) {
       }
 }
 
-/* Queries behind one another over a cache in which each sequence has room for as many keys. */
+/* Queries behind one another over a cache in which each sequence has room for as many keys; a length beyond is cut. */
 static void cache_lengths(void **state) {
   for (int varlen = 0; varlen < 2; varlen++)
     for (int splits = 1; splits < 4; splits += 2) {
       problem p = {.config = {.heads = 4, .kv_heads = 2, .dim = 64, .kv_lengths = 1, .causal = 1, .lse = 1},
-                   .batch = 3,
-                   .queries = {5, 5, 5},
-                   .keys = {0, 5, 100},
+                   .batch = 4,
+                   .queries = {5, 5, 5, 5},
+                   .keys = {0, 130, 100, 5},
                    .room = 130};
       if (varlen) p.queries[0] = 1, p.queries[1] = 70;
       p.config.varlen_q = varlen;
