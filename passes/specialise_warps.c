@@ -534,7 +534,8 @@ static bool drop_lets(ir_block *block, const bool *read) {
   bool dropped = false;
   for (ir_op *op = block->first, *next; op; op = next) {
     next = op->next;
-    dropped |= drop_lets(&op->body, read) | drop_lets(&op->other, read);
+    dropped |= drop_lets(&op->body, read);
+    dropped |= drop_lets(&op->other, read);
     if (op->kind != IR_OP_LET || read[op->write[0].value->number]) continue;
     ir_block_remove(block, op);
     dropped = true;
