@@ -599,6 +599,105 @@ BITBLAS_API bitblas_status bitblas_linear_workspace_bytes(const bitblas_linear *
 /* As bitblas_matmul_run; BITBLAS_ERROR_ARGUMENT also when nothing is loaded. */
 BITBLAS_API bitblas_status bitblas_linear_forward(const bitblas_linear *linear, const bitblas_linear_args *args);
 
+/* -- FlashAtten ---------------------------------------------------------------------------------------------------- */
+
+/* O = softmax(Q * K^T * scale) * V, for each head. Sums, exponentials and their statistics are f32; the weights are
+ * rounded to the type of V before the second product, O once at its end. The softmax is taken block by block as in
+ * Dao et al., "FlashAttention" (2022); few queries over many keys are cut into parts of the keys and merged.
+ * Groups of heads / kv_heads heads of Q share one of K and V. A query that sees no key gives zeros. */
+typedef struct bitblas_flash_atten bitblas_flash_atten;
+
+/* How tensors lie, the last dimension fastest. dim stands for v_dim in V and O, heads for kv_heads in K and V. */
+typedef enum bitblas_flash_atten_layout {
+  BITBLAS_FLASH_ATTEN_NNN = 0, /* [batch, seq_len, heads, dim] */
+  BITBLAS_FLASH_ATTEN_NTN = 1, /* as NNN, but K is [batch, dim, kv_heads, kv_seq_len] */
+  BITBLAS_FLASH_ATTEN_BHSD = 2 /* [batch, heads, seq_len, dim] */
+} bitblas_flash_atten_layout;
+
+typedef struct bitblas_flash_atten_config {
+  size_t size;
+  int32_t heads;
+  int32_t kv_heads; /* divides heads; 0: heads */
+  int32_t dim;      /* of a head: 64, 96, 128, 192 or 256 */
+  int32_t v_dim;    /* the same of V and O; 0: dim */
+  /* 0: given by each run. Otherwise the only one that runs, compiled in */
+  int64_t batch;
+  int64_t seq_len;          /* queries of a sequence */
+  int64_t kv_seq_len;       /* keys of a sequence */
+  bitblas_type dtype;       /* of Q, K and V: f16 or bf16; NONE: f16 */
+  bitblas_type accum_dtype; /* f32; NONE: f32 */
+  bitblas_type out_dtype;   /* of O: f16, bf16 or f32; NONE: dtype */
+  bitblas_flash_atten_layout layout;
+  int32_t causal;     /* 1: the last query sees every key, the one before it all but one, and so on */
+  float scale;        /* greater than 0; 0: 1 / sqrt(dim) */
+  int32_t lse;        /* 1: also writes the natural logarithm of each query's sum of exponentials */
+  int32_t varlen_q;   /* 1: the queries of all sequences follow each other, without a batch dimension */
+  int32_t varlen_kv;  /* 1: the same of keys and values */
+  int32_t kv_lengths; /* 1: each sequence has a length of its own, up to what K and V have room for */
+  int32_t page_size;  /* keys of a page, a power of two from 16; K and V are pages. 0: they are not */
+  int32_t splits;     /* parts that the keys are cut into; 1: never cut; 0: chosen by the sizes of a run */
+} bitblas_flash_atten_config;
+#define BITBLAS_FLASH_ATTEN_CONFIG_INIT                                                                                \
+  {                                                                                                                    \
+    sizeof(bitblas_flash_atten_config), 0, 0, 0, 0, 0, 0, 0, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE,  \
+        BITBLAS_FLASH_ATTEN_NNN, 0, 0, 0, 0, 0, 0, 0, 0                                                                \
+  }
+
+/* Checks the config; nothing is compiled. Nothing of config is kept.
+ * BITBLAS_ERROR_ARGUMENT and _TYPE (the message names the field, its value and the nearest possible one),
+ * _UNSUPPORTED. Source: lib/flash_atten.c, lib/kernels/flash_*.tl */
+BITBLAS_API bitblas_status bitblas_flash_atten_create(bitblas_context *context,
+                                                      const bitblas_flash_atten_config *config,
+                                                      bitblas_flash_atten **op);
+/* Takes the kernels from the store or compiles them: every run needs it, once. Further calls do nothing.
+ * BITBLAS_ERROR_ARGUMENT, and what bitblas_kernel_create answers. */
+BITBLAS_API bitblas_status bitblas_flash_atten_prepare(bitblas_flash_atten *op);
+/* Nothing of it may still be running. NULL is ignored. */
+BITBLAS_API void bitblas_flash_atten_destroy(bitblas_flash_atten *op);
+/* What the kernels were made from and became: 0 whole rows, 1 a part of the keys, 2 the merge of the parts. Lives as
+ * long as op; NULL where the config needs no such kernel, and before bitblas_flash_atten_prepare. */
+BITBLAS_API const char *bitblas_flash_atten_get_source(const bitblas_flash_atten *op, int32_t index,
+                                                       bitblas_source source);
+
+/* Tensors lie on the context's device, without gaps, at addresses aligned to 16 bytes. Those that the config did not
+ * ask for are left zero. Of Q, K, V and O the shapes are the layout's; with varlen they have no batch dimension and
+ * seq_len is the sum of all sequences; pages take the place of the batch, and page_size that of kv_seq_len. What K and
+ * V hold beyond a sequence's length is not seen, but must not be infinite or NaN. */
+typedef struct bitblas_flash_atten_args {
+  size_t size;
+  bitblas_tensor Q, K, V;
+  bitblas_tensor O;   /* overwritten */
+  bitblas_tensor lse; /* f32 [batch, heads, seq_len] in every layout, of varlen [heads, seq_len]; overwritten */
+  bitblas_tensor cu_seqlens_q; /* i32 [batch + 1]: sequence b is cu_seqlens_q[b] .. cu_seqlens_q[b + 1] - 1 */
+  bitblas_tensor cu_seqlens_k; /* i32 [batch + 1] */
+  bitblas_tensor kv_lengths;   /* i32 [batch] */
+  bitblas_tensor
+      block_table;     /* i32 [batch, pages of a sequence]: its pages in order; those never seen are any number */
+  int64_t max_seq_len; /* varlen: the longest sequence of queries; a greater number only costs time */
+  void *workspace;     /* aligned to 16 bytes; not shared by runs that may overlap */
+  size_t workspace_bytes;
+  bitblas_stream stream;
+} bitblas_flash_atten_args;
+#define BITBLAS_NO_TENSOR                                                                                              \
+  {                                                                                                                    \
+    NULL, BITBLAS_TYPE_NONE, 0, {0}, { 0 }                                                                             \
+  }
+#define BITBLAS_FLASH_ATTEN_ARGS_INIT                                                                                  \
+  {                                                                                                                    \
+    sizeof(bitblas_flash_atten_args), BITBLAS_NO_TENSOR, BITBLAS_NO_TENSOR, BITBLAS_NO_TENSOR, BITBLAS_NO_TENSOR,      \
+        BITBLAS_NO_TENSOR, BITBLAS_NO_TENSOR, BITBLAS_NO_TENSOR, BITBLAS_NO_TENSOR, BITBLAS_NO_TENSOR, 0, NULL, 0,     \
+        NULL                                                                                                           \
+  }
+
+/* Bytes of workspace that a run with tensors of these shapes needs; their data may be NULL. 0 is frequent.
+ * BITBLAS_ERROR_ARGUMENT, _TYPE, _SHAPE. */
+BITBLAS_API bitblas_status bitblas_flash_atten_workspace_bytes(const bitblas_flash_atten *op,
+                                                               const bitblas_flash_atten_args *args, size_t *bytes);
+/* Checks everything, then enqueues one kernel, or two where the keys are cut. Several threads may run one op. Lengths
+ * and tables are read on the device: they may change between replays of a CUDA graph, shapes may not.
+ * BITBLAS_ERROR_ARGUMENT (also: not prepared), _TYPE, _SHAPE, _ALIGNMENT, _WORKSPACE, _CUDA, _EMULATOR. */
+BITBLAS_API bitblas_status bitblas_flash_atten_run(const bitblas_flash_atten *op, const bitblas_flash_atten_args *args);
+
 #ifdef __cplusplus
 }
 #endif

@@ -183,12 +183,21 @@ const ir_expr *thread_shared_address(lower *l, ir_value *buffer, const ir_expr *
   return thread_add(l, ir_address(l->memory, buffer, slot), thread_u32(l, thread_shared_offset(l, buffer, coord)));
 }
 
+/* Elements from one position of the dimension to the next, in 64 bits throughout: the product of two sizes need not
+ * fit 32. */
+static const ir_expr *wide_stride(lower *l, const ir_value *tensor, int dim) {
+  if (tensor->stride[dim]) return thread_i64(l, tensor->stride[dim]);
+  const ir_expr *product = ir_typed_int(l->memory, IR_I64, 1);
+  for (int d = dim + 1; d < tensor->rank; d++)
+    product = thread_mul(l, product, thread_i64(l, tensor->extent[d]));
+  return product;
+}
+
 const ir_expr *thread_global_offset(lower *l, const ir_value *tensor, const ir_expr *const *coord) {
   int bits = ir_bits(tensor->type);
   const ir_expr *sum = ir_typed_int(l->memory, IR_I64, 0);
   for (int d = 0; d < tensor->rank; d++)
-    sum =
-        thread_add(l, sum, thread_mul(l, thread_i64(l, coord[d]), thread_i64(l, region_stride(l->memory, tensor, d))));
+    sum = thread_add(l, sum, thread_mul(l, thread_i64(l, coord[d]), wide_stride(l, tensor, d)));
   if (bits >= 8) return thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits / 8));
   return ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits)),
                    ir_typed_int(l->memory, IR_I64, 8));

@@ -21,11 +21,12 @@
  *               ...                                      (%As_get advances)
  *
  * Rules
- * 1. A copy moves to the producer when its engine completes on an mbarrier (tma, bulk), its buffer is filled by such
- *    copies only, every reader follows one of them in the same block (or inside later ops of that block) before the
+ * 1. A copy moves to the producer when its engine completes on an mbarrier (tma, bulk), its buffer is filled as a
+ *    whole and by such copies only, every reader follows one of them in the same block (or inside later ops of that block) before the
  *    next, and its operands do not depend on what the consumer computes. Several fills of one buffer (the first
  *    iteration and the others, say) share its ring.
- * 2. Control flow and pure scalars are duplicated in both roles; everything else stays with the consumer.
+ * 2. Control flow and pure scalars are duplicated in both roles, as far as each reads them; everything else stays with
+ *    the consumer.
  * 3. Neighbouring copies whose lifetimes overlap share one pair of barriers (full, empty) and one ring position; a copy
  *    whose first reader comes after the last reader of the one before gets its own, so that its slot is refilled on its
  *    own schedule.
@@ -183,6 +184,14 @@ static int readers_after_fills(const context *c, ir_block *block, const ir_value
   return found;
 }
 
+/* A slot is what one copy fills: barriers count its bytes. */
+static bool fills_buffer(const ir_op *copy) {
+  const ir_ref *to = &copy->write[0];
+  for (int d = 0; d < to->count; d++)
+    if (to->span[d] != ir_extent(to->value, d)) return false;
+  return true;
+}
+
 /* Rule 1. */
 static bool can_move(context *c, ir_op *op) {
   ir_value *buffer = op->write[0].value;
@@ -190,7 +199,8 @@ static bool can_move(context *c, ir_op *op) {
   int fills = 0;
   bool movable = true;
   int found = readers_after_fills(c, &c->kernel->body, buffer, false, &fills, &movable);
-  const char *why = !movable                         ? "its place depends on what the consumer computes"
+  const char *why = !fills_buffer(op)                ? "it fills only a part of it"
+                    : !movable                       ? "its place depends on what the consumer computes"
                     : fills != all.writers           ? "it has other writers"
                     : !found || found != all.readers ? "it is read outside the block that fills it"
                                                      : NULL;
@@ -514,6 +524,35 @@ static void split_block(context *c, ir_block *in, ir_block *producer, ir_block *
     if (c->groups[i]->block == in && !c->groups[i]->release_before) append_release(c, consumer, c->groups[i]);
 }
 
+static void mark_read(void *data, ir_op *op, ir_value *value, bool written) {
+  bool *read = data;
+  (void)op;
+  if (!written) read[value->number] = true;
+}
+
+static bool drop_lets(ir_block *block, const bool *read) {
+  bool dropped = false;
+  for (ir_op *op = block->first, *next; op; op = next) {
+    next = op->next;
+    dropped |= drop_lets(&op->body, read);
+    dropped |= drop_lets(&op->other, read);
+    if (op->kind != IR_OP_LET || read[op->write[0].value->number]) continue;
+    ir_block_remove(block, op);
+    dropped = true;
+  }
+  return dropped;
+}
+
+/* Scalars that only the other role reads. */
+static void drop_unread(context *c, ir_block *role) {
+  bool *read;
+  do {
+    read = ARENA_ARRAY(c->env->scratch, bool, c->kernel->value_count);
+    for (ir_op *op = role->first; op; op = op->next)
+      ir_op_visit(op, true, mark_read, read);
+  } while (drop_lets(role, read));
+}
+
 static void declare_zero(context *c, ir_block *block, ir_value *value) {
   ir_op *declare = ir_op_create(c->memory, IR_OP_DECLARE, (src_loc){0});
   ir_op_add_write(declare, ir_ref_whole(value));
@@ -581,6 +620,8 @@ bool specialise_warps(ir_kernel *kernel, pass_env *env) {
   ir_op *consumer = new_role(c, "consumer", producers, consumers, consumer_registers);
   ir_block body = kernel->body;
   split_block(c, &body, &producer->body, &consumer->body);
+  drop_unread(c, &producer->body);
+  drop_unread(c, &consumer->body);
 
   ir_block put = {NULL, NULL}, get = {NULL, NULL};
   kernel->body = (ir_block){NULL, NULL};
