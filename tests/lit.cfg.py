@@ -29,7 +29,7 @@ python = probe.python_with("numpy") or sys.executable
 # -- Environment: the same on every machine, and never the user's cache --------------------------------------------
 
 for name in ("HOME", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "TMPDIR",
-             "BITBLASC_NVRTC_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_PROFILE_FILE", "SOURCE_DATE_EPOCH"):
+             "BITBLASC_NVRTC_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_PROFILE_FILE", "SOURCE_DATE_EPOCH"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
 config.environment["LC_ALL"] = "C"
