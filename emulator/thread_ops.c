@@ -102,12 +102,13 @@ static void locate_shared(machine *m, agent *a, const operand *o, const program 
   cell where[LANES];
   evaluate(m, a, address, where);
   access x = access_generic(a, m->code.instructions[a->pc].op, write, o->value);
-  *(write ? &a->unsynced_writes : &a->unsynced_reads) |= mask;
+  a->unsynced |= mask;
   memset(out, 0, sizeof *out);
   for (int l = 0; l < LANES; l++) {
     if (!(mask >> l & 1)) continue;
     int64_t offset = shared_offset(m, a, o, where[l].i, width, width);
     if (offset < 0) return;
+    access_by(&x, 1u << l);
     shared_touch(m, &x, a->block, offset, width);
     out->at[l] = a->block->shared + offset;
   }
@@ -228,7 +229,7 @@ static void locate_rows(machine *m, agent *a, const instruction *in, const opera
   cell where[LANES];
   evaluate(m, a, in->expr[0], where);
   access x = access_generic(a, in->op, write, o->value);
-  *(write ? &a->unsynced_writes : &a->unsynced_reads) = ~0u;
+  a->unsynced = ~0u;
   memset(rows, 0, sizeof *rows);
   for (int l = 0; l < count * MATRIX_ROWS; l++) {
     int64_t offset = shared_offset(m, a, o, where[l].i, ROW_BYTES, ROW_BYTES);
@@ -288,7 +289,7 @@ static void copy_async(machine *m, agent *a, const instruction *in) {
   evaluate(m, a, in->expr[2], bytes);
   access x = access_generic(a, in->op, true, to->value);
   x.clock_index = a->clock_index + CLOCK_CP;
-  x.clock = a->cp_used = a->cp_open;
+  x.clock = groups_use(&a->cp, a->mask);
   for (int l = 0; l < LANES; l++) {
     if (!(a->mask >> l & 1)) continue;
     int64_t offset = shared_offset(m, a, to, where[l].i, width, width), wanted = bytes[l].i;
@@ -300,6 +301,7 @@ static void copy_async(machine *m, agent *a, const instruction *in) {
     }
     if (wanted > 0 && !global_fits(m, a, t, from[l].i, wanted, width)) return;
     tensor_touch(m, a, t, from[l].i, wanted, TENSOR_READ);
+    access_by(&x, 1u << l);
     shared_touch(m, &x, a->block, offset, width);
     memset(a->block->shared + offset, 0, (size_t)width);
     if (wanted > 0) memcpy(a->block->shared + offset, t->bytes + from[l].i, (size_t)wanted);

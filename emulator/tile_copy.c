@@ -226,7 +226,7 @@ static bool is_async_engine(int64_t engine) { return engine == IR_ENGINE_TMA || 
 static void set_engine(agent *a, int64_t engine, const mbarrier *bar, access *read, access *write) {
   if (engine == IR_ENGINE_CPASYNC && write->value->space == IR_SHARED) {
     write->clock_index = a->clock_index + CLOCK_CP;
-    write->clock = a->cp_used = a->cp_open;
+    write->clock = groups_use(&a->cp, write->lanes);
   }
   if (!is_async_engine(engine)) return;
   if (write->value->space == IR_SHARED && bar) {
@@ -237,7 +237,7 @@ static void set_engine(agent *a, int64_t engine, const mbarrier *bar, access *re
   if (read->value->space == IR_SHARED) {
     read->async = true;
     read->clock_index = a->clock_index + CLOCK_BULK;
-    read->clock = a->bulk_open;
+    read->clock = groups_use(&a->bulk, read->lanes);
   }
 }
 

@@ -156,7 +156,7 @@ static void tma_store(machine *m, agent *a, const instruction *in) {
   access x = access_generic(a, in->op, false, from->value);
   x.async = true;
   x.clock_index = a->clock_index + CLOCK_BULK;
-  x.clock = a->bulk_used = a->bulk_open;
+  x.clock = groups_use(&a->bulk, x.lanes);
   a->bulk_instruction = a->pc;
   for (int64_t row = 0; row < b.rows; row++, next_row(&b))
     for (int64_t chunk = 0; chunk < b.row_bytes / CHUNK; chunk++) {
