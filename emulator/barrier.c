@@ -86,7 +86,7 @@ static void complete_phase(machine *m, cluster *c, mbarrier *bar, const ir_value
 }
 
 static void arrive(machine *m, agent *a, mbarrier *bar, const ir_value *value, int64_t count, int64_t bytes) {
-  m->report->counts.barrier_arrivals += (uint64_t)count;
+  m->report->counts.events[IR_EVENT_BARRIER_ARRIVALS] += (uint64_t)count;
   bar->bytes += bytes;
   bar->pending -= count;
   if (bar->pending < 0) {
@@ -166,7 +166,7 @@ static outcome execute_mbarrier(machine *m, agent *a, const instruction *in) {
               (long long)parity, o->value->name);
     if ((bar->phase & 1) == (uint64_t)parity) return OUTCOME_BLOCKED;
     lanes_observe(a, bar->released_clock, bar->released_async_clock);
-    m->report->counts.barrier_waits++;
+    m->report->counts.events[IR_EVENT_BARRIER_WAITS] += (uint64_t)active_lanes(m, a);
   }
   return OUTCOME_NEXT;
 }
@@ -209,7 +209,7 @@ static outcome execute_bar(machine *m, agent *a, const instruction *in) {
   lanes_release(a, bar->clock, bar->async_clock);
   clock_advance(a);
   a->waiting = op->kind == IR_OP_BAR_SYNC;
-  m->report->counts.block_syncs++;
+  m->report->counts.events[IR_EVENT_BLOCK_SYNCS]++;
   if (bar->arrived > threads)
     finding(m, a, EMULATOR_BARRIER, nowhere, nowhere, "%d threads have reached hardware barrier %lld, which is for %d",
             bar->arrived, (long long)id, threads);
@@ -238,7 +238,7 @@ static outcome execute_cluster_sync(machine *m, agent *a) {
     lanes_release(a, c->sync_clock, c->sync_async_clock);
     clock_advance(a);
     a->waiting = true;
-    m->report->counts.block_syncs++;
+    m->report->counts.events[IR_EVENT_BLOCK_SYNCS]++;
   }
   if (a->released) return pass_when_released(a);
   for (int i = 0; i < c->block_count; i++)

@@ -451,6 +451,9 @@ outcome execute_thread(machine *m, agent *a, const instruction *in);
 outcome execute_tensor_core(machine *m, agent *a, const instruction *in);
 outcome execute_tma(machine *m, agent *a, const instruction *in);
 
+/* One product of that many multiplications and additions: by tensor_core.c and tile_dot.c. */
+void tensor_core_count(machine *m, int64_t flops);
+
 /* -- agent.c ------------------------------------------------------------------------------------------------------- */
 
 /* One turn for every agent of the cluster; sets `done` when none is left. False when nothing moved: with `alone` that

@@ -139,7 +139,7 @@ static void load(machine *m, agent *a, const instruction *in, bool shared) {
     locate_shared(m, a, &in->read[0], in->expr[0], mask, width, false, &from);
   else
     locate_global(m, a, &in->read[0], in->expr[0], mask, width, TENSOR_READ, &from);
-  if (!shared) m->report->counts.global_read_bytes += (uint64_t)(width * __builtin_popcount(mask));
+  if (!shared) m->report->counts.events[IR_EVENT_GLOBAL_READ_BYTES] += (uint64_t)(width * __builtin_popcount(mask));
   for (int l = 0; l < LANES; l++) {
     if (!(a->mask >> l & 1)) continue;
     for (int w = 0; w < words; w++) {
@@ -164,7 +164,7 @@ static void save(machine *m, agent *a, const instruction *in, bool shared) {
     locate_shared(m, a, &in->write[0], in->expr[0], mask, width, true, &to);
   else
     locate_global(m, a, &in->write[0], in->expr[0], mask, width, TENSOR_WRITE, &to);
-  if (!shared) m->report->counts.global_write_bytes += (uint64_t)(width * __builtin_popcount(mask));
+  if (!shared) m->report->counts.events[IR_EVENT_GLOBAL_WRITE_BYTES] += (uint64_t)(width * __builtin_popcount(mask));
   for (int l = 0; l < LANES; l++)
     for (int w = 0; w < words && to.at[l]; w++)
       memcpy(to.at[l] + w * bytes, &word[w * LANES + l], (size_t)(width < bytes ? width : bytes));
@@ -198,7 +198,7 @@ static void reduce(machine *m, agent *a, const instruction *in, bool shared) {
     cell result = combine_cells(m, type, operation, read_element(m, type, at.at[l]), x);
     ir_put_bits(at.at[l], 0, bits, cell_bits(type, result));
   }
-  if (!shared) m->report->counts.global_write_bytes += (uint64_t)(bits / 8 * __builtin_popcount(mask));
+  if (!shared) m->report->counts.events[IR_EVENT_GLOBAL_WRITE_BYTES] += (uint64_t)(bits / 8 * __builtin_popcount(mask));
 }
 
 static void atomic_global(machine *m, agent *a, const instruction *in) {
@@ -218,6 +218,7 @@ static void atomic_global(machine *m, agent *a, const instruction *in) {
     ir_put_bits(at.at[l], 0, t->bits, cell_bits(type, result));
   }
   a->scalar_initialised[old->number] |= a->mask;
+  m->report->counts.events[IR_EVENT_GLOBAL_WRITE_BYTES] += (uint64_t)(t->bits / 8 * __builtin_popcount(a->mask));
 }
 
 /* -- Matrices of 8 rows of 16 bytes -------------------------------------------------------------------------------- */
@@ -305,7 +306,7 @@ static void copy_async(machine *m, agent *a, const instruction *in) {
     shared_touch(m, &x, a->block, offset, width);
     memset(a->block->shared + offset, 0, (size_t)width);
     if (wanted > 0) memcpy(a->block->shared + offset, t->bytes + from[l].i, (size_t)wanted);
-    m->report->counts.global_read_bytes += (uint64_t)wanted;
+    m->report->counts.events[IR_EVENT_GLOBAL_READ_BYTES] += (uint64_t)wanted;
   }
 }
 
