@@ -51,6 +51,6 @@ config.build_folder = build # for tests/formats.py
 config.suite_root = config.test_source_root
 config.available_features |= probe.features(build, python)
 
-# A test that hangs is a failure, where lit can tell (it needs Python's psutil).
+# A test that hangs is a failure, where lit can tell (it needs Python's psutil). Sanitizers take three times as long.
 if lit_config.maxIndividualTestTimeIsSupported[0]:
-    lit_config.maxIndividualTestTime = 600
+    lit_config.maxIndividualTestTime = 1800 if "sanitize" in config.available_features else 600
