@@ -183,7 +183,9 @@ static void transform_on_device(bitblas_context *context) {
       check(bitblas_synchronize(context, NULL));
       double time = now_ms() - start;
       start = now_ms();
+      if (device_enter(context->device, NULL) != RUNTIME_OK) exit(1);
       if (driver->memory_copy((uintptr_t)copy, (uintptr_t)from, moved, NULL)) exit(1);
+      device_leave(context->device);
       check(bitblas_synchronize(context, NULL));
       double copied = now_ms() - start;
       least = time < least ? time : least;
