@@ -238,10 +238,11 @@ BITBLAS_API bitblas_status bitblas_kernel_pack(const bitblas_kernel *kernel, int
                                                size_t packed_bytes);
 
 typedef enum bitblas_source {
-  BITBLAS_SOURCE_TL = 0,    /* the text that it was made from */
-  BITBLAS_SOURCE_IR = 1,    /* lowered */
-  BITBLAS_SOURCE_CUDA = 2,  /* CUDA C++ */
-  BITBLAS_SOURCE_RECORD = 3 /* the launch record, JSON */
+  BITBLAS_SOURCE_TL = 0,     /* the text that it was made from */
+  BITBLAS_SOURCE_IR = 1,     /* lowered */
+  BITBLAS_SOURCE_CUDA = 2,   /* CUDA C++ */
+  BITBLAS_SOURCE_RECORD = 3, /* the launch record, JSON */
+  BITBLAS_SOURCE_PTX = 4     /* PTX; NULL on the emulator */
 } bitblas_source;
 /* Lives as long as the kernel. NULL where there is none: of a cubin only the record is known. */
 BITBLAS_API const char *bitblas_kernel_source(const bitblas_kernel *kernel, bitblas_source source);
