@@ -79,7 +79,7 @@ typedef struct nvrtc_result {
   nvrtc_status status;
   const void *cubin; /* in the arena; NULL when PTX was asked for, or on failure */
   size_t cubin_size;
-  const char *ptx; /* in the arena, NUL-terminated; NULL when a cubin was asked for, or on failure */
+  const char *ptx; /* in the arena, NUL-terminated, beside a cubin too; NULL on failure */
   const char *log; /* the whole log, "" when there is none */
   const nvrtc_kernel_report *kernels;
   int kernel_count;
