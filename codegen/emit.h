@@ -18,6 +18,7 @@ typedef struct emit_options {
   bool
       line_directives; /* #line back to the module's source wherever the line changes; else a comment that names the line */
   bool debug_barriers;     /* waits for mbarriers give up after so many polls, say where they stand, and trap */
+  bool count_events;       /* kernels count what they do (ir/events.def) in an array of the module */
   const char *source_text; /* of the module's source, or NULL: then the comments quote the statement */
 } emit_options;
 
@@ -28,6 +29,10 @@ bool emit_cuda(const ir_module *module, const emit_options *options, diag *d, st
 /* The symbol of the kernel in the cubin: its name, made a C identifier that nothing else in the text uses. In the
  * arena. */
 const char *emit_entry_name(const ir_kernel *kernel, arena *memory);
+
+/* With count_events: the symbol of the counters of the kernel with that entry name, u64 [IR_EVENT_COUNT] in global memory, zero when the module is
+ * loaded. In the arena. */
+const char *emit_counts_name(const char *entry, arena *memory);
 
 /* The kernel's parameters in their order: GLOBAL, MAP and SIZE values, in the arena; *count of them. */
 ir_value *const *emit_parameters(const ir_kernel *kernel, arena *memory, int *count);

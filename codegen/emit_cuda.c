@@ -1,6 +1,7 @@
 /* Translation units and kernels: names, parameters, what is computed once at a kernel's start. Ops are emit_ops.c's,
  * expressions emit_expr.c's. */
 #include "codegen/emitter.h"
+#include "ir/events.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +172,10 @@ const char *emit_entry_name(const ir_kernel *kernel, arena *memory) {
   return is_reserved(name) ? arena_printf(memory, "%s_kernel", name) : name;
 }
 
+const char *emit_counts_name(const char *entry, arena *memory) {
+  return arena_printf(memory, "%s_event_counts", entry);
+}
+
 static const char *const local_names[EMIT_LOCAL_COUNT] = {
     [EMIT_TID] = "tid",       [EMIT_LANE] = "lane",     [EMIT_WARP] = "warp",     [EMIT_BLOCK] = "block",
     [EMIT_BLOCKS] = "blocks", [EMIT_CTA_RANK] = "rank", [EMIT_SHARED] = "shared",
@@ -263,8 +268,8 @@ static void write_locals(emitter *e, str *out) {
       [EMIT_BLOCK] = "const int block = blockIdx.x;",
       [EMIT_BLOCKS] = "const int blocks = gridDim.x;",
       [EMIT_CTA_RANK] = "const int rank = cta_rank();",
-      [EMIT_SHARED] = "extern __shared__ __align__(1024) unsigned char shared_memory[];\n"
-                      "  const u32 shared = (u32)__cvta_generic_to_shared(shared_memory);",
+      [EMIT_SHARED] = ("extern __shared__ __align__(1024) unsigned char shared_memory[];\n"
+                       "  const u32 shared = (u32)__cvta_generic_to_shared(shared_memory);"),
   };
   for (int i = 0; i < EMIT_LOCAL_COUNT; i++)
     if (e->locals_used[i]) str_printf(out, "  %s\n", text[i]);
@@ -309,6 +314,10 @@ static bool emit_kernel(emitter *e, str *out) {
   e->names = ARENA_ARRAY(e->memory, const char *, kernel->value_count);
   e->ranges = ARENA_ARRAY(e->memory, ir_range, kernel->value_count);
   e->buffers_used = ARENA_ARRAY(e->memory, bool, kernel->value_count);
+  if (e->options->count_events) {
+    const char *counts = emit_unique_name(e, emit_counts_name(emit_entry_name(kernel, e->memory), e->memory));
+    str_printf(out, "\nextern \"C\" { __device__ u64 %s[%d]; }\n", counts, IR_EVENT_COUNT);
+  }
   for (int i = 0; i < kernel->value_count; i++) {
     e->names[i] = emit_unique_name(e, kernel->values[i]->name);
     e->ranges[i] = (ir_range){1, 0}; /* unknown */

@@ -560,7 +560,7 @@ static int64_t named_attribute(const ir_op *op, const char *name, size_t length,
   BUG("emit.def names an unknown attribute %.*s", (int)length, name);
 }
 
-static void write_field(emitter *e, const ir_op *op, const char *field, size_t length, str *out) {
+void emit_field(emitter *e, const ir_op *op, const char *field, size_t length, str *out) {
   bool numbered = length == 2 && field[1] >= '0' && field[1] <= '9';
   if (length == 1 && *field == 'w') {
     str_append(out, operand(e, &op->write[0]));
@@ -584,7 +584,7 @@ static void write_text(emitter *e, const ir_op *op, const char *text) {
     text += plain;
     if (!*text) break;
     size_t length = strcspn(text + 1, "}");
-    write_field(e, op, text + 1, length, &line);
+    emit_field(e, op, text + 1, length, &line);
     text += length + 2;
   }
   emit_line(e, "%s", str_text(&line));
@@ -649,6 +649,10 @@ void emit_block(emitter *e, const ir_block *block) {
       continue;
     }
     write_place(e, op);
+    if (e->options->count_events) {
+      emit_counts(e, op);
+      write_place(e, op); /* the lines that count are no part of the source */
+    }
     if (form->text)
       write_text(e, op, form->text);
     else

@@ -1,5 +1,5 @@
 /* What the parts of the CUDA emitter share: emit_cuda.c (units and kernels), emit_ops.c (ops), emit_expr.c
- * (expressions), prelude.c (the functions that the text calls), intrinsics.c (families of such functions, made on
+ * (expressions), emit_counts.c (--count-events), prelude.c (the functions that the text calls), intrinsics.c (families of such functions, made on
  * demand). */
 #ifndef BITBLASC_CODEGEN_EMITTER_H
 #define BITBLASC_CODEGEN_EMITTER_H
@@ -115,6 +115,14 @@ void emit_block(emitter *e, const ir_block *block);
 /* Whether the table has an emission for it: every THREAD op, every expression. */
 bool emit_has_op(ir_op_kind kind);
 bool emit_has_expr(ir_expr_kind kind);
+
+/* Appends what a field {..} of emit.def stands for; `field` is what is between the braces. */
+void emit_field(emitter *e, const ir_op *op, const char *field, size_t length, str *out);
+
+/* -- emit_counts.c -- */
+
+/* The lines that count an op; none for most. */
+void emit_counts(emitter *e, const ir_op *op);
 
 /* -- prelude.c -- */
 

@@ -248,7 +248,10 @@ nvrtc_result nvrtc_compile(const nvrtc *n, const char *source, const char *name,
   const char **options = make_options(o, a, &option_count);
   code = n->call.compile_program(p, option_count, options);
   result.log = read_log(n, p, a);
-  if (code == 0 && read_output(n, p, strncmp(o->arch, "compute_", 8) == 0, a, &result)) result.status = NVRTC_OK;
+  bool is_virtual = strncmp(o->arch, "compute_", 8) == 0;
+  if (code == 0 && read_output(n, p, is_virtual, a, &result)) result.status = NVRTC_OK;
+  if (result.status == NVRTC_OK && !is_virtual)
+    read_output(n, p, true, a, &result); /* the PTX on the way to the cubin */
   if (code == COMPILATION || code == INVALID_OPTION) result.status = NVRTC_REJECTED;
   if (result.status != NVRTC_OK && !*result.log)
     result.log = arena_printf(a, "nvrtcCompileProgram: %s", n->call.error_string(code));

@@ -243,6 +243,10 @@ __device__ __forceinline__ u32 cvt2_f8e4m3(u32 two)
 //@ cvt2_f8e5m2
 // an e5m2 is the high half of an f16
 __device__ __forceinline__ u32 cvt2_f8e5m2(u32 two) { return (two & 0xffu) << 8 | (two & 0xff00u) << 16; }
+//@ count_event
+// PTX ISA: red; for --count-events. By every thread: with a branch between them wgmmas are not in one flow (ptxas C7519).
+__device__ __forceinline__ void count_event(u64 *count, u64 amount)
+{ asm volatile("red.relaxed.gpu.global.add.u64 [%0], %1;" :: "l"(count), "l"(amount) : "memory"); }
 //@ mbar_init
 // PTX ISA: mbarrier.init, for `slots` barriers in a row
 __device__ __forceinline__ void mbar_init(u32 bar, int slots, u32 count)

@@ -184,6 +184,7 @@ static compile_status make_text(const compile_options *options, const ir_module 
   bool own_lines = options->language == COMPILE_TL && options->text;
   const emit_options emit = {.line_directives = options->line_info,
                              .debug_barriers = options->debug_barriers,
+                             .count_events = options->count_events,
                              .source_text = own_lines ? options->text : NULL};
   str cuda = STR_EMPTY;
   bool ok = emit_cuda(&single, &emit, options->diagnostics, &cuda);

@@ -54,6 +54,7 @@ typedef struct compile_options {
   /* Code. */
   bool line_info;
   bool debug_barriers; /* waits for mbarriers that end with a report instead of never */
+  bool count_events;   /* kernels that count what they do */
   const char *
       machine; /* what cubins are made for, such as "sm_90", so that a newer GPU runs code of an older target; NULL: the target */
   const nvrtc *nvrtc; /* NULL: PTX and cubins are COMPILE_ENVIRONMENT */

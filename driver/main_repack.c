@@ -7,6 +7,10 @@
 #include "lib/safetensors_write.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,12 +152,22 @@ static int write_all(repack *r, const char *path) {
   return 0;
 }
 
+/* One weight after the other needs the same large buffers. Given back to the system each time, their pages would be
+ * faulted in and cleared anew, which costs more than the conversion. */
+static void keep_memory(void) {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
+}
+
 int command_repack(const command_line *command, arena *memory) {
   const char *output = command_value(command, OPTION_OUTPUT_FILE, NULL);
   const char *to = command_value(command, OPTION_TO, "canonical");
   if (command->inputs.count != 1) return usage_error("repack takes one checkpoint, not %d", command->inputs.count);
   if (!output) return usage_error("repack needs -o FILE");
   if (strcmp(to, "canonical") != 0) return usage_error("--to takes canonical, not '%s'", to);
+  keep_memory();
   repack r = {.memory = memory, .prefix = command_value(command, OPTION_PREFIX, ""), .start = session_now()};
   r.config = (bitblas_weight_config)BITBLAS_WEIGHT_CONFIG_INIT;
   r.config.format = command_value(command, OPTION_FORMAT, NULL);

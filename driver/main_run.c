@@ -5,6 +5,7 @@
 #include "driver/main_run.h"
 
 #include "driver/output.h"
+#include "ir/events.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -135,6 +136,23 @@ static bool check_tensor(const run *r, const data_tensor *t) {
   print_place(t, c.first);
   printf(" is %.9g and should be %.9g\n", c.first_actual, c.first_expected);
   return false;
+}
+
+void run_print_events(const run *r, const char *kernel, const uint64_t *events) {
+  const command_line *c = r->s.command;
+  if (!command_has(c, OPTION_COUNT_EVENTS)) return;
+  bool json = strcmp(command_value(c, OPTION_COUNT_EVENTS, "text"), "json") == 0;
+  str text = STR_EMPTY;
+  if (json) {
+    str_append(&text, "{\"kernel\": ");
+    str_append_json(&text, kernel);
+    str_append(&text, ", \"events\": {");
+  }
+  for (int i = 0; i < IR_EVENT_COUNT; i++)
+    str_printf(&text, json ? "%s\"%s\": %" PRIu64 "%s" : "%s%s: %" PRIu64 "%s", json ? i ? ", " : "" : "  ",
+               ir_event_name((ir_event)i), events[i], json ? "" : "\n");
+  printf("%s%s", str_text(&text), json ? "}}\n" : "");
+  str_free(&text);
 }
 
 int run_finish(run *r) {

@@ -41,6 +41,8 @@ data_tensor *run_find_tensor(const run *r, const char *name); /* NULL when there
 int run_take_tensor(run *r, data_tensor *shape, bool written, bool read, bool hidden, src_loc loc, data_tensor **out);
 /* Every --input or --output names a tensor. */
 int run_check_names(run *r, option_id id);
+/* Prints what a kernel counted, [IR_EVENT_COUNT], when --count-events asks for it. */
+void run_print_events(const run *r, const char *kernel, const uint64_t *events);
 /* Writes the --output files and checks what was computed. */
 int run_finish(run *r);
 

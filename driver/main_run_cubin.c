@@ -3,6 +3,7 @@
 
 #include "codegen/elf_note.h"
 #include "driver/output.h"
+#include "ir/events.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -61,8 +62,13 @@ int run_cubin(run *r, const char *path) {
   if (status) return status;
   runtime_message message = {""};
   if (run_gpu_open(&r->gpu, &message) != RUNTIME_OK) return run_fail(r, COMPILE_ENVIRONMENT, "%s", message.text);
-  const run_gpu_launch launch = {
-      .cubin = image, .cubin_size = size, .tensors = tensors, .sizes = sizes, .repeat = r->repeat};
+  uint64_t events[IR_EVENT_COUNT];
+  const run_gpu_launch launch = {.cubin = image,
+                                 .cubin_size = size,
+                                 .tensors = tensors,
+                                 .sizes = sizes,
+                                 .repeat = r->repeat,
+                                 .events = command_has(r->s.command, OPTION_COUNT_EVENTS) ? events : NULL};
   launch_facts facts;
   launch_timing timing;
   runtime_status ran = run_gpu_execute(&r->gpu, &launch, r->s.memory, &facts, &timing, &message);
@@ -73,6 +79,7 @@ int run_cubin(run *r, const char *path) {
   }
   printf("%s: %s, %d registers, %d blocks fit\n", rec->entry, device_get_facts(r->gpu.device)->name, facts.registers,
          facts.resident_blocks);
+  run_print_events(r, rec->entry, events);
   if (r->repeat)
     printf("%s: median %.2f us (%.2f to %.2f)\n", rec->entry, timing.median_us, timing.least_us, timing.most_us);
   return run_finish(r);

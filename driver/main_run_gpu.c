@@ -1,5 +1,8 @@
 #include "driver/main_run_gpu.h"
 
+#include "codegen/emit.h"
+#include "ir/events.h"
+
 #include <string.h>
 
 runtime_status run_gpu_open(run_gpu *gpu, runtime_message *message) {
@@ -109,6 +112,9 @@ runtime_status run_gpu_execute(run_gpu *gpu, const run_gpu_launch *launch, arena
   if (status == RUNTIME_OK) status = device_synchronize(gpu->device, NULL, message);
   if (status == RUNTIME_OK) status = download(gpu->device, r, launch, &b, message);
   release(gpu->device, &b);
+  if (status == RUNTIME_OK && launch->events)
+    status = launch_read_variable(kernel, emit_counts_name(r->entry, memory), launch->events,
+                                  sizeof(uint64_t) * IR_EVENT_COUNT, message);
   if (status == RUNTIME_OK && launch->repeat > 0)
     status = measure(gpu->device, kernel, launch, memory, timing, message);
   launch_unload(kernel);

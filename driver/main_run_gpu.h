@@ -20,6 +20,7 @@ typedef struct run_gpu_launch {
   data_tensor *const *tensors; /* in the order of the record */
   const int64_t *sizes;        /* in the order of the record */
   int repeat;                  /* launches to time; 0: none */
+  uint64_t *events;            /* [IR_EVENT_COUNT], what the launch counted; NULL: the kernel does not count */
 } run_gpu_launch;
 
 /* Uploads the tensors (packed ones in their order), launches once, downloads what the kernel writes, then times further

@@ -205,7 +205,11 @@ static int run_on_gpu(run *r, const ir_kernel *kernel) {
   status = compile_emit(&r->s.options, r->module, kernel, COMPILE_CUBIN, &k);
   session_time(&r->s, "NVRTC to cubin", start);
   if (status) return status;
-  run_gpu_launch launch = {.cubin = k.cubin, .cubin_size = k.cubin_size, .repeat = r->repeat};
+  uint64_t events[IR_EVENT_COUNT];
+  run_gpu_launch launch = {.cubin = k.cubin,
+                           .cubin_size = k.cubin_size,
+                           .repeat = r->repeat,
+                           .events = r->s.options.count_events ? events : NULL};
   data_tensor **tensors = ARENA_ARRAY(r->s.memory, data_tensor *, k.record->tensor_count);
   int64_t *sizes = ARENA_ARRAY(r->s.memory, int64_t, k.record->size_count);
   for (int i = 0; i < k.record->tensor_count; i++) {
@@ -230,6 +234,7 @@ static int run_on_gpu(run *r, const ir_kernel *kernel) {
   }
   printf("%s: %s, %d registers, %d blocks fit\n", kernel->name, device_get_facts(r->gpu.device)->name, facts.registers,
          facts.resident_blocks);
+  run_print_events(r, kernel->name, events);
   if (r->repeat)
     printf("%s: median %.2f us (%.2f to %.2f)\n", kernel->name, timing.median_us, timing.least_us, timing.most_us);
   return 0;
@@ -244,6 +249,7 @@ static int run_on_emulator(run *r, ir_kernel *kernel, data_tensor *const *tensor
   session_time(&r->s, "run on the emulator", start);
   if (status) return status;
   printf("%s: emulator, %s form, %" PRIu64 " steps\n", kernel->name, ir_form_name(kernel->form), counts.steps);
+  run_print_events(r, kernel->name, counts.events);
   if (r->repeat) printf("%s: emulated in %.1f ms\n", kernel->name, took);
   return 0;
 }

@@ -234,6 +234,7 @@ static int take_options(session *s) {
   o->kernel_name = command_value(c, OPTION_KERNEL, NULL);
   o->line_info = command_has(c, OPTION_LINE_INFO);
   o->debug_barriers = command_has(c, OPTION_DEBUG_BARRIERS);
+  o->count_events = command_has(c, OPTION_COUNT_EVENTS);
   o->nvrtc_options = c->values[OPTION_NVRTC_OPTION].items;
   o->nvrtc_option_count = c->values[OPTION_NVRTC_OPTION].count;
   o->passes.level = atoi(command_value(c, OPTION_LEVEL, "2"));

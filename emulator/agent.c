@@ -95,9 +95,7 @@ static void fork_role(machine *m, agent *a, const instruction *in) {
   child->warp_count = (int)ir_attr_get(&in->op->attrs, IR_ATTR_WARP_COUNT, 1);
   memcpy(child->scalars, a->scalars, sizeof(cell) * LANES * (size_t)values);
   memcpy(child->scalar_initialised, a->scalar_initialised, sizeof(uint32_t) * (size_t)values);
-  int clocks = a->block->cluster->clock_count;
-  clock_join(child->clock, a->clock, clocks);
-  clock_join(child->async_clock, a->async_clock, clocks);
+  lanes_release(a, child->clock, child->async_clock);
   clock_advance(a);
 }
 
@@ -105,10 +103,8 @@ static bool join_roles(agent *a) {
   block *b = a->block;
   for (int i = 1; i < b->agent_count; i++)
     if (b->agents[i].state != AGENT_DONE && b->agents[i].state != AGENT_IDLE) return false;
-  for (int i = 1; i < b->agent_count; i++) {
-    clock_join(a->clock, b->agents[i].clock, b->cluster->clock_count);
-    clock_join(a->async_clock, b->agents[i].async_clock, b->cluster->clock_count);
-  }
+  for (int i = 1; i < b->agent_count; i++)
+    lanes_release(&b->agents[i], a->clock, a->async_clock);
   return true;
 }
 
@@ -184,11 +180,12 @@ static void check_outside(machine *m, agent *a) {
 static void check_end(machine *m, agent *a) {
   enum { GROUP = 4 };
   if (!m->checks) return;
+  lanes_meet(a);
   check_outside(m, a);
-  if (a->bulk_used > a->bulk_done)
+  if (!groups_are_done(&a->bulk))
     finding(m, a, EMULATOR_RACE, m->code.instructions[a->bulk_instruction].op->loc, nowhere,
             "the block ends while this store may still read its shared memory: it needs bulk.commit and bulk.wait");
-  if (a->cp_used > a->cp_done)
+  if (!groups_are_done(&a->cp))
     finding(m, a, EMULATOR_RACE, m->kernel->loc, nowhere,
             "the block ends while its cp.async may still write shared memory: it needs cp.commit and cp.wait");
   int first = a->number / GROUP * GROUP;

@@ -6,12 +6,6 @@
 
 #include <string.h>
 
-/* The lanes of the warp have met. */
-static void meet(agent *a) {
-  a->synced = a->clock[a->clock_index];
-  a->unsynced_reads = a->unsynced_writes = 0;
-}
-
 /* -- mbarriers ----------------------------------------------------------------------------------------------------- */
 
 void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int64_t arrivals, const agent *by) {
@@ -30,24 +24,9 @@ void barrier_init(machine *m, block *b, const ir_value *value, int64_t slot, int
     bar->phase = 0;
     bar->fenced = by == NULL;
     bar->init_agent = by ? by->clock_index : 0;
-    bar->init_clock = by ? by->clock[by->clock_index] : 0;
+    bar->init_clock = by ? by->now : 0;
+    bar->init_lanes = by ? acting_lanes(by) : 0;
   }
-}
-
-/* The newest own event that a release by the active lanes covers: some lanes alone speak for the others only up to
- * where the warp last met. */
-static uint32_t released_event(const agent *a) {
-  bool alone = ((a->unsynced_reads | a->unsynced_writes) & ~a->mask) != 0;
-  return alone ? a->synced : a->clock[a->clock_index];
-}
-
-/* Releases what the agent has done and observed. */
-static void gather(agent *a, uint32_t *clock, uint32_t *async_clock) {
-  uint32_t *own = &a->clock[a->clock_index], all = *own;
-  *own = released_event(a);
-  clock_join(clock, a->clock, a->block->cluster->clock_count);
-  *own = all;
-  clock_join(async_clock, a->async_clock, a->block->cluster->clock_count);
 }
 
 void block_used_from_outside(block *b, int clock_index, uint32_t clock, const ir_op *op) {
@@ -83,7 +62,7 @@ mbarrier *barrier_of(machine *m, agent *a, const operand *o, int rank) {
             o->value->name);
     return NULL;
   }
-  if (m->checks && a->clock[bar->init_agent] < bar->init_clock)
+  if (m->checks && !lanes_know(a, acting_lanes(a), bar->init_agent, bar->init_clock, bar->init_lanes))
     finding(m, a, EMULATOR_RACE, nowhere, o->value->loc,
             "barrier '%s' is used with nothing that orders it after its initialisation", o->value->name);
   return bar;
@@ -106,13 +85,8 @@ static void complete_phase(machine *m, cluster *c, mbarrier *bar, const ir_value
   memset(bar->async_clock, 0, size);
 }
 
-static void observe(agent *a, const uint32_t *clock, const uint32_t *async_clock) {
-  clock_join(a->clock, clock, a->block->cluster->clock_count);
-  clock_join(a->async_clock, async_clock, a->block->cluster->clock_count);
-}
-
 static void arrive(machine *m, agent *a, mbarrier *bar, const ir_value *value, int64_t count, int64_t bytes) {
-  m->report->counts.barrier_arrivals += (uint64_t)count;
+  m->report->counts.events[IR_EVENT_BARRIER_ARRIVALS] += (uint64_t)count;
   bar->bytes += bytes;
   bar->pending -= count;
   if (bar->pending < 0) {
@@ -121,7 +95,7 @@ static void arrive(machine *m, agent *a, mbarrier *bar, const ir_value *value, i
             (long long)-bar->pending, (long long)bar->arrivals);
     bar->pending = 0;
   }
-  gather(a, bar->clock, bar->async_clock);
+  lanes_release(a, bar->clock, bar->async_clock);
   clock_advance(a);
   complete_phase(m, a->block->cluster, bar, value, a);
 }
@@ -134,7 +108,7 @@ void barrier_complete_later(machine *m, agent *a, mbarrier *bar, int64_t bytes, 
             "barrier '%s' is used by an asynchronous copy without a fence.mbar_init after its initialisation",
             value->name);
   bar->in_flight += bytes;
-  gather(a, bar->clock, bar->async_clock);
+  lanes_release(a, bar->clock, bar->async_clock);
   clock_advance(a);
   uint64_t delay = m->random ? next_random(m) % LONGEST_DELAY : 1;
   completion item = {.due = c->tick + delay, .barrier = bar, .value = value, .bytes = bytes};
@@ -191,8 +165,8 @@ static outcome execute_mbarrier(machine *m, agent *a, const instruction *in) {
       finding(m, a, EMULATOR_BARRIER, nowhere, o->value->loc, "parity %lld of barrier '%s': it must be 0 or 1",
               (long long)parity, o->value->name);
     if ((bar->phase & 1) == (uint64_t)parity) return OUTCOME_BLOCKED;
-    observe(a, bar->released_clock, bar->released_async_clock);
-    m->report->counts.barrier_waits++;
+    lanes_observe(a, bar->released_clock, bar->released_async_clock);
+    m->report->counts.events[IR_EVENT_BARRIER_WAITS] += (uint64_t)active_lanes(m, a);
   }
   return OUTCOME_NEXT;
 }
@@ -225,17 +199,17 @@ static outcome execute_bar(machine *m, agent *a, const instruction *in) {
     finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'%s' is executed by some lanes of a warp only",
             ir_op_info_of(op->kind)->mnemonic);
   hardware_barrier *bar = &a->block->hardware[id];
-  meet(a);
+  if (op->kind == IR_OP_BAR_SYNC) lanes_meet(a);
   if (bar->threads && bar->threads != threads)
     finding(m, a, EMULATOR_BARRIER, nowhere, nowhere,
             "hardware barrier %lld is used for %d threads while a round for %d is open", (long long)id, threads,
             bar->threads);
   bar->threads = threads;
   bar->arrived += a->warp_count * LANES;
-  gather(a, bar->clock, bar->async_clock);
+  lanes_release(a, bar->clock, bar->async_clock);
   clock_advance(a);
   a->waiting = op->kind == IR_OP_BAR_SYNC;
-  m->report->counts.block_syncs++;
+  m->report->counts.events[IR_EVENT_BLOCK_SYNCS]++;
   if (bar->arrived > threads)
     finding(m, a, EMULATOR_BARRIER, nowhere, nowhere, "%d threads have reached hardware barrier %lld, which is for %d",
             bar->arrived, (long long)id, threads);
@@ -244,7 +218,7 @@ static outcome execute_bar(machine *m, agent *a, const instruction *in) {
     agent *other = &a->block->agents[i];
     if (other != a && !waits_at(m, other, IR_OP_BAR_SYNC, id)) continue;
     if (!other->waiting) continue;
-    observe(other, bar->clock, bar->async_clock);
+    lanes_observe(other, bar->clock, bar->async_clock);
     other->released = true;
   }
   size_t size = sizeof(uint32_t) * (size_t)a->block->cluster->clock_count;
@@ -260,11 +234,11 @@ static outcome execute_cluster_sync(machine *m, agent *a) {
   if (!a->waiting) {
     if (m->thread_form && a->mask != ~0u)
       finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'cluster.sync' is executed by some lanes of a warp only");
-    meet(a);
-    gather(a, c->sync_clock, c->sync_async_clock);
+    lanes_meet(a);
+    lanes_release(a, c->sync_clock, c->sync_async_clock);
     clock_advance(a);
     a->waiting = true;
-    m->report->counts.block_syncs++;
+    m->report->counts.events[IR_EVENT_BLOCK_SYNCS]++;
   }
   if (a->released) return pass_when_released(a);
   for (int i = 0; i < c->block_count; i++)
@@ -278,7 +252,7 @@ static outcome execute_cluster_sync(machine *m, agent *a) {
     for (int j = 0; j < c->blocks[i].agent_count; j++) {
       agent *other = &c->blocks[i].agents[j];
       if (!waits_at(m, other, IR_OP_CLUSTER_SYNC, 0)) continue;
-      observe(other, c->sync_clock, c->sync_async_clock);
+      lanes_observe(other, c->sync_clock, c->sync_async_clock);
       other->released = true;
     }
   memset(c->sync_clock, 0, sizeof(uint32_t) * (size_t)c->clock_count);
@@ -288,22 +262,12 @@ static outcome execute_cluster_sync(machine *m, agent *a) {
 
 /* -- Groups and fences --------------------------------------------------------------------------------------------- */
 
-static void close_group(uint32_t *open) { ++*open; }
-
 /* Groups up to the newest `pending` are complete: what they did is observed. */
-static void wait_group(agent *a, const ir_op *op, uint32_t open, uint32_t *done, int which) {
-  int64_t newest = (int64_t)open - 1 - ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0);
-  if (newest > (int64_t)*done) *done = (uint32_t)newest;
-  uint32_t *clock = &a->clock[a->clock_index + which];
-  if (*done > *clock) *clock = *done;
-}
-
-static void fence_async(agent *a) {
-  for (int i = 0; i < CLOCKS_OF_AGENT; i++) {
-    uint32_t seen = a->clock[a->clock_index + i];
-    if (seen > a->async_clock[a->clock_index + i]) a->async_clock[a->clock_index + i] = seen;
-  }
-  clock_advance(a);
+static void wait_dots(agent *a, const ir_op *op) {
+  int64_t newest = (int64_t)a->dot_open - 1 - ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0);
+  if (newest > (int64_t)a->dot_done) a->dot_done = (uint32_t)newest;
+  uint32_t *clock = &a->clock[a->clock_index + CLOCK_DOT];
+  if (a->dot_done > *clock) *clock = a->dot_done;
 }
 
 static void fence_mbar_init(machine *m, agent *a) {
@@ -342,29 +306,27 @@ outcome execute_sync(machine *m, agent *a, const instruction *in) {
   case IR_OP_CLUSTER_SYNC:
     return execute_cluster_sync(m, a);
   case IR_OP_CP_COMMIT:
-    close_group(&a->cp_open);
+    a->cp.open++;
     break;
   case IR_OP_CP_WAIT:
-    wait_group(a, op, a->cp_open, &a->cp_done, CLOCK_CP);
+    groups_wait(&a->cp, acting_lanes(a), ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0));
     break;
   case IR_OP_BULK_COMMIT:
-    close_group(&a->bulk_open);
+    a->bulk.open++;
     break;
   case IR_OP_BULK_WAIT:
-    wait_group(a, op, a->bulk_open, &a->bulk_done, CLOCK_BULK);
+    groups_wait(&a->bulk, acting_lanes(a), ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0));
     break;
   case IR_OP_DOT_COMMIT:
   case IR_OP_WGMMA_COMMIT:
-    close_group(&a->dot_open);
+    a->dot_open++;
     break;
   case IR_OP_DOT_WAIT:
   case IR_OP_WGMMA_WAIT:
-    /* Aligned: every lane has come this far, with its loads done; their stores may still be on the way. */
-    if (m->thread_form) a->unsynced_reads = 0;
-    wait_group(a, op, a->dot_open, &a->dot_done, CLOCK_DOT);
+    wait_dots(a, op);
     break;
   case IR_OP_FENCE_ASYNC:
-    fence_async(a);
+    lanes_fence_async(a);
     break;
   case IR_OP_FENCE_MBAR_INIT:
     fence_mbar_init(m, a);
@@ -372,7 +334,7 @@ outcome execute_sync(machine *m, agent *a, const instruction *in) {
   case IR_OP_WARP_SYNC:
     if (m->thread_form && a->mask != ~0u)
       finding(m, a, EMULATOR_DIVERGENCE, nowhere, nowhere, "'warp.sync' is executed by some lanes of a warp only");
-    meet(a);
+    lanes_meet(a);
     clock_advance(a);
     break;
   case IR_OP_GRID_WAIT:

@@ -8,6 +8,7 @@
 #ifndef BITBLASC_EMULATOR_EMULATOR_H
 #define BITBLASC_EMULATOR_EMULATOR_H
 
+#include "ir/events.h"
 #include "ir/ir.h"
 
 #include <stdbool.h>
@@ -66,16 +67,10 @@ typedef struct emulator_finding {
   const char *role;    /* "" outside roles */
 } emulator_finding;
 
-/* What was executed, over all blocks. */
+/* What was executed, over all blocks. Bytes of tensors before the thread form are those of copies. */
 typedef struct emulator_counts {
-  uint64_t steps;             /* instructions of agents */
-  uint64_t global_read_bytes; /* by threads (ld.global, cp.async) and, before the thread form, by copies */
-  uint64_t global_write_bytes;
-  uint64_t async_bytes; /* by TMA and bulk copies, in either direction */
-  uint64_t mmas;        /* mma of a warp, wgmma of a warpgroup, or dots before the thread form */
-  uint64_t barrier_waits;
-  uint64_t barrier_arrivals;
-  uint64_t block_syncs; /* bar.sync, cluster.sync */
+  uint64_t steps; /* instructions of agents */
+  uint64_t events[IR_EVENT_COUNT];
 } emulator_counts;
 
 typedef struct emulator_report {

@@ -90,7 +90,7 @@ void expr_element(evaluation *v, const ir_expr *e, cell (*arg)[LANES]) {
       if (inside && tensor_holds(t, position)) {
         result[l] = tensor_load(v->m, t, position);
         tensor_touch(v->m, v->a, t, position, 1, TENSOR_READ);
-        v->m->report->counts.global_read_bytes += (uint64_t)(t->bits + 7) / 8;
+        v->m->report->counts.events[IR_EVENT_GLOBAL_READ_BYTES] += (uint64_t)(t->bits + 7) / 8;
       } else if (inside) {
         finding(v->m, v->a, EMULATOR_BOUNDS, nowhere, value->loc, "element %lld of '%s' lies beyond its %zu bytes",
                 (long long)position, value->name, t->byte_size);

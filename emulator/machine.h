@@ -6,6 +6,7 @@
  *   run.c       launches: tensors, sizes, blocks
  *   memory.c    element values in tensors, tiles, registers and shared bytes
  *   shadow.c    vector clocks; who wrote and read each byte of shared memory
+ *   lanes.c     what the lanes of a warp know of one another and of others
  *   barrier.c   mbarriers, hardware barriers, asynchronous groups, fences
  *   scalar_ops.c                                    let, set, atomic, declare
  *   tile_ops.c, tile_copy.c, tile_dot.c             ops before the thread form
@@ -150,6 +151,14 @@ typedef enum outcome { OUTCOME_NEXT, OUTCOME_BLOCKED } outcome;
 /* Clocks of an agent: its own and those of its in-order asynchronous engines. */
 enum { CLOCK_SELF, CLOCK_CP, CLOCK_DOT, CLOCK_BULK, CLOCKS_OF_AGENT };
 
+/* Groups of copies by cp.async, or of bulk stores: a lane waits for its own. */
+typedef struct lane_groups {
+  uint32_t open;          /* being filled; groups count from 1 */
+  uint32_t lanes;         /* with copies that not every lane knows to be done */
+  uint32_t newest[LANES]; /* group with a copy of the lane */
+  uint32_t done[LANES];   /* newest group that the lane has waited for */
+} lane_groups;
+
 struct agent {
   machine *machine;
   block *block;
@@ -164,21 +173,20 @@ struct agent {
   cell *scalars; /* [value][LANES] */
   uint32_t *scalar_initialised;
   frame *frames;
-  register_array *registers; /* by value number */
-  int budget;                /* registers a thread, from setmaxnreg; 0 before it */
-  uint32_t fences;           /* wgmma.fence executed, counted from 1 */
-  uint64_t wgmmas;           /* executed: the same in the four warps of a group */
-  uint32_t cp_open, cp_done; /* group being filled, newest group known to be complete; groups count from 1 */
-  uint32_t cp_used;          /* newest group that holds a copy */
-  uint32_t dot_open, dot_done;
-  uint32_t bulk_open, bulk_done;
-  uint32_t bulk_used;                       /* newest group with a store in it */
-  int bulk_instruction;                     /* that store */
-  uint32_t synced;                          /* own clock at the last warp-wide synchronisation */
-  uint32_t unsynced_reads, unsynced_writes; /* lanes that have accessed shared memory since */
-  uint32_t *clock;                          /* vector clock: what this agent has observed */
-  uint32_t *async_clock;                    /* generic accesses made visible to the async proxy, and observed */
-  int clock_index;                          /* of CLOCK_SELF */
+  register_array *registers;   /* by value number */
+  int budget;                  /* registers a thread, from setmaxnreg; 0 before it */
+  uint32_t fences;             /* wgmma.fence executed, counted from 1 */
+  uint64_t wgmmas;             /* executed: the same in the four warps of a group */
+  uint32_t dot_open, dot_done; /* group being filled, newest group known to be complete; groups count from 1 */
+  lane_groups cp, bulk;
+  int bulk_instruction; /* the newest bulk store */
+  uint32_t now;         /* number of the agent's next events of its own */
+  uint32_t unsynced;    /* lanes that have accessed shared memory since the lanes last met */
+  uint32_t *clock;      /* vector clock: what every lane has observed. Of the agent's own clocks, what all lanes know */
+  uint32_t *async_clock; /* generic accesses made visible to the async proxy, and observed by every lane */
+  uint32_t *lane_clocks; /* [LANES][2]: the same of single lanes; NULL before the first is needed */
+  uint32_t parted;       /* lanes that have such clocks now */
+  int clock_index;       /* of CLOCK_SELF */
 };
 
 typedef struct mbarrier {
@@ -188,8 +196,8 @@ typedef struct mbarrier {
   int64_t bytes;     /* still missing in this phase; may be negative until they are expected */
   int64_t in_flight; /* bytes of issued copies that it has not counted yet */
   uint32_t phase;    /* completed phases */
-  int init_agent;    /* clock of the agent that initialised it, and when: others must come after it */
-  uint32_t init_clock;
+  int init_agent;    /* clock of the agent that initialised it, when, and its lanes: others must come after it */
+  uint32_t init_clock, init_lanes;
   bool fenced;                                     /* fence.mbar_init came after the initialisation */
   uint32_t *clock, *async_clock;                   /* gathered in this phase */
   uint32_t *released_clock, *released_async_clock; /* of the last completed phase */
@@ -334,6 +342,7 @@ struct access {
   agent *agent;
   int clock_index; /* whose clock the access is known by */
   uint32_t clock;
+  uint32_t lanes; /* of the warp; 1 before the thread form */
   bool write;
   bool async; /* through the async proxy */
   const ir_op *op;
@@ -342,13 +351,37 @@ struct access {
   uint32_t last_before, last_after; /* cache of one transition; zero at first */
 };
 
+/* By the lanes that are active. */
 access access_generic(agent *a, const ir_op *op, bool write, const ir_value *value);
+/* The same by other lanes. */
+void access_by(access *x, uint32_t lanes);
 /* Checks and records the access to shadow[0 .. count). `position` of shadow[0] is for messages. */
 void shadow_access(machine *m, access *x, uint32_t *shadow, int64_t count, int64_t position);
 shadow_table *shadow_table_create(arena *memory);
+
+/* -- lanes.c ------------------------------------------------------------------------------------------------------- */
+
+uint32_t acting_lanes(const agent *a);
+/* A copy of these lanes joins the open group, which is returned. */
+uint32_t groups_use(lane_groups *g, uint32_t lanes);
+/* These lanes wait for all their closed groups but the newest `pending`. */
+void groups_wait(lane_groups *g, uint32_t lanes, int64_t pending);
+/* Every lane has waited for what it copied. */
+bool groups_are_done(const lane_groups *g);
 void clock_join(uint32_t *into, const uint32_t *from, int count);
 /* After a release: later accesses of the agent are not covered by what was released. */
 void clock_advance(agent *a);
+/* The newest own event that a release by the active lanes covers. */
+uint32_t released_event(const agent *a);
+/* Joins what the active lanes have done and observed into a barrier's clocks, and a barrier's into what they know. */
+void lanes_release(const agent *a, uint32_t *clock, uint32_t *async_clock);
+void lanes_observe(agent *a, const uint32_t *clock, const uint32_t *async_clock);
+/* All lanes synchronise: what one knows, all know. */
+void lanes_meet(agent *a);
+void lanes_fence_async(agent *a);
+/* Whether each of the lanes has an event, of lanes `by`, before it; and a fence.async between, on its way to them. */
+bool lanes_know(const agent *a, uint32_t lanes, int clock_index, uint32_t clock, uint32_t by);
+bool lanes_know_fence(const agent *a, uint32_t lanes, int clock_index, uint32_t clock);
 
 /* -- barrier.c ----------------------------------------------------------------------------------------------------- */
 
@@ -417,6 +450,9 @@ outcome execute_dot(machine *m, agent *a, const instruction *in);
 outcome execute_thread(machine *m, agent *a, const instruction *in);
 outcome execute_tensor_core(machine *m, agent *a, const instruction *in);
 outcome execute_tma(machine *m, agent *a, const instruction *in);
+
+/* One product of that many multiplications and additions: by tensor_core.c and tile_dot.c. */
+void tensor_core_count(machine *m, int64_t flops);
 
 /* -- agent.c ------------------------------------------------------------------------------------------------------- */
 

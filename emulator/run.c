@@ -229,11 +229,10 @@ static void allocate_agent(machine *m, cluster *c, block *b, int number) {
   a->scalars = ARENA_ARRAY(c->memory, cell, values * LANES);
   a->scalar_initialised = ARENA_ARRAY(c->memory, uint32_t, values);
   a->frames = ARENA_ARRAY(c->memory, frame, m->code.frame_count + 1);
-  a->fences = a->cp_open = a->dot_open = a->bulk_open = 1;
+  a->fences = a->cp.open = a->dot_open = a->bulk.open = a->now = 1;
   a->clock = ARENA_ARRAY(c->memory, uint32_t, c->clock_count);
   a->async_clock = ARENA_ARRAY(c->memory, uint32_t, c->clock_count);
   a->clock_index = (b->rank * b->agent_count + number) * CLOCKS_OF_AGENT;
-  a->clock[a->clock_index] = 1;
   if (!m->thread_form) return;
   a->registers = ARENA_ARRAY(c->memory, register_array, values);
   for (int i = 0; i < values; i++)

@@ -113,7 +113,7 @@ static void write_tensor(machine *m, agent *a, const instruction *in, cell (*ind
                              tensor_load(m, t, position), x[l]);
     tensor_touch(m, a, t, position, 1, in->op->kind == IR_OP_ATOMIC ? TENSOR_COMBINE : TENSOR_WRITE);
     tensor_store(t, position, result);
-    m->report->counts.global_write_bytes += (uint64_t)(t->bits + 7) / 8;
+    m->report->counts.events[IR_EVENT_GLOBAL_WRITE_BYTES] += (uint64_t)(t->bits + 7) / 8;
   }
 }
 

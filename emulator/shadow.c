@@ -3,8 +3,8 @@
  * Each agent has a vector clock: entry i is the newest event of clock i that it has observed. A clock belongs to an
  * agent's own accesses, to one of its in-order asynchronous engines (cp.async groups, dot groups, bulk store groups) or
  * to a slot of an mbarrier (the copies that it counts; the clock is the phase). An earlier access is ordered before
- * this one when its event is within the agent's clock. Accesses of the async proxy also need a generic write to lie
- * within the agent's second clock, that of fence.async.
+ * this one when the lanes that make this one know its event (lanes.c). Accesses of the async proxy also need a generic
+ * write to lie within their second clock, that of fence.async.
  *
  * Two atomic combinations of one element need no order. The earlier one stays in the state as a reader of the byte
  * does, so that a later plain access is compared with all of them.
@@ -17,6 +17,7 @@
 typedef struct event {
   const ir_op *op;
   uint32_t clock_index, clock;
+  uint32_t lanes;
   uint32_t async;
 } event;
 
@@ -54,11 +55,13 @@ static uint32_t mix(uint32_t h, uint32_t x) { return (h ^ x) * 0x9e3779b1u + (h 
 static uint32_t hash_event(uint32_t h, const event *e) {
   h = mix(h, e->clock_index);
   h = mix(h, e->clock);
+  h = mix(h, e->lanes);
   return mix(h, e->op ? e->op->loc.line * 64 + e->op->loc.column : 0);
 }
 
 static bool event_equal(const event *a, const event *b) {
-  return a->op == b->op && a->clock_index == b->clock_index && a->clock == b->clock && a->async == b->async;
+  return a->op == b->op && a->clock_index == b->clock_index && a->clock == b->clock && a->lanes == b->lanes &&
+         a->async == b->async;
 }
 
 static bool state_equal(const state *a, const state *b) {
@@ -95,7 +98,14 @@ static uint32_t intern(shadow_table *t, state s) {
   return id;
 }
 
-static bool ordered(const agent *a, const event *e) { return a->clock[e->clock_index] >= e->clock; }
+static bool ordered(const access *x, const event *e) {
+  return lanes_know(x->agent, x->lanes, (int)e->clock_index, e->clock, e->lanes);
+}
+
+/* By other lanes of the warp itself. */
+static bool is_neighbour(const access *x, const event *e) {
+  return e->clock_index == (uint32_t)x->agent->clock_index && x->agent->machine->thread_form;
+}
 
 static bool is_atomic(const ir_op *op) { return op && (op->kind == IR_OP_RED_SHARED || op->kind == IR_OP_ATOMIC); }
 
@@ -103,10 +113,15 @@ static const char *verb(bool write) { return write ? "written" : "read"; }
 
 static void report_race(machine *m, const access *x, const event *earlier, bool earlier_write, int64_t position) {
   finding(m, x->agent, EMULATOR_RACE, x->loc, earlier->op ? earlier->op->loc : nowhere,
-          "'%s' is %s here%s and %s by '%s'%s, with nothing that orders the two (at %lld)", x->value->name,
+          "'%s' is %s here%s and %s by '%s'%s%s, with nothing that orders the two (at %lld)", x->value->name,
           verb(x->write), x->async ? " asynchronously" : "", verb(earlier_write),
           earlier->op ? ir_op_info_of(earlier->op->kind)->mnemonic : "", earlier->async ? " asynchronously" : "",
-          (long long)position);
+          is_neighbour(x, earlier) ? " in another lane of the warp" : "", (long long)position);
+}
+
+/* An event that also stands for an earlier one of the same clock, until all lanes know that. */
+static void take_over(const agent *a, event *mine, const event *earlier) {
+  if (a->clock[earlier->clock_index] < earlier->clock) mine->lanes |= earlier->lanes;
 }
 
 /* The state after the access; findings on conflicts. */
@@ -118,27 +133,35 @@ static uint32_t transition(machine *m, access *x, uint32_t before, int64_t posit
   if (!old.write.op && (!x->write || atomic))
     finding(m, a, EMULATOR_UNINITIALISED, x->loc, x->value->loc, "'%s' is read before it was written (at %lld)",
             x->value->name, (long long)position);
-  if (old.write.op && !exempt && !ordered(a, &old.write)) {
+  if (old.write.op && !exempt && !ordered(x, &old.write)) {
     report_race(m, x, &old.write, true, position);
-  } else if (old.write.op && x->async && !old.write.async && a->async_clock[old.write.clock_index] < old.write.clock) {
+  } else if (old.write.op && x->async && !old.write.async &&
+             !lanes_know_fence(a, x->lanes, (int)old.write.clock_index, old.write.clock)) {
     finding(m, a, EMULATOR_PROXY, x->loc, old.write.op->loc,
             "'%s' is %s through the async proxy, but was written by '%s' without a fence.async after it (at %lld)",
             x->value->name, verb(x->write), ir_op_info_of(old.write.op->kind)->mnemonic, (long long)position);
   }
-  event mine = {x->op, (uint32_t)x->clock_index, x->clock, x->async};
+  event mine = {x->op, (uint32_t)x->clock_index, x->clock, x->lanes, x->async};
   event readers[256];
   state next;
   memset(&next, 0, sizeof next);
   if (x->write) {
     for (uint32_t i = 0; i < old.reader_count; i++) {
       const event *r = &old.readers[i];
-      if (ordered(a, r)) continue;
+      if (ordered(x, r)) continue;
       if (!atomic || !is_atomic(r->op))
         report_race(m, x, r, is_atomic(r->op), position);
-      else if (next.reader_count < 255 && r->clock_index != mine.clock_index)
+      else if (r->clock_index == mine.clock_index)
+        take_over(a, &mine, r);
+      else if (next.reader_count < 255)
         readers[next.reader_count++] = *r;
     }
-    if (exempt && !ordered(a, &old.write)) readers[next.reader_count++] = old.write;
+    if (exempt && !ordered(x, &old.write)) {
+      if (old.write.clock_index == mine.clock_index)
+        take_over(a, &mine, &old.write);
+      else
+        readers[next.reader_count++] = old.write;
+    }
     next.write = mine;
     next.readers = readers;
     return intern(t, next);
@@ -146,9 +169,12 @@ static uint32_t transition(machine *m, access *x, uint32_t before, int64_t posit
   next.write = old.write;
   for (uint32_t i = 0; i < old.reader_count && next.reader_count < 255; i++) {
     const event *r = &old.readers[i];
-    if (is_atomic(r->op) && !ordered(a, r)) report_race(m, x, r, true, position);
-    bool covered = r->clock_index == mine.clock_index || (ordered(a, r) && r->clock_index != (uint32_t)a->clock_index);
-    if (!covered) readers[next.reader_count++] = *r;
+    if (is_atomic(r->op) && !ordered(x, r)) report_race(m, x, r, true, position);
+    bool same = r->clock_index == mine.clock_index;
+    if (same)
+      take_over(a, &mine, r);
+    else if (r->clock_index == (uint32_t)a->clock_index || !ordered(x, r))
+      readers[next.reader_count++] = *r;
   }
   readers[next.reader_count++] = mine;
   next.readers = readers;
@@ -158,12 +184,19 @@ static uint32_t transition(machine *m, access *x, uint32_t before, int64_t posit
 access access_generic(agent *a, const ir_op *op, bool write, const ir_value *value) {
   access x = {.agent = a,
               .clock_index = a->clock_index,
-              .clock = a->clock[a->clock_index],
+              .clock = a->now,
+              .lanes = acting_lanes(a),
               .write = write,
               .op = op,
               .value = value};
   if (op) x.loc = op->loc;
   return x;
+}
+
+void access_by(access *x, uint32_t lanes) {
+  if (x->lanes == lanes) return;
+  x->lanes = lanes;
+  x->last_after = 0;
 }
 
 void shadow_access(machine *m, access *x, uint32_t *shadow, int64_t count, int64_t position) {
@@ -178,10 +211,3 @@ void shadow_access(machine *m, access *x, uint32_t *shadow, int64_t count, int64
   x->last_before = before;
   x->last_after = after;
 }
-
-void clock_join(uint32_t *into, const uint32_t *from, int count) {
-  for (int i = 0; i < count; i++)
-    if (from[i] > into[i]) into[i] = from[i];
-}
-
-void clock_advance(agent *a) { a->clock[a->clock_index]++; }

@@ -199,7 +199,7 @@ static void execute_mma(machine *m, agent *a, const instruction *in) {
   for (int i = 0; i < words; i++)
     for (int l = 0; l < LANES; l++)
       register_write_word(m, a, acc->value, first + i, l, result[i * LANES + l]);
-  m->report->counts.mmas++;
+  tensor_core_count(m, 2 * ROWS * p.columns * p.depth);
 }
 
 /* -- wgmma: operands in shared memory ------------------------------------------------------------------------------ */
@@ -386,7 +386,12 @@ static void execute_wgmma(machine *m, agent *a, const instruction *in) {
   multiply(&p);
   write_accumulator(word, acc->value->type, &p);
   mark_flight(a, acc, first, words, true);
-  if (a->number % WARPS == 0) m->report->counts.mmas++;
+  if (a->number % WARPS == 0) tensor_core_count(m, 2 * WARPS * ROWS * p.columns * p.depth);
+}
+
+void tensor_core_count(machine *m, int64_t flops) {
+  m->report->counts.events[IR_EVENT_MMAS]++;
+  m->report->counts.events[IR_EVENT_MMA_FLOPS] += (uint64_t)flops;
 }
 
 outcome execute_tensor_core(machine *m, agent *a, const instruction *in) {

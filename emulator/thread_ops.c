@@ -102,12 +102,13 @@ static void locate_shared(machine *m, agent *a, const operand *o, const program 
   cell where[LANES];
   evaluate(m, a, address, where);
   access x = access_generic(a, m->code.instructions[a->pc].op, write, o->value);
-  *(write ? &a->unsynced_writes : &a->unsynced_reads) |= mask;
+  a->unsynced |= mask;
   memset(out, 0, sizeof *out);
   for (int l = 0; l < LANES; l++) {
     if (!(mask >> l & 1)) continue;
     int64_t offset = shared_offset(m, a, o, where[l].i, width, width);
     if (offset < 0) return;
+    access_by(&x, 1u << l);
     shared_touch(m, &x, a->block, offset, width);
     out->at[l] = a->block->shared + offset;
   }
@@ -138,7 +139,7 @@ static void load(machine *m, agent *a, const instruction *in, bool shared) {
     locate_shared(m, a, &in->read[0], in->expr[0], mask, width, false, &from);
   else
     locate_global(m, a, &in->read[0], in->expr[0], mask, width, TENSOR_READ, &from);
-  if (!shared) m->report->counts.global_read_bytes += (uint64_t)(width * __builtin_popcount(mask));
+  if (!shared) m->report->counts.events[IR_EVENT_GLOBAL_READ_BYTES] += (uint64_t)(width * __builtin_popcount(mask));
   for (int l = 0; l < LANES; l++) {
     if (!(a->mask >> l & 1)) continue;
     for (int w = 0; w < words; w++) {
@@ -163,7 +164,7 @@ static void save(machine *m, agent *a, const instruction *in, bool shared) {
     locate_shared(m, a, &in->write[0], in->expr[0], mask, width, true, &to);
   else
     locate_global(m, a, &in->write[0], in->expr[0], mask, width, TENSOR_WRITE, &to);
-  if (!shared) m->report->counts.global_write_bytes += (uint64_t)(width * __builtin_popcount(mask));
+  if (!shared) m->report->counts.events[IR_EVENT_GLOBAL_WRITE_BYTES] += (uint64_t)(width * __builtin_popcount(mask));
   for (int l = 0; l < LANES; l++)
     for (int w = 0; w < words && to.at[l]; w++)
       memcpy(to.at[l] + w * bytes, &word[w * LANES + l], (size_t)(width < bytes ? width : bytes));
@@ -197,7 +198,7 @@ static void reduce(machine *m, agent *a, const instruction *in, bool shared) {
     cell result = combine_cells(m, type, operation, read_element(m, type, at.at[l]), x);
     ir_put_bits(at.at[l], 0, bits, cell_bits(type, result));
   }
-  if (!shared) m->report->counts.global_write_bytes += (uint64_t)(bits / 8 * __builtin_popcount(mask));
+  if (!shared) m->report->counts.events[IR_EVENT_GLOBAL_WRITE_BYTES] += (uint64_t)(bits / 8 * __builtin_popcount(mask));
 }
 
 static void atomic_global(machine *m, agent *a, const instruction *in) {
@@ -217,6 +218,7 @@ static void atomic_global(machine *m, agent *a, const instruction *in) {
     ir_put_bits(at.at[l], 0, t->bits, cell_bits(type, result));
   }
   a->scalar_initialised[old->number] |= a->mask;
+  m->report->counts.events[IR_EVENT_GLOBAL_WRITE_BYTES] += (uint64_t)(t->bits / 8 * __builtin_popcount(a->mask));
 }
 
 /* -- Matrices of 8 rows of 16 bytes -------------------------------------------------------------------------------- */
@@ -228,7 +230,7 @@ static void locate_rows(machine *m, agent *a, const instruction *in, const opera
   cell where[LANES];
   evaluate(m, a, in->expr[0], where);
   access x = access_generic(a, in->op, write, o->value);
-  *(write ? &a->unsynced_writes : &a->unsynced_reads) = ~0u;
+  a->unsynced = ~0u;
   memset(rows, 0, sizeof *rows);
   for (int l = 0; l < count * MATRIX_ROWS; l++) {
     int64_t offset = shared_offset(m, a, o, where[l].i, ROW_BYTES, ROW_BYTES);
@@ -288,7 +290,7 @@ static void copy_async(machine *m, agent *a, const instruction *in) {
   evaluate(m, a, in->expr[2], bytes);
   access x = access_generic(a, in->op, true, to->value);
   x.clock_index = a->clock_index + CLOCK_CP;
-  x.clock = a->cp_used = a->cp_open;
+  x.clock = groups_use(&a->cp, a->mask);
   for (int l = 0; l < LANES; l++) {
     if (!(a->mask >> l & 1)) continue;
     int64_t offset = shared_offset(m, a, to, where[l].i, width, width), wanted = bytes[l].i;
@@ -300,10 +302,11 @@ static void copy_async(machine *m, agent *a, const instruction *in) {
     }
     if (wanted > 0 && !global_fits(m, a, t, from[l].i, wanted, width)) return;
     tensor_touch(m, a, t, from[l].i, wanted, TENSOR_READ);
+    access_by(&x, 1u << l);
     shared_touch(m, &x, a->block, offset, width);
     memset(a->block->shared + offset, 0, (size_t)width);
     if (wanted > 0) memcpy(a->block->shared + offset, t->bytes + from[l].i, (size_t)wanted);
-    m->report->counts.global_read_bytes += (uint64_t)wanted;
+    m->report->counts.events[IR_EVENT_GLOBAL_READ_BYTES] += (uint64_t)wanted;
   }
 }
 

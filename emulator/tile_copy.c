@@ -175,7 +175,7 @@ const cell *region_read(machine *m, const region *r, access *x, cell outside) {
       to[i] = r->store ? r->store->cells[position] : tensor_load(m, r->tensor, position);
     }
     if (r->tensor && w.hi > w.lo)
-      m->report->counts.global_read_bytes += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
+      m->report->counts.events[IR_EVENT_GLOBAL_READ_BYTES] += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
   }
   return out;
 }
@@ -200,7 +200,7 @@ void region_write(machine *m, const region *r, access *x, ir_type from, const ce
       tensor_store(r->tensor, position, value);
     }
     if (r->tensor && w.hi > w.lo)
-      m->report->counts.global_write_bytes += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
+      m->report->counts.events[IR_EVENT_GLOBAL_WRITE_BYTES] += (uint64_t)((w.hi - w.lo) * r->tensor->bits + 7) / 8;
   }
 }
 
@@ -226,7 +226,7 @@ static bool is_async_engine(int64_t engine) { return engine == IR_ENGINE_TMA || 
 static void set_engine(agent *a, int64_t engine, const mbarrier *bar, access *read, access *write) {
   if (engine == IR_ENGINE_CPASYNC && write->value->space == IR_SHARED) {
     write->clock_index = a->clock_index + CLOCK_CP;
-    write->clock = a->cp_used = a->cp_open;
+    write->clock = groups_use(&a->cp, write->lanes);
   }
   if (!is_async_engine(engine)) return;
   if (write->value->space == IR_SHARED && bar) {
@@ -237,7 +237,7 @@ static void set_engine(agent *a, int64_t engine, const mbarrier *bar, access *re
   if (read->value->space == IR_SHARED) {
     read->async = true;
     read->clock_index = a->clock_index + CLOCK_BULK;
-    read->clock = a->bulk_open;
+    read->clock = groups_use(&a->bulk, read->lanes);
   }
 }
 
@@ -270,7 +270,8 @@ static void execute_copy(machine *m, agent *a, const instruction *in) {
   if (!elements) return;
   region_write(m, &to, &write, from.value->type, elements);
   int64_t bytes = region_count(&to) * ir_bits(to.value->type) / 8;
-  if (is_async_engine(engine)) m->report->counts.async_bytes += (uint64_t)bytes;
+  if (is_async_engine(engine))
+    m->report->counts.events[bar ? IR_EVENT_ASYNC_LOAD_BYTES : IR_EVENT_ASYNC_STORE_BYTES] += (uint64_t)bytes;
   if (bar) barrier_complete_later(m, a, bar, bytes, in->read[1].value);
 }
 

@@ -114,7 +114,7 @@ static void run_dot(machine *m, agent *a, const instruction *in) {
   multiply(m, type, rows, columns, depth, transpose_a, transpose_b, left_cells, right_cells, old, result);
   region_write(m, &acc.r, &z, is_real(type) ? IR_F64 : IR_I64, result);
   if (async) mark_flight(a, acc.r.value, &left, &right);
-  m->report->counts.mmas++;
+  tensor_core_count(m, 2 * rows * columns * depth);
 }
 
 outcome execute_dot(machine *m, agent *a, const instruction *in) {

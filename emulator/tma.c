@@ -127,7 +127,7 @@ static void load_box(machine *m, agent *a, const instruction *in, box b, int64_t
       read_chunk(m, a, &b, chunk * CHUNK * 8 / b.t->bits, target->shared + offset);
     }
   block_used_from_outside(target, x.clock_index, x.clock, in->op);
-  m->report->counts.async_bytes += (uint64_t)bytes;
+  m->report->counts.events[IR_EVENT_ASYNC_LOAD_BYTES] += (uint64_t)bytes;
   barrier_complete_later(m, a, bar, bytes, in->read[1].value);
 }
 
@@ -156,7 +156,7 @@ static void tma_store(machine *m, agent *a, const instruction *in) {
   access x = access_generic(a, in->op, false, from->value);
   x.async = true;
   x.clock_index = a->clock_index + CLOCK_BULK;
-  x.clock = a->bulk_used = a->bulk_open;
+  x.clock = groups_use(&a->bulk, x.lanes);
   a->bulk_instruction = a->pc;
   for (int64_t row = 0; row < b.rows; row++, next_row(&b))
     for (int64_t chunk = 0; chunk < b.row_bytes / CHUNK; chunk++) {
@@ -164,7 +164,7 @@ static void tma_store(machine *m, agent *a, const instruction *in) {
       shared_touch(m, &x, a->block, offset, CHUNK);
       write_chunk(m, a, &b, chunk * CHUNK * 8 / b.t->bits, a->block->shared + offset, add);
     }
-  m->report->counts.async_bytes += (uint64_t)bytes;
+  m->report->counts.events[IR_EVENT_ASYNC_STORE_BYTES] += (uint64_t)bytes;
 }
 
 static void bulk_load(machine *m, agent *a, const instruction *in) {
@@ -184,7 +184,7 @@ static void bulk_load(machine *m, agent *a, const instruction *in) {
   shared_touch(m, &x, a->block, offset, bytes);
   memcpy(a->block->shared + offset, t->bytes + from, (size_t)bytes);
   block_used_from_outside(a->block, x.clock_index, x.clock, in->op);
-  m->report->counts.async_bytes += (uint64_t)bytes;
+  m->report->counts.events[IR_EVENT_ASYNC_LOAD_BYTES] += (uint64_t)bytes;
   barrier_complete_later(m, a, bar, bytes, in->read[1].value);
 }
 

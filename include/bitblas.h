@@ -238,10 +238,11 @@ BITBLAS_API bitblas_status bitblas_kernel_pack(const bitblas_kernel *kernel, int
                                                size_t packed_bytes);
 
 typedef enum bitblas_source {
-  BITBLAS_SOURCE_TL = 0,    /* the text that it was made from */
-  BITBLAS_SOURCE_IR = 1,    /* lowered */
-  BITBLAS_SOURCE_CUDA = 2,  /* CUDA C++ */
-  BITBLAS_SOURCE_RECORD = 3 /* the launch record, JSON */
+  BITBLAS_SOURCE_TL = 0,     /* the text that it was made from */
+  BITBLAS_SOURCE_IR = 1,     /* lowered */
+  BITBLAS_SOURCE_CUDA = 2,   /* CUDA C++ */
+  BITBLAS_SOURCE_RECORD = 3, /* the launch record, JSON */
+  BITBLAS_SOURCE_PTX = 4     /* PTX; NULL on the emulator */
 } bitblas_source;
 /* Lives as long as the kernel. NULL where there is none: of a cubin only the record is known. */
 BITBLAS_API const char *bitblas_kernel_source(const bitblas_kernel *kernel, bitblas_source source);
@@ -380,6 +381,14 @@ BITBLAS_API bitblas_status bitblas_matmul_operand_bytes(bitblas_matmul *op, bitb
  * above. */
 BITBLAS_API bitblas_status bitblas_matmul_transform(bitblas_matmul *op, bitblas_operand operand, bitblas_form form,
                                                     const void *from, size_t from_bytes, void *to, size_t to_bytes);
+
+/* The same for the weight alone, device to device, in the order of the stream: `from` and `to` are device addresses aligned
+ * to 16 bytes. Bits that a code has not are cut off instead of refused. May compile, the first time.
+ * BITBLAS_ERROR_ARGUMENT, _SHAPE, _ALIGNMENT, _UNSUPPORTED (the kernels take plain rows, or a row of packed codes is no whole
+ * number of bytes: transform on the host), and as above. */
+BITBLAS_API bitblas_status bitblas_matmul_transform_on_device(bitblas_matmul *op, bitblas_form form, const void *from,
+                                                              size_t from_bytes, void *to, size_t to_bytes,
+                                                              bitblas_stream stream);
 
 /* Device addresses, aligned to 16 bytes. */
 typedef struct bitblas_matmul_args {

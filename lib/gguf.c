@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BYTES_MAX = 65535, NAME_BYTES_MAX = 1024, GGUF_RANK_MAX = 4, ALIGNMENT_DEFAULT = 32 };
+enum { KEY_BYTES_MAX = 65535, NAME_BYTES_MAX = 1024, GGUF_RANK_MAX = 4, ALIGNMENT_DEFAULT = 32, TENSORS_MAX = 1 << 24 };
 enum { TENSOR_BYTES_MIN = 8 + 4 + 4 + 8, KEY_BYTES_MIN = 8 + 4 + 1 }; /* of a row in the header */
 enum { VALUE_U32 = 4, VALUE_STRING = 8, VALUE_ARRAY = 9, VALUE_COUNT = 13 };
 
@@ -185,7 +185,7 @@ bitblas_status gguf_parse(bitblas_checkpoint *c, const char *name, const unsigne
   if (version != 2 && version != 3)
     return lib_fail(BITBLAS_ERROR_FILE, "%s: its GGUF version is %" PRIu32 "%s; 2 and 3 are read", name, version,
                     (version & 0xffff) == 0 ? " (it is big-endian)" : "");
-  if (tensors > (size - s.at) / TENSOR_BYTES_MIN || keys > (size - s.at) / KEY_BYTES_MIN || tensors > INT32_MAX)
+  if (tensors > (size - s.at) / TENSOR_BYTES_MIN || keys > (size - s.at) / KEY_BYTES_MIN || tensors > TENSORS_MAX)
     return lib_fail(BITBLAS_ERROR_FILE, "%s: %" PRIu64 " tensors and %" PRIu64 " keys do not fit its %zu bytes", name,
                     tensors, keys, size);
   for (uint64_t i = 0; i < keys; i++) {

@@ -181,6 +181,7 @@ static bitblas_status compile(work *w) {
   add_product(&w->entry, "kernel.cu", k.cuda, strlen(k.cuda));
   add_product(&w->entry, "kernel.json", arena_strndup(w->memory, str_text(&json), json.length), json.length);
   if (gpu) add_product(&w->entry, "kernel.cubin", k.cubin, k.cubin_size);
+  if (gpu && k.ptx) add_product(&w->entry, "kernel.ptx", k.ptx, strlen(k.ptx));
   str_free(&ir);
   str_free(&json);
   return BITBLAS_OK;
@@ -303,6 +304,7 @@ static bitblas_status load_entry(bitblas_kernel *k, const store_entry *entry) {
   k->sources[BITBLAS_SOURCE_IR] = keep_source(k, entry, "kernel.tir");
   k->sources[BITBLAS_SOURCE_CUDA] = keep_source(k, entry, "kernel.cu");
   k->sources[BITBLAS_SOURCE_RECORD] = keep_source(k, entry, "kernel.json");
+  k->sources[BITBLAS_SOURCE_PTX] = keep_source(k, entry, "kernel.ptx");
   if (context_is_emulator(k->context)) return load_text(k);
   const store_file *cubin = store_entry_file(entry, "kernel.cubin");
   return cubin ? load_cubin(k, cubin->data, cubin->size)
@@ -407,5 +409,5 @@ void bitblas_kernel_destroy(bitblas_kernel *kernel) {
 }
 
 const char *bitblas_kernel_source(const bitblas_kernel *kernel, bitblas_source source) {
-  return kernel && source >= BITBLAS_SOURCE_TL && source <= BITBLAS_SOURCE_RECORD ? kernel->sources[source] : NULL;
+  return kernel && source >= BITBLAS_SOURCE_TL && source <= BITBLAS_SOURCE_PTX ? kernel->sources[source] : NULL;
 }

@@ -10,10 +10,10 @@ struct bitblas_kernel {
   bitblas_context *context;
   arena *memory; /* all that follows lies in it */
   const record *record;
-  const bitblas_type *types;                      /* of its tensors */
-  const char *sources[BITBLAS_SOURCE_RECORD + 1]; /* NULL: not known */
-  ir_kernel *emulated;                            /* thread form, on the emulator */
-  launch_kernel *loaded;                          /* on a GPU */
+  const bitblas_type *types;                   /* of its tensors */
+  const char *sources[BITBLAS_SOURCE_PTX + 1]; /* NULL: not known */
+  ir_kernel *emulated;                         /* thread form, on the emulator */
+  launch_kernel *loaded;                       /* on a GPU */
 };
 
 /* bitblas_kernel_create at the plan of this rank (driver/choose.h): 0 is the cost model's choice. BITBLAS_ERROR_KERNEL when

@@ -5,6 +5,7 @@
 #include "ir/numeric.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* -- Sizes --------------------------------------------------------------------------------------------------------- */
@@ -137,17 +138,27 @@ static int64_t element_at(const record_packing *p, uint32_t position) {
 static void permute_matrix(const record_packing *p, int bits, int64_t rows, int64_t columns, const void *from, void *to,
                            bool packs) {
   int64_t high = (rows + p->block_rows - 1) / p->block_rows, wide = (columns + p->block_columns - 1) / p->block_columns;
+  uint32_t count = 1u << p->column_count;
+  typedef struct spot {
+    int32_t row, column;
+  } spot;
+  spot *spots = malloc(count * sizeof *spots); /* of each position in a block */
+  ASSERT(spots);
+  for (uint32_t position = 0; position < count; position++) {
+    int64_t element = element_at(p, position);
+    spots[position] = (spot){(int32_t)(element / p->block_columns), (int32_t)(element % p->block_columns)};
+  }
   size_t place = 0;
   for (int64_t block = 0; block < high * wide; block++) {
-    for (uint32_t position = 0; position < 1u << p->column_count; position++, place++) {
-      int64_t element = element_at(p, position);
-      int64_t row = block / wide * p->block_rows + element / p->block_columns;
-      int64_t column = block % wide * p->block_columns + element % p->block_columns;
+    int64_t first_row = block / wide * p->block_rows, first_column = block % wide * p->block_columns;
+    for (uint32_t position = 0; position < count; position++, place++) {
+      int64_t row = first_row + spots[position].row, column = first_column + spots[position].column;
       size_t at = (size_t)(row * columns + column);
       if (row < rows && column < columns)
         ir_put_bits(to, packs ? place : at, bits, ir_get_bits(from, packs ? at : place, bits));
     }
   }
+  free(spots);
 }
 
 void kernel_unpack(const record_tensor *t, int64_t rows, int64_t columns, const void *packed, void *elements) {

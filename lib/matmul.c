@@ -32,6 +32,8 @@ void bitblas_matmul_destroy(bitblas_matmul *op) {
   if (!op) return;
   for (int i = 0; i < op->kernel_count; i++)
     bitblas_kernel_destroy(atomic_load(&op->kernel[i]));
+  for (int form = 0; form < 3; form++)
+    bitblas_kernel_destroy(atomic_load(&op->pack[form]));
   context_release(op->context);
   arena_destroy(op->memory);
 }

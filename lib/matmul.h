@@ -20,6 +20,7 @@ struct bitblas_matmul {
   int kernel_count;
   int64_t rows[MATMUL_MAX_KERNELS];                     /* M that each kernel is made for, ascending */
   _Atomic(bitblas_kernel *) kernel[MATMUL_MAX_KERNELS]; /* NULL: not prepared */
+  _Atomic(bitblas_kernel *) pack[3];                    /* by form: transform on the device; NULL: not needed yet */
 };
 
 /* Which of the types an operand has, as the kernel sees it. */

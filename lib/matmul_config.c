@@ -243,6 +243,11 @@ static bitblas_status define_depth(bitblas_matmul *op) {
     usual = USUAL;
   }
   if (decoded && !fast) define(op, "FAST", "false");
+  if (decoded && !fast && c->W_dtype == BITBLAS_TYPE_NF4 && c->K % 2)
+    return lib_fail(BITBLAS_ERROR_ARGUMENT,
+                    "config.K is %" PRId64 " with W_dtype nf4 and no fast decoding (off, or group_size %" PRId64
+                    "): plain rows of it are whole bytes; the nearest is %" PRId64,
+                    c->K, op->group_size, c->K + 1);
   if (!uses_groups) return BITBLAS_OK;
   define_int(op, "G", op->group_size);
   if (!depth_fits(op, usual, pack, grouped) || (decoded && !fast))

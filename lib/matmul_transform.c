@@ -2,6 +2,7 @@
 #include "lib/matmul.h"
 
 #include "ir/numeric.h"
+#include "lib/embedded.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -169,25 +170,35 @@ static bitblas_status transform(bitblas_matmul *op, const operand *o, const bitb
   return status;
 }
 
+static bitblas_status check_form(bitblas_form form) {
+  if (form >= BITBLAS_FORM_VALUES && form <= BITBLAS_FORM_BIASED) return BITBLAS_OK;
+  return lib_fail(BITBLAS_ERROR_ARGUMENT, "form is %d, not one of 0 to 2", (int)form);
+}
+
+static bitblas_status check_sizes(const operand *o, bitblas_form form, size_t from_bytes, size_t to_bytes,
+                                  size_t wanted) {
+  if (from_bytes != given_bytes(o, form))
+    return lib_fail(BITBLAS_ERROR_SHAPE, "from has %zu bytes, and the %s of %" PRId64 " x %" PRId64 " %s %zu",
+                    from_bytes, o->name, o->rows, o->columns, bitblas_type_name(o->given), given_bytes(o, form));
+  if (to_bytes != wanted)
+    return lib_fail(BITBLAS_ERROR_SHAPE, "to has %zu bytes, and the transformed %s have %zu", to_bytes, o->name,
+                    wanted);
+  return BITBLAS_OK;
+}
+
 bitblas_status bitblas_matmul_transform(bitblas_matmul *op, bitblas_operand which, bitblas_form form, const void *from,
                                         size_t from_bytes, void *to, size_t to_bytes) {
   operand o;
   const bitblas_kernel *kernel = NULL;
   size_t bytes = 0;
   if (!op || !from || !to) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", !op ? "op" : from ? "to" : "from");
-  if (form < BITBLAS_FORM_VALUES || form > BITBLAS_FORM_BIASED)
-    return lib_fail(BITBLAS_ERROR_ARGUMENT, "form is %d, not one of 0 to 2", (int)form);
-  bitblas_status status = find_operand(op, which, &o, &kernel, &bytes);
+  bitblas_status status = check_form(form);
+  if (status == BITBLAS_OK) status = find_operand(op, which, &o, &kernel, &bytes);
   if (status != BITBLAS_OK) return status;
   if (!o.present) return lib_fail(BITBLAS_ERROR_ARGUMENT, "the config has no %s", o.name);
-  if (from_bytes != given_bytes(&o, form))
-    return lib_fail(BITBLAS_ERROR_SHAPE, "from has %zu bytes, and the %s of %" PRId64 " x %" PRId64 " %s %zu",
-                    from_bytes, o.name, o.rows, o.columns, bitblas_type_name(o.given), given_bytes(&o, form));
-  if (to_bytes != bytes)
-    return lib_fail(BITBLAS_ERROR_SHAPE, "to has %zu bytes, and the transformed %s have %zu", to_bytes, o.name, bytes);
-  return transform(op, &o, kernel, form, from, to, to_bytes);
+  status = check_sizes(&o, form, from_bytes, to_bytes, bytes);
+  return status == BITBLAS_OK ? transform(op, &o, kernel, form, from, to, to_bytes) : status;
 }
-
 size_t matmul_given_bytes(const bitblas_matmul *op, bitblas_operand which, bitblas_form form) {
   operand o = describe(op, which);
   return o.present ? given_bytes(&o, form) : 0;
@@ -206,4 +217,87 @@ bitblas_status matmul_restore(bitblas_matmul *op, bitblas_operand which, const v
   else
     memcpy(elements, packed, bytes);
   return BITBLAS_OK;
+}
+
+/* -- On the device ------------------------------------------------------------------------------------------------- */
+
+enum { ORDER_BITS = 14, BLOCK_WORDS = 512 }; /* as lib/kernels/pack.tl has them */
+
+/* Compiles pack.tl for the weight's order and the form that it comes in. */
+static bitblas_status create_pack(const bitblas_matmul *op, const record_packing *p, bitblas_form form,
+                                  int64_t row_bytes, bitblas_kernel **kernel) {
+  arena *memory = arena_create();
+  int bits = p->code_bits, source = form == BITBLAS_FORM_VALUES ? 8 : bits;
+  bool ones = op->config.W_dtype == BITBLAS_TYPE_I1 && form == BITBLAS_FORM_VALUES;
+  bool is_signed = ir_type_of(lib_ir_type(op->config.W_dtype))->class == IR_CLASS_SINT;
+  bool raised = form == BITBLAS_FORM_BIASED && is_signed && bits < 8 && op->config.W_dtype != BITBLAS_TYPE_I1;
+  const struct {
+    const char *name;
+    int value;
+  } known[] = {{"BITS", bits},
+               {"SOURCE", source},
+               {"ROWS", p->block_rows},
+               {"COLS", p->block_columns},
+               {"FLIP", ones     ? 255
+                        : raised ? 1 << (bits - 1)
+                                 : 0},
+               {"SHIFT", ones},
+               {"ALIGN", row_bytes % 16 == 0 ? 16 : 1}};
+  enum { KNOWN = sizeof known / sizeof *known };
+  bitblas_define defines[KNOWN + ORDER_BITS];
+  for (int i = 0; i < KNOWN; i++)
+    defines[i] = (bitblas_define){known[i].name, arena_printf(memory, "%d", known[i].value)};
+  for (int i = 0; i < ORDER_BITS; i++)
+    defines[KNOWN + i] = (bitblas_define){arena_printf(memory, "C%d", i),
+                                          arena_printf(memory, "%d", i < p->column_count ? (int)p->columns[i] : 0)};
+  bitblas_kernel_config config = BITBLAS_KERNEL_CONFIG_INIT;
+  config.path = EMBEDDED_DIRECTORY "pack.tl";
+  config.text = embedded_text("pack.tl", &config.text_length);
+  config.defines = defines, config.define_count = KNOWN + ORDER_BITS;
+  bitblas_status status = bitblas_kernel_create(op->context, &config, kernel);
+  arena_destroy(memory);
+  return status;
+}
+
+/* When another thread was faster, its kernel stays. */
+static bitblas_status find_pack(bitblas_matmul *op, const record_packing *p, bitblas_form form, int64_t row_bytes,
+                                const bitblas_kernel **kernel) {
+  bitblas_kernel *made = NULL, *none = NULL;
+  *kernel = atomic_load(&op->pack[form]);
+  if (*kernel) return BITBLAS_OK;
+  bitblas_status status = create_pack(op, p, form, row_bytes, &made);
+  if (status != BITBLAS_OK) return status;
+  if (!atomic_compare_exchange_strong(&op->pack[form], &none, made)) bitblas_kernel_destroy(made);
+  *kernel = atomic_load(&op->pack[form]);
+  return BITBLAS_OK;
+}
+
+bitblas_status bitblas_matmul_transform_on_device(bitblas_matmul *op, bitblas_form form, const void *from,
+                                                  size_t from_bytes, void *to, size_t to_bytes, bitblas_stream stream) {
+  operand o;
+  const bitblas_kernel *kernel = NULL, *pack = NULL;
+  size_t bytes = 0;
+  if (!op || !from || !to) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", !op ? "op" : from ? "to" : "from");
+  bitblas_status status = check_form(form);
+  if (status == BITBLAS_OK) status = find_operand(op, BITBLAS_OPERAND_WEIGHT, &o, &kernel, &bytes);
+  if (status == BITBLAS_OK) status = check_sizes(&o, form, from_bytes, to_bytes, bytes);
+  if (status != BITBLAS_OK) return status;
+  const record_packing *p = kernel->record->tensors[tensor_of(kernel, o.tensor)].packing;
+  int source = form == BITBLAS_FORM_VALUES ? 8 : bitblas_type_bits(o.given);
+  if (!p || o.columns * source % 8)
+    return lib_fail(BITBLAS_ERROR_UNSUPPORTED, "%s: transform it on the host",
+                    p ? "a row of these codes is no whole number of bytes"
+                      : "the kernels take this weight in plain rows");
+  int64_t row_bytes = o.columns * source / 8;
+  status = find_pack(op, p, form, row_bytes, &pack);
+  if (status != BITBLAS_OK) return status;
+  int64_t high = (o.rows + p->block_rows - 1) / p->block_rows,
+          wide = (o.columns + p->block_columns - 1) / p->block_columns;
+  const bitblas_tensor tensors[] = {{(void *)(uintptr_t)from, BITBLAS_TYPE_U8, 2, {o.rows, row_bytes}, {0}},
+                                    {to, BITBLAS_TYPE_U32, 3, {high, wide, BLOCK_WORDS}, {0}}};
+  bitblas_launch launch = BITBLAS_LAUNCH_INIT;
+  launch.tensors = tensors;
+  launch.tensor_count = 2;
+  launch.stream = stream;
+  return bitblas_kernel_run(pack, &launch);
 }

@@ -205,6 +205,21 @@ void launch_unload(launch_kernel *k) {
   free(k);
 }
 
+runtime_status launch_read_variable(const launch_kernel *k, const char *name, void *to, size_t bytes,
+                                    runtime_message *message) {
+  cuda_address address = 0;
+  size_t size = 0;
+  runtime_status status = device_enter(k->device, message);
+  if (status != RUNTIME_OK) return status;
+  int result = device_driver(k->device)->module_get_global(&address, &size, k->module, name);
+  device_leave(k->device);
+  if (result != CUDA_OK || size != bytes)
+    return runtime_fail(message, RUNTIME_BAD_CUBIN, "%s has no variable %s of %zu bytes", k->record->entry, name,
+                        bytes);
+  status = device_download(k->device, to, address, bytes, NULL, message);
+  return status == RUNTIME_OK ? device_synchronize(k->device, NULL, message) : status;
+}
+
 /* -- Launching ----------------------------------------------------------------------------------------------------- */
 
 /* A tensor without elements still gets a map, which nothing reads: the driver refuses an extent or a stride of 0. */

@@ -31,6 +31,11 @@ typedef struct launch_facts {
 } launch_facts;
 const launch_facts *launch_get_facts(const launch_kernel *k);
 
+/* Copies a variable of the module, of just so many bytes, to the host. Waits for the device. RUNTIME_BAD_CUBIN when the
+ * module has none of that name and size. */
+runtime_status launch_read_variable(const launch_kernel *k, const char *name, void *to, size_t bytes,
+                                    runtime_message *message);
+
 /* Checks the arguments, enqueues on the stream and returns. Fit for graph capture: nothing is allocated on the device
  * or waited for; nor on the host, unless the kernel has very many parameters. */
 runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,

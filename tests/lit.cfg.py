@@ -29,7 +29,7 @@ python = probe.python_with("numpy") or sys.executable
 # -- Environment: the same on every machine, and never the user's cache --------------------------------------------
 
 for name in ("HOME", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "TMPDIR",
-             "BITBLASC_NVRTC_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_PROFILE_FILE", "SOURCE_DATE_EPOCH"):
+             "BITBLASC_NVRTC_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_PROFILE_FILE", "SOURCE_DATE_EPOCH"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
 config.environment["LC_ALL"] = "C"
@@ -51,6 +51,6 @@ config.build_folder = build # for tests/formats.py
 config.suite_root = config.test_source_root
 config.available_features |= probe.features(build, python)
 
-# A test that hangs is a failure, where lit can tell (it needs Python's psutil).
+# A test that hangs is a failure, where lit can tell (it needs Python's psutil). Sanitizers take three times as long.
 if lit_config.maxIndividualTestTimeIsSupported[0]:
-    lit_config.maxIndividualTestTime = 600
+    lit_config.maxIndividualTestTime = 1800 if "sanitize" in config.available_features else 600

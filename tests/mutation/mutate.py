@@ -19,14 +19,14 @@ CASES = [
     ('matmul', 'matmul.tl', f'{SMALL} -D BK=64', 'M=256 N=192 K=320'),
     ('matmul 3 stages', 'matmul.tl', '-D BM=128 -D BN=64 -D BK=32 -D stages=3', 'M=512 N=64 K=256'),
     ('matmul nn', 'matmul.tl', f'{SMALL} -D BK=64 -D LAYOUT=nn -D BIAS=true', 'M=128 N=192 K=320'),
-    ('matmul cluster', 'matmul.tl', f'{SMALL} -D BK=64 --pin=cluster=2', 'M=128 N=192 K=320'),
+    ('matmul cluster', 'matmul.tl', f'{SMALL} -D BK=64 --pin=cluster=2', 'M=128 N=192 K=320', 'M=64 N=64 K=64'),
     ('matmul i8', 'matmul.tl', f'{SMALL} -D BK=64 -D T=i8', 'M=128 N=192 K=320'),
     ('matmul_w4a16', 'matmul_w4a16.tl', f'{SMALL} -D BK=64 -D G=64', 'M=128 N=192 K=320'),
-    ('matmul_w4a16 few tokens', 'matmul_w4a16.tl', '-D BM=8 -D BN=64 -D BK=128 -D stages=2', 'M=5 N=256 K=640'),
+    ('matmul_w4a16 few tokens', 'matmul_w4a16.tl', '-D BM=8 -D BN=64 -D BK=128 -D stages=2', 'M=5 N=256 K=640', 'M=5 N=64 K=128'),
     ('matmul_w2a8', 'matmul_w2a8.tl', SMALL, 'M=128 N=192 K=640'),
     ('matmul_nf4', 'matmul_nf4.tl', SMALL, 'M=128 N=192 K=320'),
-    ('flash_attention', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0'),
-    ('flash_attention causal', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64 -D CAUSAL=true', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0'),
+    ('flash_attention', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
+    ('flash_attention causal', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64 -D CAUSAL=true', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
     ('flash_decode', 'flash_decode.tl', '--kernel=flash_decode_partial', 'B=1 HKV=1 GROUP=8 Sk=3000', 'B=1 HKV=1 GROUP=8 Sk=100'),
     ('softmax', 'softmax.tl', '', 'M=2 N=3000'),
     ('rmsnorm', 'rmsnorm.tl', '', 'M=2 N=3000'),
@@ -36,32 +36,28 @@ CASES = [
 ]
 
 SYNC = re.compile(r'^(mbar\.(wait|expect|arrive|init)|bar\.(sync|arrive)|warp\.sync|fence\.\w+|cluster\.sync|cp\.(commit|wait)|bulk\.(commit|wait)|wgmma\.(fence|commit|wait))\b')
-ACCESS = re.compile(r'<- (ld|st)\.(shared|global)|<- (ldmatrix|stmatrix|cp\.async|tma\.\w+|bulk\.load|wgmma|mma|red\.global) ')
+ACCESS = re.compile(r'<- (ld|st)\.(shared|global)|<- (ldmatrix|stmatrix|cp\.async|tma\.\w+|bulk\.load|wgmma|red\.global) ')
+REGISTERS = re.compile(r'<- mma ')  # what a synchronising op passes on its way to the next access
 
 
 # (kernel, what was done, to which op, why the result is still right). Only consulted for survivors.
 EQUIVALENT = [
     ('*', r'moved up', r'(mbar|cp|bulk|wgmma)\.wait', 'a wait that stands earlier is stronger: it orders everything behind it, and more'),
-    ('*', r'moved down', r'mbar\.arrive', 'a release that comes later is stronger: the slot stays reserved for longer'),
     ('*', r'moved down', r'mbar\.expect', 'the arrival that the expect makes still closes the phase, whatever bytes came before it: the transaction count may pass '
      'below zero within a phase (PTX ISA, mbarrier, tx-count)'),
     ('*', r'moved (up|down)', r'(cp|bulk|wgmma)\.commit', 'it still stands between the ops that it closes and the wait for them'),
     ('*', r'pending -1', r'(cp|bulk|wgmma)\.wait', 'waiting until fewer groups are in flight is stronger'),
     ('*', r'slot', r'mbar\.wait %\w+_empty', 'the producer fills slots in order and consumers free them in order, so the release of the next slot, freed later, implies that '
-     'of this one; the wait is only earlier than it need be'),
-    ('*', r'slot', r'mbar\.(arrive %\w+_empty|expect)', 'with two slots, an exchange of both in every arrival delays each phase by one slot and never advances it: the next '
-     'arrival on the right barrier comes one slot later, behind what it stands for'),
-    ('*', r'moved up', r'(bar|warp|cluster)\.sync', 'the op that it passed touches memory that no other thread touches between the two places'),
+     'of this one, and the wait before the last slot of a round implies that of the last; the wait is only earlier than it need be'),
+    ('*', r'slot', r'mbar\.arrive %\w+_empty', 'with n slots and arrivals turned by d, the wait for slot d - 1 is for the last iteration of the round before, so a producer that waits '
+     'for the slots in order has seen the whole round when it comes to the slots behind; those before wait for a later iteration of that round than they need'),
     ('*', r'deleted|moved down', r'wgmma\.fence', 'no register was touched since the fence before the last group; ptxas wants one all the same behind the branch of an '
      'mbar.wait (C7519)'),
     ('flash_attention*', r'deleted|waited for by the other role', r'mbar\.wait %Ks_empty', 'of the first keys of a tile: the wait for the queries\' slot before it is freed behind '
      'the last use of every key of the tile before'),
-    ('flash_decode*', r'deleted', r'warp\.sync', 'every iteration of the loop before it ends with a meeting of the warp, and without an iteration nothing was read'),
-    ('flash_decode*', r'deleted|moved', r'bar\.sync .* @4[23]:3', 'the vector that is staged there is written by the warp whose first thread then stores it, converged; the '
-     'pass orders whole tiles, which may span warps'),
     ('flash_decode*', r'pending \+1', r'cp\.wait', 'the copy of the queries, which it waits for when the loop runs no iteration, is in an older group than the empty ones of the '
      'loop\'s prologue'),
-    ('cumsum', r'deleted|moved', r'bar\.sync', 'a row is written, scanned and read back by lanes of one warp, converged; the pass orders whole tiles, which may span warps'),
+    ('cumsum', r'deleted|moved', r'bar\.sync', 'the loop has two buffers, each with a barrier before it is written again: those of the one also stand between two uses of the other'),
 ]
 
 
@@ -156,11 +152,14 @@ def mutants(tree):
                         change_line(sync, sync.line.replace(f'@%{slot.group(2)}', f'@((%{slot.group(2)} + {delta}) % {n})', 1), f'slot +{delta}')
                 for step in (-1, 1):
                     j = i + step
+                    while 0 <= j < len(body) and REGISTERS.search(body[j].line):
+                        j += step
                     if 0 <= j < len(body) and not sync_inside(body[j]) and touches_memory(body[j]):
-                        def swap(body=body, i=i, j=j):
-                            body[i], body[j] = body[j], body[i]
-                            undo.append(lambda: body.__setitem__(slice(None), [body[j] if k == i else body[i] if k == j else s for k, s in enumerate(body)]))
-                        found.append(('moved up' if step < 0 else 'moved down', sync.line.strip(), swap, None))
+                        def move_past(body=body, i=i, j=j):
+                            before = list(body)
+                            body.insert(j, body.pop(i))
+                            undo.append(lambda: body.__setitem__(slice(None), before))
+                        found.append(('moved up' if step < 0 else 'moved down', sync.line.strip(), move_past, None))
             for part in statement.parts:
                 if isinstance(part, list):
                     walk(part, slots)
@@ -262,15 +261,15 @@ def one_case(options, case, target, pool, folder):
         else:
             undo.pop()()
     jobs = [pool.submit(verdict, options, text, sizes, outputs, reference, folder, f'{label}_{i}') for i, (_, _, text) in enumerate(texts)]
-    caught, equivalent, survivors, kinds = 0, 0, [], collections.Counter()
+    caught, equivalent, survivors, kinds = 0, [], [], collections.Counter()
     for (what, line, text), job in zip(texts, jobs):
         status, log, same, _ = job.result()
         if status == 0 and same:
-            if len(case) > 4 and verdict(options, text, case[4], outputs, None, folder, label)[0] != 0:
+            if any(verdict(options, text, other, outputs, None, folder, label)[0] != 0 for other in case[4:]):
                 caught += 1
                 kinds['other sizes'] += 1
             elif any(fnmatch.fnmatch(name, k) and re.match(a, what) and re.search(b, line) for k, a, b, _ in EQUIVALENT):
-                equivalent += 1
+                equivalent.append((what, line))
             else:
                 survivors.append((what, line))
         else:
@@ -285,7 +284,7 @@ def main():
     parser.add_argument('--only', default='*', help='cases whose name matches')
     parser.add_argument('--target', default='*')
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
-    parser.add_argument('--verbose', action='store_true', help='also say what caught the mutants')
+    parser.add_argument('--verbose', action='store_true', help='also say what caught the mutants, and which are equivalent')
     options = parser.parse_args()
     failed, total = False, collections.Counter()
     print(f"{'kernel':28} {'target':8} {'mutants':>8} {'caught':>8} {'equivalent':>11} {'survived':>9}")
@@ -301,12 +300,14 @@ def main():
                     failed = True
                     continue
                 count, caught, equivalent, survivors, kinds = result
-                total.update(mutants=count, caught=caught, equivalent=equivalent, survived=len(survivors))
-                print(f'{case[0]:28} {target:8} {count:8} {caught:8} {equivalent:11} {len(survivors):9}', flush=True)
+                total.update(mutants=count, caught=caught, equivalent=len(equivalent), survived=len(survivors))
+                print(f'{case[0]:28} {target:8} {count:8} {caught:8} {len(equivalent):11} {len(survivors):9}', flush=True)
                 for what, line in survivors:
                     print(f'    survived: {what}: {line}')
                 if options.verbose:
                     print('    caught by', ', '.join(f'{k} {n}' for k, n in kinds.most_common()))
+                    for what, line in equivalent:
+                        print(f'    equivalent: {what}: {line}')
                 failed |= bool(survivors)
     print(f"{'all':28} {'':8} {total['mutants']:8} {total['caught']:8} {total['equivalent']:11} {total['survived']:9}")
     sys.exit(1 if failed else 0)

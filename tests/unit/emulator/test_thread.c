@@ -189,8 +189,8 @@ static void ring_multiplies(void **state) {
     for (int m = 0; m < 64; m++)
       for (int n = 0; n < 8; n++)
         assert_true(get(&r.tensors[2], IR_F32, (size_t)(m * 8 + n)) == dot(&r.tensors[0], m, &r.tensors[1], n, K));
-    assert_int_equal(r.report.counts.mmas, 4 * STEPS);
-    assert_int_equal(r.report.counts.async_bytes, 9216 * STEPS);
+    assert_int_equal(r.report.counts.events[IR_EVENT_MMAS], 4 * STEPS);
+    assert_int_equal(r.report.counts.events[IR_EVENT_ASYNC_LOAD_BYTES], 9216 * STEPS);
     run_close(&r);
   }
 }

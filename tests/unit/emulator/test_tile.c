@@ -65,7 +65,7 @@ static void native_matmul(void **state) {
   for (int m = 0; m < M; m++)
     for (int n = 0; n < N; n++)
       assert_true(fabs(get(&r.tensors[2], IR_F16, (size_t)(m * N + n)) - expected(&r, m, n)) < 0.01);
-  assert_int_equal(r.report.counts.mmas, 2 * 2 * 3);
+  assert_int_equal(r.report.counts.events[IR_EVENT_MMAS], 2 * 2 * 3);
   run_close(&r);
 }
 

@@ -13,12 +13,13 @@ static void finds_tensors_by_name(void **state) {
   static const unsigned char a[] = {7, 8};
   built_file f = {0};
   bitblas_checkpoint *c = NULL;
+  build_tensor(&f, "nothing", "U8", "[0]", "", 0); /* begins where the next does */
   BUILD(&f, "layer.b", "F32", "[2, 3]", b);
   BUILD(&f, "layer.a", "F8_E4M3", "[2]", a);
   build_tensor(&f, "empty", "I64", "[0, 4]", "", 0);
   build_metadata(&f, "format", "pt");
   check(build_open(&f, &c));
-  assert_int_equal(bitblas_checkpoint_tensor_count(c), 3);
+  assert_int_equal(bitblas_checkpoint_tensor_count(c), 4);
   bitblas_checkpoint_tensor t = BITBLAS_CHECKPOINT_TENSOR_INIT;
   check(bitblas_checkpoint_tensor_info(c, 1, &t));
   assert_string_equal(t.name, "layer.a");
@@ -33,7 +34,7 @@ static void finds_tensors_by_name(void **state) {
   assert_memory_equal(t.data, b, sizeof b);
   assert_string_equal(checkpoint_setting_of(c, "format"), "pt");
   refuses(bitblas_checkpoint_find(c, "layer.c", &t), BITBLAS_ERROR_ARGUMENT, "layer.c", "no tensor");
-  refuses(bitblas_checkpoint_tensor_info(c, 3, &t), BITBLAS_ERROR_ARGUMENT, "3", "tensors");
+  refuses(bitblas_checkpoint_tensor_info(c, 4, &t), BITBLAS_ERROR_ARGUMENT, "4", "tensors");
   assert_null(bitblas_checkpoint_layer(c, 0));
   bitblas_checkpoint_close(c);
   build_free(&f);
@@ -293,6 +294,15 @@ static void refuses_bad_gguf(void **state) {
   put(&g, 10, 4);
   put(&g, 1ull << 61, 8);
   gguf_refuses(&g, "cut off", "");
+  put_start(&g, 3, 1, 0);
+  put(&g, 2000, 8);
+  put_data(&g, 32, 64);
+  gguf_refuses(&g, "name has 2000 bytes", "1024");
+  put_start(&g, 3, 1, 0);
+  put(&g, 2, 8);
+  put(&g, 'x', 2);
+  put_data(&g, 32, 64);
+  gguf_refuses(&g, "NUL", "name");
   put_start(&g, 3, 0, 1);
   put(&g, 1 << 20, 8);
   put_data(&g, 32, 64);

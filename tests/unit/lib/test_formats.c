@@ -304,6 +304,136 @@ static void gptq_of_other_words_is_refused(void **state) {
   build_refuses(&f, NULL, BITBLAS_ERROR_UNSUPPORTED, "p.qweight (I16)", "no format");
 }
 
+/* -- What no format takes ---------------------------------------------------------------------------------------- */
+
+/* Up to three tensors of zeros, read as `format` with these bits. */
+static void formats_refuse_what_does_not_fit(void **state) {
+  (void)state;
+  static const unsigned char zeros[1024];
+  static const struct {
+    const char *format;
+    int bits;
+    const char *tensors[3][3]; /* suffix, type, shape */
+    size_t bytes[3];
+    bitblas_status status;
+    const char *word, *other;
+  } cases[] = {
+      {"gptq",
+       3,
+       {{".qweight", "I32", "[1, 8]"}, {".scales", "F16", "[1, 8]"}},
+       {32, 16},
+       BITBLAS_ERROR_FILE,
+       "1 words of 8 columns",
+       "3-bit codes"},
+      {"gptq",
+       4,
+       {{".qweight", "I32", "[1, 8]"}, {".scales", "F16", "[0, 8]"}},
+       {32, 0},
+       BITBLAS_ERROR_FILE,
+       "8 columns",
+       "0 groups"},
+      {"awq",
+       4,
+       {{".qweight", "I32", "[2, 1]"}, {".scales", "F16", "[1, 12]"}},
+       {8, 24},
+       BITBLAS_ERROR_FILE,
+       "12 columns",
+       "multiple of 8"},
+      {"pack-quantized",
+       4,
+       {{".weight_packed", "I32", "[0, 2]"}, {".weight_shape", "I64", "[2]"}},
+       {0, 16},
+       BITBLAS_ERROR_FILE,
+       "[0, 0]",
+       "0 rows"},
+      {"fp8",
+       0,
+       {{".weight", "F8_E4M3", "[2, 0]"}, {".weight_scale", "F32", "[1]"}},
+       {0, 4},
+       BITBLAS_ERROR_FILE,
+       "p.weight_scale",
+       "no elements"},
+      {"fp8", 0, {{".weight", "F8_E4M3", "[2, 2]"}}, {4}, BITBLAS_ERROR_FILE, "no .weight_scale", "F8_E8M0"},
+      {"fp8",
+       0,
+       {{".weight", "F8_E4M3", "[2, 2]"}, {".weight_scale", "F32", "[2, 1, 2]"}},
+       {4, 16},
+       BITBLAS_ERROR_FILE,
+       "[2, 1, 2]",
+       "does not fit 2 rows"},
+      {"nvfp4", 0, {{".weight", "U8", "[1, 4]"}}, {4}, BITBLAS_ERROR_FILE, "8 columns", "multiple of 16"},
+      {"nvfp4",
+       0,
+       {{".weight", "U8", "[1, 8]"}, {".weight_scale", "F8_E4M3", "[1, 1]"}},
+       {8, 1},
+       BITBLAS_ERROR_FILE,
+       "no .weight_scale_2",
+       "one F32"},
+      {"mxfp4",
+       0,
+       {{"_blocks", "U8", "[1, 16]"}, {"_scales", "U8", "[1, 1]"}},
+       {16, 1},
+       BITBLAS_ERROR_FILE,
+       "p_blocks is U8[1, 16]",
+       "3 dimensions, or 4"},
+      {"mxfp4",
+       0,
+       {{"_blocks", "U8", "[1, 1, 16]"}, {"_scales", "U8", "[]"}},
+       {16, 1},
+       BITBLAS_ERROR_FILE,
+       "p_scales is U8[]",
+       "2 dimensions, or 3"},
+      {"mxfp4",
+       0,
+       {{"_blocks", "U8", "[0, 1, 1, 16]"}, {"_scales", "U8", "[0, 1, 1]"}},
+       {0, 0},
+       BITBLAS_ERROR_ARGUMENT,
+       "expert is 0",
+       "has 0"},
+      {"hqq",
+       4,
+       {{".W_q", "U8", "[3, 2]"}, {".shape", "I32", "[2]"}},
+       {6, 8},
+       BITBLAS_ERROR_FILE,
+       "[0, 0]",
+       "groups of 2"},
+      {"bitnet", 0, {{".weight", "U8", "[1, 4]"}}, {4}, BITBLAS_ERROR_FILE, "no .weight_scale", "one number"},
+      {"bitblas",
+       8,
+       {{".qweight", "I8", "[1, 4]"}, {".scales", "F16", "[2, 1]"}},
+       {4, 4},
+       BITBLAS_ERROR_FILE,
+       ".scales is F16[2, 1]",
+       "[1, *]"},
+      {"bitblas",
+       4,
+       {{".qweight", "I8", "[1, 4]"}, {".scales", "F16", "[1, 1]"}, {".qzeros", "I8", "[1, 1]"}},
+       {4, 2, 1},
+       BITBLAS_ERROR_FILE,
+       "1 rows",
+       "whole bytes of zeros"},
+      {"bnb4",
+       0,
+       {{".weight", "U8", "[4]"}, {".weight.quant_state.bitsandbytes__nf4", "I8", "[4]"}},
+       {4, 4},
+       BITBLAS_ERROR_FILE,
+       "quant_state",
+       "of U8"},
+      {"gguf", 0, {{".weight", "F32", "[2, 2]"}}, {16}, BITBLAS_ERROR_FILE, "no .weight", "blocks"},
+      {"plain", 0, {{".weight", "F32", "[4]"}}, {16}, BITBLAS_ERROR_FILE, "F32[4]", "[*, *]"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    built_file f = {0};
+    for (int t = 0; t < 3 && cases[i].tensors[t][0]; t++) {
+      char name[64];
+      snprintf(name, sizeof name, "p%s", cases[i].tensors[t][0]);
+      build_tensor(&f, name, cases[i].tensors[t][1], cases[i].tensors[t][2], zeros, cases[i].bytes[t]);
+    }
+    bitblas_weight_config config = config_of(cases[i].format, cases[i].bits, 0);
+    build_refuses(&f, &config, cases[i].status, cases[i].word, cases[i].other);
+  }
+}
+
 /* -- The table ----------------------------------------------------------------------------------------------------- */
 
 static void layers_are_found(void **state) {
@@ -396,6 +526,7 @@ int main(void) {
       cmocka_unit_test(last_group_may_be_shorter),
       cmocka_unit_test(tensors_say_more_than_the_configuration),
       cmocka_unit_test(gptq_of_other_words_is_refused),
+      cmocka_unit_test(formats_refuse_what_does_not_fit),
       cmocka_unit_test(layers_are_found),
       cmocka_unit_test(wrong_calls_are_refused),
   };

@@ -127,6 +127,10 @@ static void packed_refuses_what_does_not_fit(void **state) {
   BUILD(&f, "p.weight_scale", "F32", "[2, 2]", scales);
   BUILD(&f, "p.weight_g_idx", "I32", "[16]", order);
   build_refuses(&f, NULL, BITBLAS_ERROR_UNSUPPORTED, "weight_g_idx[1] is 1", "not in order");
+  BUILD(&f, "p.weight_packed", "I32", "[2, 2]", codes);
+  BUILD(&f, "p.weight_shape", "I64", "[2]", good);
+  bitblas_weight_config config = config_of("pack-quantized", 4, 0);
+  build_refuses(&f, &config, BITBLAS_ERROR_FILE, "no .weight_scale", "BF16");
 }
 
 /* -- HQQ ----------------------------------------------------------------------------------------------------------- */
@@ -199,6 +203,9 @@ static void hqq_refuses(void **state) {
   build_refuses(&f, NULL, BITBLAS_ERROR_UNSUPPORTED, "5 bits", "U8");
   build_hqq(&f, "U8", codes, sizeof codes, "[2, 2]", 3, 3, 4);
   build_refuses(&f, NULL, BITBLAS_ERROR_FILE, "[3, 3]", "groups of 2");
+  build_hqq(&f, "U8", codes, sizeof codes, "[2, 2]", 4, 4, 8);
+  bitblas_weight_config config = config_of(NULL, 4, 0);
+  build_refuses(&f, &config, BITBLAS_ERROR_FILE, "2 rows of 2 parts", "8 groups of 2");
   build_hqq(&f, "U8", codes, sizeof codes, "[2, 2]", 2, 4, 3);
   build_refuses(&f, NULL, BITBLAS_ERROR_FILE, ".scale", "4 elements");
   static const int64_t shape[2] = {2, 4};

@@ -112,6 +112,8 @@ static void refuses_configs(void **state) {
                c.group_size = -1);
   WRONG_CONFIG(ARGUMENT, "fast_decoding is on|group_size 200|256", c.K = 2000, c.group_size = 1000 / 5,
                c.fast_decoding = BITBLAS_FAST_DECODING_ON, c.W_dtype = BITBLAS_TYPE_U1);
+  WRONG_CONFIG(ARGUMENT, "K is 33|nf4|34", c.K = 33, c.group_size = -1, c.with_zeros = 0, c.W_dtype = BITBLAS_TYPE_NF4,
+               c.fast_decoding = BITBLAS_FAST_DECODING_OFF);
   for (int64_t g = 2; g < 128; g++) /* each that does not divide K is refused, with one that does */
     if (128 % g) WRONG_CONFIG(ARGUMENT, "group_size is|K is 128|nearest", c.group_size = g);
   WRONG_CONFIG(ARGUMENT, "group_size is 256|K is 128", c.group_size = 256);
