@@ -1,6 +1,6 @@
 /* The numeric test cases of BitBLAS for Matmul and Linear, through this library.
  *
- *   check_cases [--device=emulator|gpu] [--only=TEXT] [--list] [--threads=N]
+ *   check_cases [--device=emulator|gpu] [--original-sizes] [--only=TEXT] [--list] [--threads=N]
  *
  * Each case runs twice: with data as BitBLAS draws it (codes of the lower half, zeros in the middle) at its own tolerance,
  * and with codes of the full range, random scales and zeros; both times no element may be further off than the roundings
@@ -19,7 +19,8 @@
 
 /* -- The cases ----------------------------------------------------------------------------------------------------- */
 
-typedef enum range { HALVES, POSITIVE, UNIT, NORMAL, ONES } range; /* of A: +-1/2, 0 to 1, +-1; ONES: the identity */
+/* Of A: +-1/2, 0 to 1, +-1, N(0, 1); of a layer, whose weight is +-1 / sqrt(K); the identity. */
+typedef enum range { HALVES, POSITIVE, UNIT, NORMAL, LAYER, ONES } range;
 
 typedef struct row {
   const char *test, *what; /* A x W, type of sums / of C, M x N x K; s: scales, gN, z:o r q: zeros, Linear, ... */
@@ -126,6 +127,7 @@ static double drawn(problem *p) {
   case POSITIVE:
     return uniform(p, 0, 1);
   case NORMAL:
+  case LAYER:
     for (int i = 0; i < 12; i++)
       sum += uniform(p, -0.5, 0.5);
     return sum;
@@ -192,6 +194,7 @@ static double make_zero(problem *p, size_t at, int64_t n, int64_t g) {
 static void make_weight(problem *p) {
   const bitblas_matmul_config *c = &p->c;
   int64_t size = c->K / p->groups;
+  double most = 1 / sqrt((double)c->K);
   bool tb = c->layout == BITBLAS_LAYOUT_NT;
   for (int64_t n = 0; n < c->N; n++)
     for (int64_t g = 0; g < p->groups; g++) {
@@ -202,7 +205,7 @@ static void make_weight(problem *p) {
       s = c->with_scaling ? value_of(scale_type(p), code) : 1;
       double z = make_zero(p, at, n, g);
       for (int64_t k = g * size; k < (g + 1) * size; k++) {
-        code = random_code(p, c->W_dtype, !p->strict, drawn(p));
+        code = random_code(p, c->W_dtype, !p->strict, p->row->range == LAYER ? uniform(p, -most, most) : drawn(p));
         put(p->w_data, (size_t)(tb ? n * c->K + k : k * c->N + n), c->W_dtype, code);
         double q = value_of(c->W_dtype, code);
         p->w[n * c->K + k] = c->zeros_mode == BITBLAS_ZEROS_RESCALE ? q * s - z : (q - z) * s;
@@ -382,7 +385,7 @@ static bool refuses_eight(bitblas_context *context) {
 typedef struct suite {
   bitblas_context *context;
   const char *only;
-  bool lists, small;
+  bool lists, small, is_gpu;
   atomic_int next, passed, failed;
 } suite;
 
@@ -402,7 +405,7 @@ static void *run_some(void *data) {
       problem p = {.row = &rows[i],
                    .context = s->context,
                    .strict = strict,
-                   .is_gpu = !s->small,
+                   .is_gpu = s->is_gpu,
                    .state = (uint64_t)i * 2 + (uint64_t)strict};
       parse(&p, s->small);
       ok = run_one(&p) && ok;
@@ -421,7 +424,9 @@ int main(int argc, char **argv) {
   int threads = 1;
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--device=gpu") == 0)
-      config.device = BITBLAS_DEVICE_GPU, s.small = false;
+      config.device = BITBLAS_DEVICE_GPU, s.is_gpu = true, s.small = false;
+    else if (strcmp(argv[i], "--original-sizes") == 0)
+      s.small = false;
     else if (strncmp(argv[i], "--only=", 7) == 0)
       s.only = argv[i] + 7;
     else if (strcmp(argv[i], "--list") == 0)
