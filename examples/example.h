@@ -57,6 +57,19 @@ static inline void *transformed(bitblas_context *context, bitblas_matmul *op, bi
   return device;
 }
 
+/* C = A * W^T of M rows, host to host; an application has both on the device already. */
+static inline void forward(bitblas_context *context, bitblas_linear *linear, int64_t M, const void *a, size_t a_bytes,
+                           void *c, size_t c_bytes) {
+  bitblas_linear_args args = BITBLAS_LINEAR_ARGS_INIT;
+  void *A = on_device(context, a, a_bytes), *C = on_device(context, c, c_bytes);
+  check(bitblas_linear_prepare(linear, &M, 1)); /* the kernel that M rows take, when it is not there yet */
+  args.M = M, args.A = A, args.C = C;
+  check(bitblas_linear_forward(linear, &args));
+  from_device(context, c, C, c_bytes);
+  check(bitblas_free(context, A));
+  check(bitblas_free(context, C));
+}
+
 static inline double half_value(uint16_t f16) { /* of a normal number, or 0 */
   double magnitude = f16 & 0x7FFF ? ldexp((f16 & 1023) + 1024, (f16 >> 10 & 31) - 25) : 0;
   return f16 >> 15 ? -magnitude : magnitude;

@@ -547,9 +547,10 @@ typedef struct bitblas_linear_config { /* as in bitblas_matmul_config, layout nt
         BITBLAS_ACTIVATION_NONE                                                                                        \
   }
 
-/* Fills in what follows from a weight: the features, W_dtype, groups, scaling and zeros. A weight that no kernel decodes
- * (codes of 3 bits, a table of its own) gets W_dtype = A_dtype: it is decoded when it is loaded. A_dtype, which may be
- * NONE, and all else stay. BITBLAS_ERROR_ARGUMENT. */
+/* Fills in what follows from a weight: the features, W_dtype, groups, scaling and zeros, and f32 for a scale_dtype of NONE
+ * where A_dtype cannot hold the scales. A weight that no kernel decodes (codes of 3 bits, a table of its own) gets
+ * W_dtype = A_dtype: it is decoded when it is loaded. A_dtype, which may be NONE, and all else stay.
+ * BITBLAS_ERROR_ARGUMENT. */
 BITBLAS_API bitblas_status bitblas_linear_config_for(const bitblas_weight *weight, bitblas_linear_config *config);
 
 /* Checks the config; nothing is compiled or allocated on the device. What bitblas_matmul_create answers.
@@ -581,8 +582,10 @@ typedef struct bitblas_linear_values {
  * bitblas_matmul_prepare answers. */
 BITBLAS_API bitblas_status bitblas_linear_load_values(bitblas_linear *linear, const bitblas_linear_values *values);
 /* The same from a checkpoint's weight; `bias` [out_features] of out_dtype, or NULL. Groups of the weight may be larger
- * than the linear's; its inputs may be permuted (GPTQ's act order: each run then gathers A first).
- * BITBLAS_ERROR_SHAPE, _TYPE (the weight is not what the config says, both named), and as above. */
+ * than the linear's; signed codes may go into an unsigned W_dtype with zeros; inputs may be permuted (GPTQ's act order:
+ * each run then gathers A first). Numbers are rounded to types of 16 bits and more, never to smaller ones.
+ * BITBLAS_ERROR_SHAPE, _TYPE (the weight is not what the config says, both named), _UNSUPPORTED (permuted inputs of i4),
+ * and as above. */
 BITBLAS_API bitblas_status bitblas_linear_load(bitblas_linear *linear, const bitblas_weight *weight, const void *bias);
 
 /* Writes what is loaded into a safetensors file, in the canonical form (docs/library.md): any later version reads it, and

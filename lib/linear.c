@@ -58,7 +58,7 @@ bitblas_status bitblas_linear_create(bitblas_context *context, const bitblas_lin
   return BITBLAS_OK;
 }
 
-static void unload(bitblas_linear *l) {
+void linear_unload(bitblas_linear *l) {
   void **memory[] = {&l->weight, &l->scales, &l->zeros, &l->bias, &l->permutation};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
     bitblas_free(l->context, *memory[i]);
@@ -71,7 +71,7 @@ static void unload(bitblas_linear *l) {
 
 void bitblas_linear_destroy(bitblas_linear *linear) {
   if (!linear) return;
-  unload(linear);
+  linear_unload(linear);
   bitblas_matmul_destroy(linear->matmul);
   context_release(linear->context);
   free(linear);
@@ -136,7 +136,6 @@ static bitblas_status load_permutation(bitblas_linear *l, const int32_t *permuta
 }
 
 bitblas_status linear_load(bitblas_linear *l, const bitblas_linear_values *v, const int32_t *permutation) {
-  unload(l);
   size_t bias = linear_bias_bytes(l);
   if (!v->weight) return lib_fail(BITBLAS_ERROR_ARGUMENT, "values.weight is null");
   if (!bias != !v->bias)
@@ -149,13 +148,14 @@ bitblas_status linear_load(bitblas_linear *l, const bitblas_linear_values *v, co
   if (status == BITBLAS_OK && bias) status = to_device(l->context, v->bias, bias, &l->bias);
   if (status == BITBLAS_OK) status = load_permutation(l, permutation);
   l->loaded = status == BITBLAS_OK;
-  if (status != BITBLAS_OK) unload(l);
+  if (status != BITBLAS_OK) linear_unload(l);
   return status;
 }
 
 bitblas_status bitblas_linear_load_values(bitblas_linear *linear, const bitblas_linear_values *values) {
   bitblas_linear_values v = BITBLAS_LINEAR_VALUES_INIT;
   if (!linear) return lib_fail(BITBLAS_ERROR_ARGUMENT, "linear is null");
+  linear_unload(linear);
   bitblas_status status = lib_take_config("values", values, &v, sizeof v, sizeof v);
   return status == BITBLAS_OK ? linear_load(linear, &v, NULL) : status;
 }
@@ -165,7 +165,7 @@ bitblas_status bitblas_linear_load_values(bitblas_linear *linear, const bitblas_
 /* A's rows gathered, in front of the matmul's own workspace. */
 static size_t gathered_bytes(const bitblas_linear *l, int64_t rows) {
   const bitblas_matmul_config *c = &l->matmul->config;
-  size_t bytes = (size_t)rows * (size_t)c->K * (size_t)bitblas_type_bits(c->A_dtype) / 8;
+  size_t bytes = (size_t)rows * (size_t)c->K * ((size_t)bitblas_type_bits(c->A_dtype) / 8);
   return l->gather ? (bytes + 255) / 256 * 256 : 0;
 }
 
@@ -203,6 +203,9 @@ bitblas_status bitblas_linear_forward(const bitblas_linear *linear, const bitbla
   m.workspace = args.workspace, m.workspace_bytes = args.workspace_bytes;
   m.stream = args.stream;
   if (!linear->gather) return bitblas_matmul_run(linear->matmul, &m);
+  status = matmul_check_rows(linear->matmul, args.M, "args.M");
+  if (status != BITBLAS_OK) return status;
+  if (!args.A) return lib_fail(BITBLAS_ERROR_ARGUMENT, "args.A is null");
   size_t gathered = gathered_bytes(linear, args.M);
   if (!args.workspace || args.workspace_bytes < gathered)
     return lib_fail(BITBLAS_ERROR_WORKSPACE, "the workspace has %zu bytes, and gathering A takes %zu",
