@@ -29,6 +29,19 @@ endforeach()
 install(TARGETS bitblas EXPORT bitblas_targets LIBRARY COMPONENT library NAMELINK_COMPONENT library)
 install(TARGETS bitblas_static ARCHIVE COMPONENT library)
 install(FILES ${CMAKE_SOURCE_DIR}/include/bitblas.h TYPE INCLUDE COMPONENT library)
+# The reference page: every function and type of the header with its comment.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_custom_command(
+    OUTPUT ${CMAKE_BINARY_DIR}/reference.md
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/scripts/reference.py ${CMAKE_SOURCE_DIR}/include/bitblas.h
+            ${CMAKE_BINARY_DIR}/reference.md
+    DEPENDS ${CMAKE_SOURCE_DIR}/include/bitblas.h ${CMAKE_SOURCE_DIR}/scripts/reference.py
+    COMMENT "reference page"
+    VERBATIM)
+  add_custom_target(reference ALL DEPENDS ${CMAKE_BINARY_DIR}/reference.md)
+  install(FILES ${CMAKE_BINARY_DIR}/reference.md TYPE DOC COMPONENT library)
+endif()
 install(EXPORT bitblas_targets NAMESPACE bitblas:: FILE bitblas-targets.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/bitblas COMPONENT library)
 file(WRITE ${CMAKE_BINARY_DIR}/bitblas-config.cmake "include(\"\${CMAKE_CURRENT_LIST_DIR}/bitblas-targets.cmake\")\n")
