@@ -44,9 +44,15 @@ if(Python3_FOUND)
 endif()
 install(EXPORT bitblas_targets NAMESPACE bitblas:: FILE bitblas-targets.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/bitblas COMPONENT library)
-file(WRITE ${CMAKE_BINARY_DIR}/bitblas-config.cmake "include(\"\${CMAKE_CURRENT_LIST_DIR}/bitblas-targets.cmake\")\n")
+file(RELATIVE_PATH programs /${CMAKE_INSTALL_LIBDIR}/cmake/bitblas /${CMAKE_INSTALL_BINDIR})
+file(WRITE ${CMAKE_BINARY_DIR}/bitblas-config.cmake "include(\"\${CMAKE_CURRENT_LIST_DIR}/bitblas-targets.cmake\")
+include(\"\${CMAKE_CURRENT_LIST_DIR}/bitblas-kernels.cmake\")
+find_program(BITBLASC_EXECUTABLE bitblasc HINTS \"\${CMAKE_CURRENT_LIST_DIR}/${programs}\")
+mark_as_advanced(BITBLASC_EXECUTABLE)
+")
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/bitblas-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/bitblas-config.cmake ${CMAKE_BINARY_DIR}/bitblas-config-version.cmake
+              ${CMAKE_SOURCE_DIR}/cmake/bitblas-kernels.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/bitblas COMPONENT library)
 file(RELATIVE_PATH up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 file(WRITE ${CMAKE_BINARY_DIR}/bitblas.pc "prefix=\${pcfiledir}/${up}
