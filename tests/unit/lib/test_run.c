@@ -1,6 +1,7 @@
-/* A run on a GPU calls neither malloc nor free: they are interposed, and counted while one of 100 runs is under way. The
- * GPU is a driver that does nothing, and the store is given the cubins that such a GPU is content with, so that the
- * library takes every step from bitblas_matmul_create to the launch as it does with a real one. */
+/* What a run on a GPU does on the host. It calls neither malloc nor free: they are interposed, and counted while one of
+ * 100 runs is under way. Many threads may run one op. The GPU is a driver that does nothing, and the store is given the
+ * cubins that such a GPU is content with, so that the library takes every step from bitblas_matmul_create to the launch
+ * as it does with a real one. */
 #include "tests/unit/unit.h"
 
 #include "codegen/elf_note.h"
@@ -51,8 +52,12 @@ int posix_memalign(void **memory, size_t alignment, size_t bytes) {
 
 /* -- A driver that does nothing ---------------------------------------------------------------------------------------- */
 
-static int launches, maps;
+static atomic_int launches, maps;
 static char some_object; /* whatever the driver is asked for */
+
+/* Of a thread that looks at its launches: where its tensors lie, and the record that says which parameters are maps. */
+static _Thread_local const char *tensors_from, *tensors_to;
+static const record *launched;
 
 static int fake_version(int *version) { return *version = 13000, 0; }
 static int fake_text(int result, const char **text) { return *text = "some error", result == 0; }
@@ -105,13 +110,22 @@ static int fake_clusters(int *clusters, cuda_function function, const cuda_launc
   return *clusters = 60, function == NULL || !config;
 }
 static int fake_launch(const cuda_launch_config *config, cuda_function function, void **parameters, void **extra) {
-  return launches++, !config->grid[0] || !function || !parameters || extra;
+  atomic_fetch_add(&launches, 1);
+  for (int i = 0; tensors_from && i < launched->parameter_count; i++) {
+    const cuda_tensor_map *map = parameters[i];
+    if (launched->parameters[i].kind != RECORD_MAP) continue;
+    const char *address = (const char *)(uintptr_t)map->opaque[0];
+    if (address < tensors_from || address >= tensors_to) return 1; /* another thread's */
+  }
+  return !config->grid[0] || !function || !parameters || extra;
 }
 static int fake_encode(cuda_tensor_map *map, int type, uint32_t rank, void *address, const uint64_t *extents,
                        const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides, int interleave,
                        int swizzle, int promotion, int fill) {
   memset(map, type + (int)rank + interleave + swizzle + promotion + fill, sizeof *map);
-  return maps++, !address || !extents || !strides || !box || !element_strides;
+  map->opaque[0] = (uint64_t)(uintptr_t)address;
+  atomic_fetch_add(&maps, 1);
+  return !address || !extents || !strides || !box || !element_strides;
 }
 
 static const cuda_driver fake_driver = {.driver_get_version = fake_version,
@@ -234,7 +248,7 @@ static void add_cubins(const fixture *f) {
 enum { RUNS = 100 };
 
 static void start_counting(void) {
-  launches = 0;
+  atomic_store(&launches, 0);
   atomic_store(&calls, 0);
   atomic_store(&counting, true);
 }
@@ -242,7 +256,7 @@ static void start_counting(void) {
 /* That many kernels were launched, and nothing was allocated or freed. */
 static void stop_counting(int kernels) {
   atomic_store(&counting, false);
-  assert_int_equal(launches, kernels);
+  assert_int_equal(atomic_load(&launches), kernels);
   assert_int_equal(atomic_load(&calls), 0);
 }
 
@@ -307,10 +321,11 @@ static void kernel_step(fixture *f, bitblas_context *context) {
 
 static void kernel_run_allocates_nothing(void **state) { on_both(*state, kernel_step); }
 
-static void matmul_step(fixture *f, bitblas_context *context) {
-  static const int64_t rows[] = {1, 256};
+static const int64_t matmul_rows[] = {1, 256};
+
+static bitblas_matmul *prepared_matmul(bitblas_context *context) {
   bitblas_matmul_config config = BITBLAS_MATMUL_CONFIG_INIT;
-  config.opt_M = rows, config.opt_M_count = 2;
+  config.opt_M = matmul_rows, config.opt_M_count = 2;
   config.N = 256, config.K = 256;
   config.W_dtype = BITBLAS_TYPE_U4;
   config.with_scaling = config.with_zeros = config.with_bias = 1;
@@ -318,21 +333,26 @@ static void matmul_step(fixture *f, bitblas_context *context) {
   bitblas_matmul *op;
   check(bitblas_matmul_create(context, &config, &op));
   check(bitblas_matmul_prepare(op, NULL, 0));
+  return op;
+}
+
+static void matmul_step(fixture *f, bitblas_context *context) {
+  bitblas_matmul *op = prepared_matmul(context);
   void *memory = allocate(context, 1 << 20);
   for (int m = 0; f->second && m < 2; m++) {
     bitblas_matmul_args args = BITBLAS_MATMUL_ARGS_INIT;
-    args.M = rows[m];
+    args.M = matmul_rows[m];
     args.A = args.W = args.scales = args.zeros = args.bias = args.C = memory;
     check(bitblas_matmul_workspace_bytes(op, args.M, &args.workspace_bytes));
     args.workspace = args.workspace_bytes ? memory : NULL;
-    maps = 0;
+    atomic_store(&maps, 0);
     start_counting();
     for (int i = 0; i < RUNS; i++) {
       args.A = (char *)memory + i % 2 * 4096; /* tensor maps are made anew */
       check(bitblas_matmul_run(op, &args));
     }
     stop_counting(RUNS);
-    if (m == 1) assert_true(maps > 0);
+    if (m == 1) assert_true(atomic_load(&maps) > 0);
   }
   bitblas_free(context, memory);
   bitblas_matmul_destroy(op);
@@ -408,6 +428,52 @@ static void flash_atten_step(fixture *f, bitblas_context *context) {
 
 static void flash_atten_run_allocates_nothing(void **state) { on_both(*state, flash_atten_step); }
 
+/* -- Many threads ------------------------------------------------------------------------------------------------------ */
+
+enum { THREADS = 8, SETS = 3, SET_BYTES = 1 << 18, THREAD_RUNS = 2000 };
+
+typedef struct runner {
+  const bitblas_matmul *op;
+  char *memory; /* SETS of tensors, SET_BYTES each */
+  int wrong;
+} runner;
+
+static void *run_many(void *data) {
+  runner *r = data;
+  for (int i = 0; i < THREAD_RUNS; i++) {
+    char *set = r->memory + i % SETS * SET_BYTES;
+    bitblas_matmul_args args = BITBLAS_MATMUL_ARGS_INIT;
+    args.M = matmul_rows[1];
+    args.A = args.W = args.scales = args.zeros = args.bias = args.C = set;
+    tensors_from = set, tensors_to = set + SET_BYTES;
+    r->wrong += bitblas_matmul_run(r->op, &args) != BITBLAS_OK;
+  }
+  return NULL;
+}
+
+/* The kernel keeps tensor maps of earlier launches: each launch gets those of its own tensors. */
+static void threads_step(fixture *f, bitblas_context *context) {
+  bitblas_matmul *op = prepared_matmul(context);
+  pthread_t threads[THREADS];
+  runner runners[THREADS];
+  atomic_store(&launches, 0);
+  launched = atomic_load(&op->kernel[1])->record;
+  assert_true(launched->map_count > 0);
+  for (int t = 0; f->second && t < THREADS; t++) {
+    runners[t] = (runner){op, allocate(context, SETS * SET_BYTES), 0};
+    assert_int_equal(pthread_create(&threads[t], NULL, run_many, &runners[t]), 0);
+  }
+  for (int t = 0; f->second && t < THREADS; t++) {
+    pthread_join(threads[t], NULL);
+    assert_int_equal(runners[t].wrong, 0);
+    bitblas_free(context, runners[t].memory);
+  }
+  assert_int_equal(atomic_load(&launches), f->second ? THREADS * THREAD_RUNS : 0);
+  bitblas_matmul_destroy(op);
+}
+
+static void threads_get_their_own_maps(void **state) { on_both(*state, threads_step); }
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -417,6 +483,7 @@ int main(void) {
       TEST(matmul_run_allocates_nothing),
       TEST(linear_forward_allocates_nothing),
       TEST(flash_atten_run_allocates_nothing),
+      TEST(threads_get_their_own_maps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
