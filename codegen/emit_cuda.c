@@ -263,8 +263,8 @@ static void write_locals(emitter *e, str *out) {
       [EMIT_BLOCK] = "const int block = blockIdx.x;",
       [EMIT_BLOCKS] = "const int blocks = gridDim.x;",
       [EMIT_CTA_RANK] = "const int rank = cta_rank();",
-      [EMIT_SHARED] = "extern __shared__ __align__(1024) unsigned char shared_memory[];\n"
-                      "  const u32 shared = (u32)__cvta_generic_to_shared(shared_memory);",
+      [EMIT_SHARED] = ("extern __shared__ __align__(1024) unsigned char shared_memory[];\n"
+                       "  const u32 shared = (u32)__cvta_generic_to_shared(shared_memory);"),
   };
   for (int i = 0; i < EMIT_LOCAL_COUNT; i++)
     if (e->locals_used[i]) str_printf(out, "  %s\n", text[i]);
