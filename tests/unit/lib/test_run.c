@@ -25,10 +25,6 @@
 static atomic_int calls;
 static atomic_bool counting;
 
-static void count_call(void) {
-  if (atomic_load(&counting)) atomic_fetch_add(&calls, 1);
-}
-
 #ifndef SANITIZED /* a sanitizer has its own */
 /* The C library's, under names that a program may use when it defines the usual ones itself. Source: glibc manual,
  * "Replacing malloc". */
@@ -37,6 +33,10 @@ void *__libc_calloc(size_t count, size_t bytes);
 void *__libc_realloc(void *old, size_t bytes);
 void *__libc_memalign(size_t alignment, size_t bytes);
 void __libc_free(void *memory);
+
+static void count_call(void) {
+  if (atomic_load(&counting)) atomic_fetch_add(&calls, 1);
+}
 
 void *malloc(size_t bytes) { return count_call(), __libc_malloc(bytes); }
 void *calloc(size_t count, size_t bytes) { return count_call(), __libc_calloc(count, bytes); }
