@@ -29,11 +29,30 @@ endforeach()
 install(TARGETS bitblas EXPORT bitblas_targets LIBRARY COMPONENT library NAMELINK_COMPONENT library)
 install(TARGETS bitblas_static ARCHIVE COMPONENT library)
 install(FILES ${CMAKE_SOURCE_DIR}/include/bitblas.h TYPE INCLUDE COMPONENT library)
+# The reference page: every function and type of the header with its comment.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_custom_command(
+    OUTPUT ${CMAKE_BINARY_DIR}/reference.md
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/scripts/reference.py ${CMAKE_SOURCE_DIR}/include/bitblas.h
+            ${CMAKE_BINARY_DIR}/reference.md
+    DEPENDS ${CMAKE_SOURCE_DIR}/include/bitblas.h ${CMAKE_SOURCE_DIR}/scripts/reference.py
+    COMMENT "reference page"
+    VERBATIM)
+  add_custom_target(reference ALL DEPENDS ${CMAKE_BINARY_DIR}/reference.md)
+  install(FILES ${CMAKE_BINARY_DIR}/reference.md TYPE DOC COMPONENT library)
+endif()
 install(EXPORT bitblas_targets NAMESPACE bitblas:: FILE bitblas-targets.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/bitblas COMPONENT library)
-file(WRITE ${CMAKE_BINARY_DIR}/bitblas-config.cmake "include(\"\${CMAKE_CURRENT_LIST_DIR}/bitblas-targets.cmake\")\n")
+file(RELATIVE_PATH programs /${CMAKE_INSTALL_LIBDIR}/cmake/bitblas /${CMAKE_INSTALL_BINDIR})
+file(WRITE ${CMAKE_BINARY_DIR}/bitblas-config.cmake "include(\"\${CMAKE_CURRENT_LIST_DIR}/bitblas-targets.cmake\")
+include(\"\${CMAKE_CURRENT_LIST_DIR}/bitblas-kernels.cmake\")
+find_program(BITBLASC_EXECUTABLE bitblasc HINTS \"\${CMAKE_CURRENT_LIST_DIR}/${programs}\")
+mark_as_advanced(BITBLASC_EXECUTABLE)
+")
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/bitblas-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/bitblas-config.cmake ${CMAKE_BINARY_DIR}/bitblas-config-version.cmake
+              ${CMAKE_SOURCE_DIR}/cmake/bitblas-kernels.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/bitblas COMPONENT library)
 file(RELATIVE_PATH up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 file(WRITE ${CMAKE_BINARY_DIR}/bitblas.pc "prefix=\${pcfiledir}/${up}

@@ -2,7 +2,7 @@
 
 find_package(Python3 COMPONENTS Interpreter)
 set(built_for_tests unit_tests)
-foreach(target bitblasc bitblas bitblas_static)
+foreach(target bitblasc bitblas bitblas_static reference)
   if(TARGET ${target})
     list(APPEND built_for_tests ${target})
   endif()

@@ -108,6 +108,7 @@ BITBLAS_API int32_t bitblas_type_bits(bitblas_type type);
 
 typedef struct bitblas_context bitblas_context; /* a device and the store of compiled kernels; used from any thread */
 
+/* What a context computes on. */
 typedef enum bitblas_device {
   BITBLAS_DEVICE_GPU = 0,     /* the GPU number `ordinal`, in its primary context */
   BITBLAS_DEVICE_CURRENT = 1, /* the CUDA context that is current in the calling thread; it must outlive this one */
@@ -115,6 +116,7 @@ typedef enum bitblas_device {
       2 /* none: tensors lie in host memory, runs are done when they return, streams are ignored */
 } bitblas_device;
 
+/* How much is logged: each level has those before it. */
 typedef enum bitblas_log_level {
   BITBLAS_LOG_WARNING = 1,
   BITBLAS_LOG_INFO = 2,
@@ -123,6 +125,7 @@ typedef enum bitblas_log_level {
 /* Receives one line without its newline, from any thread that is inside a call of the library. */
 typedef void (*bitblas_log_function)(void *user, bitblas_log_level level, const char *line);
 
+/* What bitblas_context_create takes. */
 typedef struct bitblas_context_config {
   size_t size;
   bitblas_device device;
@@ -153,7 +156,8 @@ BITBLAS_API const char *bitblas_context_device_name(const bitblas_context *conte
 typedef void *bitblas_stream; /* a CUstream or cudaStream_t; NULL: the default stream */
 BITBLAS_API bitblas_status bitblas_allocate(bitblas_context *context, size_t bytes, void **address);
 BITBLAS_API bitblas_status bitblas_free(bitblas_context *context, void *address); /* NULL is ignored */
-/* Copies between host and device memory, in the order of the stream. Host memory stays until bitblas_synchronize. */
+/* Copies between host and device memory, in the order of the stream. Host memory stays until bitblas_synchronize.
+ * BITBLAS_ERROR_ARGUMENT, _CUDA. */
 BITBLAS_API bitblas_status bitblas_upload(bitblas_context *context, void *to, const void *from, size_t bytes,
                                           bitblas_stream stream);
 BITBLAS_API bitblas_status bitblas_download(bitblas_context *context, void *to, const void *from, size_t bytes,
@@ -165,11 +169,13 @@ BITBLAS_API bitblas_status bitblas_synchronize(bitblas_context *context, bitblas
 
 typedef struct bitblas_kernel bitblas_kernel; /* compiled and loaded; immutable, run from any thread */
 
+/* A value that is known when the kernel is compiled. */
 typedef struct bitblas_define {
   const char *name;  /* a param, tune or size of the kernel */
   const char *value; /* "128", "bf16", "true", a choice: as after -D */
 } bitblas_define;
 
+/* A value that is known when the kernel runs. */
 typedef struct bitblas_size {
   const char *name;
   int64_t value;
@@ -203,8 +209,10 @@ BITBLAS_API bitblas_status bitblas_kernel_create(bitblas_context *context, const
 /* Nothing of it may still be running. NULL is ignored. */
 BITBLAS_API void bitblas_kernel_destroy(bitblas_kernel *kernel);
 
+/* What a kernel does with a tensor. */
 typedef enum bitblas_access { BITBLAS_READ = 0, BITBLAS_WRITE = 1, BITBLAS_READ_WRITE = 2 } bitblas_access;
 
+/* A tensor of a kernel, as its declaration has it. */
 typedef struct bitblas_tensor_info {
   size_t size;
   const char *name; /* lives as long as the kernel */
@@ -237,6 +245,7 @@ BITBLAS_API bitblas_status bitblas_kernel_pack(const bitblas_kernel *kernel, int
                                                int32_t size_count, const void *elements, void *packed,
                                                size_t packed_bytes);
 
+/* The texts that a kernel was made from, and became. */
 typedef enum bitblas_source {
   BITBLAS_SOURCE_TL = 0,     /* the text that it was made from */
   BITBLAS_SOURCE_IR = 1,     /* lowered */
@@ -249,6 +258,7 @@ BITBLAS_API const char *bitblas_kernel_source(const bitblas_kernel *kernel, bitb
 
 enum { BITBLAS_RANK_MAX = 8 };
 
+/* A tensor that a run is given. */
 typedef struct bitblas_tensor {
   void *data; /* on the context's device; may be NULL when the tensor has no elements */
   bitblas_type type;
@@ -257,6 +267,7 @@ typedef struct bitblas_tensor {
   int64_t stride[8]; /* elements from one to the next; all 0: row-major, the last dimension fastest */
 } bitblas_tensor;
 
+/* What bitblas_kernel_run takes. */
 typedef struct bitblas_launch {
   size_t size;
   const bitblas_tensor *tensors; /* one for each of the kernel, in its order */
@@ -296,6 +307,7 @@ typedef enum bitblas_layout { /* of A and W, as BLAS has it: n is [rows, columns
                               BITBLAS_LAYOUT_TT = 3  /* A [K, M], W [N, K] */
 } bitblas_layout;
 
+/* Where a zero stands: q is a code, s its scale, z its zero. */
 typedef enum bitblas_zeros_mode {
   BITBLAS_ZEROS_ORIGINAL = 0, /* (q - z) * s; zeros [N, K / group_size] of scale_dtype */
   BITBLAS_ZEROS_RESCALE = 1,  /* q * s - z; the same shape */
@@ -303,12 +315,14 @@ typedef enum bitblas_zeros_mode {
       2 /* (q - z) * s; z are codes of W_dtype's bits, packed along N: [K / group_size, N * bits / 8] */
 } bitblas_zeros_mode;
 
+/* How codes become numbers. */
 typedef enum bitblas_fast_decoding {
   BITBLAS_FAST_DECODING_AUTO = 0, /* where the group size lets it */
   BITBLAS_FAST_DECODING_ON = 1,   /* several codes at once, in registers, from an order packed for it */
   BITBLAS_FAST_DECODING_OFF = 2   /* code by code, from plain rows */
 } bitblas_fast_decoding;
 
+/* What the elements of C go through last, before they are rounded. */
 typedef enum bitblas_activation {
   BITBLAS_ACTIVATION_NONE = 0,
   BITBLAS_ACTIVATION_RELU = 1,
@@ -316,6 +330,7 @@ typedef enum bitblas_activation {
   BITBLAS_ACTIVATION_SILU = 3  /* x / (1 + exp(-x)) */
 } bitblas_activation;
 
+/* What bitblas_matmul_create takes. */
 typedef struct bitblas_matmul_config {
   size_t size;
   int64_t M; /* rows of A; 0: each run says */
@@ -429,6 +444,7 @@ BITBLAS_API const char *bitblas_matmul_get_source(const bitblas_matmul *op, int6
  * must not be cut while it is open. */
 typedef struct bitblas_checkpoint bitblas_checkpoint;
 
+/* A tensor of a checkpoint, whatever file it lies in. */
 typedef struct bitblas_checkpoint_tensor {
   size_t size;
   const char *name;
@@ -462,12 +478,14 @@ BITBLAS_API const char *bitblas_checkpoint_layer(const bitblas_checkpoint *check
  *                           value(code[n, k]) * scale[n, k / group_size] - zero[n, k / group_size]        rescale */
 typedef struct bitblas_weight bitblas_weight;
 
+/* Where the zeros of a weight stand, if it has any. */
 typedef enum bitblas_weight_zeros {
   BITBLAS_WEIGHT_ZEROS_NONE = 0,
   BITBLAS_WEIGHT_ZEROS_ORIGINAL = 1,
   BITBLAS_WEIGHT_ZEROS_RESCALE = 2
 } bitblas_weight_zeros;
 
+/* What a checkpoint may not say of a weight. */
 typedef struct bitblas_weight_config {
   size_t size;
   const char *format;      /* a name of bitblas_format_name; NULL: as the tensors and the configuration say */
@@ -490,6 +508,7 @@ BITBLAS_API bitblas_status bitblas_weight_read(const bitblas_checkpoint *checkpo
 /* NULL is ignored. */
 BITBLAS_API void bitblas_weight_destroy(bitblas_weight *weight);
 
+/* A weight that was read, in the one form that all formats become. */
 typedef struct bitblas_weight_info {
   size_t size;
   const char *format; /* that it was read from */
@@ -594,6 +613,7 @@ BITBLAS_API bitblas_status bitblas_linear_save(const bitblas_linear *linear, con
 /* Loads such a file. _FILE, and as bitblas_linear_load. */
 BITBLAS_API bitblas_status bitblas_linear_load_file(bitblas_linear *linear, const char *path);
 
+/* Device addresses, aligned to 16 bytes. */
 typedef struct bitblas_linear_args {
   size_t size;
   int64_t M;       /* rows of A: the product of all its dimensions but the last. 0 runs nothing */
@@ -626,6 +646,7 @@ typedef enum bitblas_flash_atten_layout {
   BITBLAS_FLASH_ATTEN_BHSD = 2 /* [batch, heads, seq_len, dim] */
 } bitblas_flash_atten_layout;
 
+/* What bitblas_flash_atten_create takes. */
 typedef struct bitblas_flash_atten_config {
   size_t size;
   int32_t heads;

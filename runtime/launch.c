@@ -416,7 +416,7 @@ runtime_status launch_run(launch_kernel *k, const launch_arguments *arguments, c
 
 runtime_status launch_run_checked(launch_kernel *k, const launch_arguments *arguments, cuda_stream stream,
                                   runtime_message *message) {
-  enum { USUAL_BYTES = 4096 }; /* 16 tensor maps and more parameters than that */
+  enum { USUAL_BYTES = 8192 }; /* whatever a kernel's 4 KiB of parameters are: 32 tensor maps, or 256 others */
   alignas(64) unsigned char usual[USUAL_BYTES];
   const call_layout layout = lay_out_call(k->record);
   unsigned char *memory = layout.bytes <= USUAL_BYTES ? usual : aligned_alloc(64, layout.bytes);

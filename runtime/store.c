@@ -52,20 +52,19 @@ static int open_directory(int at, const char *path) {
 }
 
 /* Removes the files of the directory and the directory; what cannot be removed stays. Entries have no directories in
- * them. */
-static void remove_directory(int root, const char *name) {
+ * them. False: something stayed. */
+static bool remove_directory(int root, const char *name) {
   int fd = open_directory(root, name);
   DIR *d = fd < 0 ? NULL : fdopendir(fd);
   if (!d) {
     if (fd >= 0) close(fd);
-    unlinkat(root, name, 0);
-    return;
+    return unlinkat(root, name, 0) == 0 || errno == ENOENT;
   }
   for (struct dirent *e; (e = readdir(d));) {
     if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlinkat(dirfd(d), e->d_name, 0);
   }
   closedir(d);
-  unlinkat(root, name, AT_REMOVEDIR);
+  return unlinkat(root, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
 
 /* Makes a directory of a name that nobody else has; its name is written to `name`. -1 with errno. */
@@ -89,13 +88,23 @@ static int make_temporary(int root, char *name, size_t size) {
 
 enum { TEMPORARY_BYTES = 64 };
 
-/* Takes an entry out of its place in one step, so that nobody sees a part of it, and removes it. */
-static void discard(int root, const char *name) {
+/* Takes an entry out of its place in one step, so that nobody sees a part of it, and removes it. A full disk has no room for
+ * the place that it is moved to: there the manifest goes first, without which an entry is none. False: it cannot be
+ * removed. */
+static bool discard(int root, const char *name) {
   char aside[TEMPORARY_BYTES];
-  if (make_temporary(root, aside, sizeof aside) != 0) return;
+  if (make_temporary(root, aside, sizeof aside) != 0) {
+    int directory = open_directory(root, name);
+    if (directory >= 0) {
+      unlinkat(directory, STORE_MANIFEST, 0);
+      close(directory);
+    }
+    return remove_directory(root, name);
+  }
   /* Renaming a directory onto an empty one replaces it. What is no directory cannot be an entry. */
-  if (renameat(root, name, root, aside) != 0 && errno != ENOENT) unlinkat(root, name, 0);
+  bool gone = renameat(root, name, root, aside) == 0 || errno == ENOENT || unlinkat(root, name, 0) == 0;
   remove_directory(root, aside);
+  return gone;
 }
 
 /* -- Finding ------------------------------------------------------------------------------------------------------- */
@@ -281,7 +290,7 @@ static store_removed collect(const store *s, int64_t max_bytes, bool check) {
     removed.left_bytes += items[i].bytes;
   if (count) qsort(items, (size_t)count, sizeof *items, compare_use);
   for (int i = 0; i < count && (!items[i].whole || removed.left_bytes > max_bytes); i++) {
-    discard(root, items[i].name);
+    if (!discard(root, items[i].name)) continue;
     removed.entries++;
     removed.bytes += items[i].bytes;
     removed.left_bytes -= items[i].bytes;

@@ -99,6 +99,7 @@ missing_test_packages() {
   have_module numpy || echo python3-numpy
   have_module psutil || echo python3-psutil
   have nm || echo binutils
+  have abidiff || echo abigail-tools
 }
 
 # -- NVRTC ------------------------------------------------------------------------------------------------------------

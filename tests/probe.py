@@ -66,13 +66,13 @@ def features(build, python):
     cache = cmake_cache(build)
     if not cache.get("CMOCKA_LIBRARY", "NOTFOUND").endswith("NOTFOUND"):
         found.add("cmocka")
-    if cache.get("BITBLASC_SANITIZE") == "ON":
+    if "ON" in (cache.get("BITBLASC_SANITIZE"), cache.get("BITBLASC_THREADS")):
         found.add("sanitize")
     if cache.get("BITBLASC_COVERAGE") == "ON":
         found.add("coverage")
     if os.path.exists(os.path.join(build, "libbitblas.so")):
         found.add("library")
-    for tool in ("cc", "clang-format-14"):
+    for tool in ("abidiff", "cc", "clang-format-14"):
         if shutil.which(tool):
             found.add(tool)
     if runs([python, "-c", "import numpy"]):

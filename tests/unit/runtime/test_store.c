@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -79,6 +81,8 @@ static bool is_right(const store_entry *e, const char *key, arena *memory) {
   const store_file *k = store_entry_file(e, "key");
   return k && strcmp(k->data, key) == 0;
 }
+
+static const char *key_named(int i, arena *memory) { return arena_printf(memory, "key %d", i); }
 
 static void add(fixture *f, const char *key) {
   runtime_message message = {""};
@@ -264,6 +268,87 @@ static void survives_a_full_disk(void **state) {
   assert_int_equal(count_names(f), 1);
 }
 
+static bool write_text(const char *path, const char *text) {
+  int file = open(path, O_WRONLY);
+  bool ok = file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text);
+  if (file >= 0) close(file);
+  return ok;
+}
+
+/* A small file system at `path` for this process alone; false where that is not allowed. Needs no root: mounting is
+ * allowed in a user namespace of one's own. */
+static bool mount_small_disk(arena *memory, const char *path) {
+  long user = getuid(), group = getgid();
+  if (unshare(CLONE_NEWNS) != 0) {
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+    write_text("/proc/self/setgroups", "deny");
+    if (!write_text("/proc/self/uid_map", arena_printf(memory, "0 %ld 1", user)) ||
+        !write_text("/proc/self/gid_map", arena_printf(memory, "0 %ld 1", group)))
+      return false;
+  }
+  return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mkdir(path, 0700) == 0 &&
+         mount("none", path, "tmpfs", 0, "size=128k,nr_inodes=200") == 0;
+}
+
+enum { NOT_ALLOWED = 77 };
+
+/* In a process of its own: the number of what went wrong, 0, or NOT_ALLOWED. */
+static int use_small_disk(fixture *f) {
+  const char *disk = arena_printf(f->memory, "%s/disk", f->directory);
+  if (!mount_small_disk(f->memory, disk)) return NOT_ALLOWED;
+  fixture on_disk = {.memory = f->memory, .s = store_open(disk, PLENTY)};
+  snprintf(on_disk.directory, sizeof on_disk.directory, "%s", disk);
+  int kept = 0;
+  runtime_message message = {""};
+  store_entry e;
+  for (bool room = true; room && kept < 1000;) {
+    e = content_of(key_named(kept, f->memory), f->memory);
+    room = store_add(on_disk.s, key_named(kept, f->memory), &e, &message) == RUNTIME_OK;
+    kept += room;
+  }
+  if (kept < 2 || kept == 1000 || !strstr(message.text, "No space left")) return 1;
+  if (count_names(&on_disk) != kept) return 2;
+  for (int i = 0; i <= kept; i++)
+    if (finds(&on_disk, key_named(i, f->memory)) != (i < kept)) return 3;
+  for (int i = 0, file = 0; file >= 0; i++) { /* not even room for a name */
+    file = open(arena_printf(f->memory, "%s/filler %d", disk, i), O_CREAT | O_WRONLY, 0600);
+    if (file >= 0) close(file);
+  }
+  if (store_collect(on_disk.s, 0).entries != kept || count_names(&on_disk) != 0) return 4;
+  e = content_of("one", f->memory);
+  if (store_add(on_disk.s, "one", &e, NULL) != RUNTIME_OK) return 4;
+  e = content_of("two", f->memory);
+  if (store_add(on_disk.s, "two", &e, NULL) != RUNTIME_OK) return 5;
+  flip(entry_path(&on_disk, "two", "kernel.cubin"), 0);
+  if (mount(NULL, disk, NULL, MS_REMOUNT | MS_RDONLY, NULL) != 0) return NOT_ALLOWED;
+  if (!finds(&on_disk, "one") || finds(&on_disk, "two")) return 6;
+  if (store_add(on_disk.s, "two", &e, &message) != RUNTIME_FILE || !strstr(message.text, "Read-only")) return 7;
+  if (store_collect(on_disk.s, 0).entries != 0 || !finds(&on_disk, "one")) return 8;
+  return 0;
+}
+
+static void survives_a_small_and_a_read_only_disk(void **state) {
+  fixture *f = *state;
+  pid_t child = fork();
+  if (child == 0) _exit(use_small_disk(f));
+  int status;
+  waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_ALLOWED) skip();
+  assert_int_equal(status, 0);
+}
+
+/* Another version of the store, with a layout of its own, keeps its entries beside ours. */
+static void leaves_other_versions_alone(void **state) {
+  fixture *f = *state;
+  const char *other = arena_printf(f->memory, "%s/2", f->directory);
+  const char *file = arena_printf(f->memory, "%s/entry", other);
+  assert_int_equal(mkdir(other, 0700), 0);
+  close(open(file, O_CREAT | O_WRONLY, 0600));
+  add(f, "one");
+  assert_int_equal(store_collect(f->s, 0).entries, 1);
+  assert_int_equal(access(file, F_OK), 0);
+}
+
 static void use(fixture *f, const char *key, long seconds) {
   const struct timespec times[2] = {{seconds, 0}, {seconds, 0}};
   assert_int_equal(utimensat(AT_FDCWD, entry_path(f, key, "manifest"), times, 0), 0);
@@ -303,7 +388,7 @@ static void stays_below_its_size(void **state) {
   fixture *f = *state;
   store *s = store_open(f->directory, 100000);
   for (int i = 0; i < 200; i++) {
-    const char *key = arena_printf(f->memory, "key %d", i);
+    const char *key = key_named(i, f->memory);
     store_entry e = content_of(key, f->memory);
     assert_int_equal(store_add(s, key, &e, NULL), RUNTIME_OK);
   }
@@ -376,25 +461,76 @@ static void refuses_damaged_archives(void **state) {
 
 /* -- Many at once -------------------------------------------------------------------------------------------------- */
 
-enum { KEYS = 6, WORKERS = 4 };
+enum { KEYS = 6, PROCESSES = 8, THREADS = 4 };
 
-static const char *key_of(int i, arena *memory) { return arena_printf(memory, "kernel number %d", i); }
+/* What the threads of one round do. */
+typedef struct torture {
+  store *s;
+  int round;
+  bool quiet; /* nothing is damaged or removed: whatever was whole stays so */
+} torture;
 
-/* One step of a worker: false when it was given something wrong. */
-static bool work(store *s, unsigned *seed) {
+/* Every other key is another version's. */
+static const char *key_of(int i, arena *memory) {
+  return arena_printf(memory, "compiler 0.%d\nkernel number %d\n", i % 2, i / 2);
+}
+
+/* Asks for a kernel as the library does; false when it was given something wrong, or not what is there. */
+static bool ask(const torture *t, const char *key, arena *memory) {
+  store_entry e;
+  if (store_find(t->s, key, memory, &e)) return is_right(&e, key, memory);
+  e = content_of(key, memory);
+  if (store_add(t->s, key, &e, NULL) != RUNTIME_OK || !t->quiet) return true;
+  return store_find(t->s, key, memory, &e) && is_right(&e, key, memory);
+}
+
+/* One step of a worker: first, the one kernel of the round that everybody wants. */
+static bool work(const torture *t, unsigned *seed, bool first) {
   arena *memory = arena_create();
   const char *key = key_of(rand_r(seed) % KEYS, memory);
-  store_entry e;
-  bool ok = true;
-  if (store_find(s, key, memory, &e)) {
-    ok = is_right(&e, key, memory);
-  } else {
-    e = content_of(key, memory);
-    store_add(s, key, &e, NULL);
-  }
-  if (rand_r(seed) % 50 == 0) store_collect(s, 20000);
+  if (first || rand_r(seed) % 4 == 0) key = arena_printf(memory, "the kernel of round %d", t->round);
+  bool ok = ask(t, key, memory);
+  if (!t->quiet && rand_r(seed) % 200 == 0) store_collect(t->s, 20000);
   arena_destroy(memory);
   return ok;
+}
+
+typedef struct thread_work {
+  const torture *t;
+  unsigned seed;
+  int steps; /* 0: until killed */
+  bool ok;
+} thread_work;
+
+static void *run_thread(void *context) {
+  thread_work *w = context;
+  w->ok = true;
+  for (int i = 0; w->ok && (!w->steps || i < w->steps); i++)
+    w->ok = work(w->t, &w->seed, i == 0);
+  if (!w->ok && !w->steps) _exit(1); /* the other threads have no end */
+  return NULL;
+}
+
+/* A process of several threads. Of every eight one has room for small files only. */
+static pid_t start_process(const torture *t, int number, int steps) {
+  pid_t child = fork();
+  if (child != 0) return child;
+  if (number % PROCESSES == 1) {
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){2000, 2000});
+  }
+  pthread_t threads[THREADS];
+  thread_work works[THREADS];
+  bool ok = true;
+  for (int i = 0; i < THREADS; i++) {
+    works[i] = (thread_work){t, (unsigned)((t->round * PROCESSES + number) * THREADS + i), steps, false};
+    ok &= pthread_create(&threads[i], NULL, run_thread, &works[i]) == 0;
+  }
+  for (int i = 0; ok && i < THREADS; i++) {
+    pthread_join(threads[i], NULL);
+    ok &= works[i].ok;
+  }
+  _exit(ok ? 0 : 1);
 }
 
 static void damage_something(fixture *f, unsigned *seed) {
@@ -416,35 +552,32 @@ static void damage_something(fixture *f, unsigned *seed) {
   close(file);
 }
 
-/* BITBLASC_STORE_ROUNDS=1000 for the long run. */
+/* Each round, 8 processes of 4 threads ask for the same few kernels and are killed at some moment. Every other round is
+ * quiet: what was whole before it is there after it. In the others files are cut and altered, and entries removed.
+ * BITBLASC_STORE_ROUNDS=1000 for the long run. */
 static void survives_kills_and_damage(void **state) {
   fixture *f = *state;
   const char *wish = getenv("BITBLASC_STORE_ROUNDS");
   int rounds = wish ? atoi(wish) : 60;
   unsigned seed = 1;
   for (int round = 0; round < rounds; round++) {
-    pid_t children[WORKERS];
-    for (int w = 0; w < WORKERS; w++) {
-      children[w] = fork();
-      if (children[w] == 0) {
-        unsigned own = (unsigned)(round * WORKERS + w);
-        while (work(f->s, &own))
-          continue;
-        _exit(1);
-      }
-    }
-    usleep((useconds_t)(rand_r(&seed) % 8000));
-    for (int i = rand_r(&seed) % 3; i > 0; i--)
+    const torture t = {f->s, round, round % 2 == 1};
+    pid_t children[PROCESSES];
+    for (int p = 0; p < PROCESSES; p++)
+      children[p] = start_process(&t, p, 0);
+    usleep((useconds_t)(rand_r(&seed) % 12000));
+    for (int i = t.quiet ? 0 : rand_r(&seed) % 3; i > 0; i--)
       damage_something(f, &seed);
-    for (int w = 0; w < WORKERS; w++) {
+    for (int p = 0; p < PROCESSES; p++) {
       int status;
-      kill(children[w], SIGKILL);
-      waitpid(children[w], &status, 0);
-      if (WIFEXITED(status)) fail_msg("round %d: a process was given a wrong entry", round);
+      kill(children[p], SIGKILL);
+      waitpid(children[p], &status, 0);
+      if (WIFEXITED(status)) fail_msg("round %d: a process was given a wrong entry, or lost one", round);
     }
     for (int i = 0; i < KEYS; i++) {
       const char *key = key_of(i, f->memory);
-      finds(f, key); /* right, or not there */
+      bool found = finds(f, key); /* right, or not there */
+      if (t.quiet && !found) fail_msg("round %d: kernel %d was lost", round, i);
       add(f, key);
       assert_true(finds(f, key));
     }
@@ -452,46 +585,18 @@ static void survives_kills_and_damage(void **state) {
   }
 }
 
-typedef struct thread_work {
-  store *s;
-  unsigned seed;
-  bool ok;
-} thread_work;
-
-static void *run_thread(void *context) {
-  thread_work *w = context;
-  w->ok = true;
-  for (int i = 0; i < 50 && w->ok; i++)
-    w->ok = work(w->s, &w->seed);
-  return NULL;
-}
-
 static void serves_many_processes_and_threads(void **state) {
   fixture *f = *state;
-  enum { PROCESSES = 8, THREADS = 4 };
+  const torture t = {f->s, 0, true};
   pid_t children[PROCESSES];
-  for (int p = 0; p < PROCESSES; p++) {
-    children[p] = fork();
-    if (children[p] == 0) {
-      pthread_t threads[THREADS];
-      thread_work works[THREADS];
-      bool ok = true;
-      for (int t = 0; t < THREADS; t++) {
-        works[t] = (thread_work){f->s, (unsigned)(p * THREADS + t), false};
-        ok &= pthread_create(&threads[t], NULL, run_thread, &works[t]) == 0;
-      }
-      for (int t = 0; t < THREADS; t++) {
-        pthread_join(threads[t], NULL);
-        ok &= works[t].ok;
-      }
-      _exit(ok ? 0 : 1);
-    }
-  }
+  for (int p = 0; p < PROCESSES; p++)
+    children[p] = start_process(&t, p, 50);
   for (int p = 0; p < PROCESSES; p++) {
     int status;
     waitpid(children[p], &status, 0);
     assert_int_equal(status, 0);
   }
+  assert_true(finds(f, "the kernel of round 0"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -505,6 +610,8 @@ int main(void) {
       TEST(works_without_a_directory),
       TEST(reads_what_it_cannot_write),
       TEST(survives_a_full_disk),
+      TEST(survives_a_small_and_a_read_only_disk),
+      TEST(leaves_other_versions_alone),
       TEST(removes_what_was_used_longest_ago),
       TEST(stays_below_its_size),
       TEST(travels_as_an_archive),
