@@ -170,6 +170,14 @@ static bitblas_weight *fp8_small(linear_suite *s) {
   return build_read(&f, NULL);
 }
 
+/* Scales that are 0 in f16. */
+static bitblas_weight *fp8_tiny(linear_suite *s) {
+  built_file f = {0};
+  add_bytes_without_nan(s, &f);
+  add_numbers(s, &f, "p.weight_scale", T(F32), "[32, 1]", N, 1e-10, 1e-9);
+  return build_read(&f, NULL);
+}
+
 static bitblas_weight *plain(linear_suite *s) {
   built_file f = {0};
   add_numbers(s, &f, "p.weight", T(F16), "[32, 128]", N * K, -1, 1);
@@ -360,6 +368,7 @@ static void refuses_weights(void **state) {
   WRONG_LINEAR(gptq_2, ARGUMENT, "values.bias is null", "has one", c.with_bias = 1);
   WRONG_LINEAR(hqq, TYPE, "zero [0, 0]", "u4 has not", c.zeros_mode = BITBLAS_ZEROS_QUANTIZED);
   WRONG_LINEAR(awq, TYPE, "scale [0, 0]", "e8m0 has not", c.scale_dtype = T(E8M0));
+  WRONG_LINEAR(fp8_tiny, TYPE, "scale [0, 0]", "f16 has not", c.scale_dtype = T(F16));
   WRONG_LINEAR(bnb_other_table, TYPE, "table of its own", "f16", c.W_dtype = T(U4));
   WRONG_LINEAR(gptq_3, TYPE, "value [0, 0]", "i8 has not", c.A_dtype = T(I8), c.W_dtype = T(I8));
   WRONG_LINEAR(plain, TYPE, "value [0, 0]", "f8e4m3 has not", c.A_dtype = T(F8E4M3), c.W_dtype = T(F8E4M3));
