@@ -186,15 +186,18 @@ static int raise_of(const loading *l) {
   return raised ? 1 << (bitblas_type_bits(l->w.type) - 1) : 0;
 }
 
+static bitblas_status has_not(ir_type type, double value, const char *what, int64_t row, int64_t column) {
+  return lib_fail(BITBLAS_ERROR_TYPE, "the weight's %s [%" PRId64 ", %" PRId64 "] is %g, which %s has not", what, row,
+                  column, value, ir_type_of(type)->name);
+}
+
 /* Stores a number of the weight. Types of 8 bits and fewer have it exactly; the larger ones may round it. */
 static bitblas_status put(void *to, size_t at, ir_type type, double value, const char *what, int64_t row,
                           int64_t column) {
   uint64_t code = ir_encode(type, value);
   double stored = ir_decode(type, code);
   bool lost = isnan(value) ? !isnan(stored) : ir_bits(type) <= 8 ? stored != value : isinf(stored) && !isinf(value);
-  if (lost)
-    return lib_fail(BITBLAS_ERROR_TYPE, "the weight's %s [%" PRId64 ", %" PRId64 "] is %g, which %s has not", what, row,
-                    column, value, ir_type_of(type)->name);
+  if (lost) return has_not(type, value, what, row, column);
   ir_put_bits(to, at, ir_bits(type), code);
   return BITBLAS_OK;
 }
@@ -250,8 +253,13 @@ static bitblas_status take_scales(loading *l) {
   if (!l->scales) return no_memory(4 * count);
   bitblas_status status = BITBLAS_OK;
   for (int64_t row = 0; row < l->c->N; row++)
-    for (int64_t g = 0; g < l->groups && status == BITBLAS_OK; g++)
-      status = put(l->scales, (size_t)(row * l->groups + g), type, scale_of(l, row, g), "scale", row, g);
+    for (int64_t g = 0; g < l->groups && status == BITBLAS_OK; g++) {
+      size_t at = (size_t)(row * l->groups + g);
+      double scale = scale_of(l, row, g);
+      status = put(l->scales, at, type, scale, "scale", row, g);
+      bool vanished = scale != 0 && ir_decode(type, ir_get_bits(l->scales, at, ir_bits(type))) == 0;
+      if (status == BITBLAS_OK && vanished) status = has_not(type, scale, "scale", row, g);
+    }
   return status;
 }
 

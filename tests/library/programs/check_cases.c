@@ -19,8 +19,8 @@
 
 /* -- The cases ----------------------------------------------------------------------------------------------------- */
 
-/* Of A: +-1/2, 0 to 1, +-1, N(0, 1); of a layer, whose weight is +-1 / sqrt(K); the identity. */
-typedef enum range { HALVES, POSITIVE, UNIT, NORMAL, LAYER, ONES } range;
+/* Of A: +-1/2, 0 to 1, +-1, -2 to 2 in whole numbers, N(0, 1); of a layer, whose weight is +-1 / sqrt(K); the identity. */
+typedef enum range { HALVES, POSITIVE, UNIT, WHOLE, NORMAL, LAYER, ONES } range;
 
 typedef struct row {
   const char *test, *what; /* A x W, type of sums / of C, M x N x K; s: scales, gN, z:o r q: zeros, Linear, ... */
@@ -126,6 +126,8 @@ static double drawn(problem *p) {
     return uniform(p, -0.5, 0.5);
   case POSITIVE:
     return uniform(p, 0, 1);
+  case WHOLE:
+    return random_bits(p) % 5 - 2.0;
   case NORMAL:
   case LAYER:
     for (int i = 0; i < 12; i++)

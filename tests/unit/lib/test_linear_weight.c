@@ -170,6 +170,14 @@ static bitblas_weight *fp8_small(linear_suite *s) {
   return build_read(&f, NULL);
 }
 
+/* Scales that are 0 in f16. */
+static bitblas_weight *fp8_tiny(linear_suite *s) {
+  built_file f = {0};
+  add_bytes_without_nan(s, &f);
+  add_numbers(s, &f, "p.weight_scale", T(F32), "[32, 1]", N, 1e-10, 1e-9);
+  return build_read(&f, NULL);
+}
+
 static bitblas_weight *plain(linear_suite *s) {
   built_file f = {0};
   add_numbers(s, &f, "p.weight", T(F16), "[32, 128]", N * K, -1, 1);
@@ -360,6 +368,7 @@ static void refuses_weights(void **state) {
   WRONG_LINEAR(gptq_2, ARGUMENT, "values.bias is null", "has one", c.with_bias = 1);
   WRONG_LINEAR(hqq, TYPE, "zero [0, 0]", "u4 has not", c.zeros_mode = BITBLAS_ZEROS_QUANTIZED);
   WRONG_LINEAR(awq, TYPE, "scale [0, 0]", "e8m0 has not", c.scale_dtype = T(E8M0));
+  WRONG_LINEAR(fp8_tiny, TYPE, "scale [0, 0]", "f16 has not", c.scale_dtype = T(F16));
   WRONG_LINEAR(bnb_other_table, TYPE, "table of its own", "f16", c.W_dtype = T(U4));
   WRONG_LINEAR(gptq_3, TYPE, "value [0, 0]", "i8 has not", c.A_dtype = T(I8), c.W_dtype = T(I8));
   WRONG_LINEAR(plain, TYPE, "value [0, 0]", "f8e4m3 has not", c.A_dtype = T(F8E4M3), c.W_dtype = T(F8E4M3));
@@ -426,6 +435,41 @@ static void gathering_needs_workspace(void **state) {
   bitblas_weight_destroy(straight);
 }
 
+/* Bytes of a state with a permutation changed: whatever still loads also runs, and reads nothing outside A. */
+static void runs_what_loads(void **state) {
+  linear_suite *s = *state;
+  bitblas_weight *w = gptq_act_order(s);
+  bitblas_linear_config c = for_weight(w);
+  bitblas_linear *l;
+  check(bitblas_linear_create(s->context, &c, &l));
+  check(bitblas_linear_load(l, w, NULL));
+  check(bitblas_linear_save(l, s->file));
+  FILE *f = fopen(s->file, "rb");
+  assert_non_null(f);
+  unsigned char *good = malloc(1 << 16), *bad = malloc(1 << 16), rows[3 * K * 2], out[3 * N * 2];
+  size_t size = fread(good, 1, 1 << 16, f);
+  fclose(f);
+  assert_true(size > 2000 && size < 1 << 16);
+  random_numbers(s, T(F16), -1, 1, rows, 3 * K);
+  int loaded = 0;
+  for (int i = 0; i < 300; i++) {
+    memcpy(bad, good, size);
+    bad[random_bits(s) % size] ^= (unsigned char)(1 << random_bits(s) % 8);
+    f = fopen(s->file, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bad, 1, size, f), size);
+    fclose(f);
+    if (bitblas_linear_load_file(l, s->file) != BITBLAS_OK) continue;
+    run_linear(s, l, 3, rows, sizeof rows, out, sizeof out);
+    loaded++;
+  }
+  assert_true(loaded > 50 && loaded < 300);
+  free(good);
+  free(bad);
+  bitblas_linear_destroy(l);
+  bitblas_weight_destroy(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_format),
@@ -433,6 +477,7 @@ int main(void) {
       cmocka_unit_test(ragged_groups),
       cmocka_unit_test(refuses_weights),
       cmocka_unit_test(gathering_needs_workspace),
+      cmocka_unit_test(runs_what_loads),
   };
   return cmocka_run_group_tests_name("linear_weight", tests, open_suite, close_suite);
 }
