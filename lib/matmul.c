@@ -82,16 +82,19 @@ static const bitblas_kernel *any_of(const bitblas_matmul *op) {
   return NULL;
 }
 
-/* When another thread was faster, its kernel stays. */
+/* When another thread was faster, its kernel stays. The order is compared once the kernel is in its place, so that of two
+ * threads at least one sees the other's. */
 static bitblas_status prepare_one(bitblas_matmul *op, int index) {
   if (atomic_load(&op->kernel[index])) return BITBLAS_OK;
   bitblas_kernel *kernel, *none = NULL;
   bitblas_status status = matmul_create_kernel(op, index, matmul_tuned_plan(op, index), &kernel);
   if (status != BITBLAS_OK) return status;
-  const bitblas_kernel *other = any_of(op);
-  if (other) status = matmul_check_order(other, kernel);
-  if (status != BITBLAS_OK || !atomic_compare_exchange_strong(&op->kernel[index], &none, kernel))
-    bitblas_kernel_destroy(kernel);
+  if (!atomic_compare_exchange_strong(&op->kernel[index], &none, kernel)) bitblas_kernel_destroy(kernel);
+  kernel = atomic_load(&op->kernel[index]);
+  for (int i = 0; i < op->kernel_count && status == BITBLAS_OK; i++) {
+    const bitblas_kernel *other = atomic_load(&op->kernel[i]);
+    if (other) status = matmul_check_order(other, kernel);
+  }
   return status;
 }
 
@@ -108,8 +111,9 @@ static bitblas_status prepare_piece(void *data, int piece) {
 bitblas_status matmul_check_rows(const bitblas_matmul *op, int64_t rows, const char *what) {
   int64_t least = op->config.M ? op->config.M : 1, most = op->config.M ? op->config.M : INT32_MAX;
   if (rows >= least && rows <= most) return BITBLAS_OK;
-  return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is %" PRId64 ", not %" PRId64 "%s", what, rows, least,
-                  op->config.M ? ", the config's" : " or more");
+  if (op->config.M)
+    return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is %" PRId64 ", not %" PRId64 ", the config's", what, rows, least);
+  return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is %" PRId64 ", not %" PRId64 " to %" PRId64, what, rows, least, most);
 }
 
 bitblas_status bitblas_matmul_prepare(bitblas_matmul *op, const int64_t *M, int32_t count) {

@@ -229,7 +229,7 @@ static void refuses_runs(void **state) {
     assert_int_equal(((unsigned char *)args.C)[0], 0x5A); /* nothing ran */                                            \
   } while (0)
   check(bitblas_linear_forward(l, &args));
-  WRONG_RUN(ARGUMENT, "M is -1", "1 or more", bad.M = -1);
+  WRONG_RUN(ARGUMENT, "M is -1", "1 to 2147483647", bad.M = -1);
   WRONG_RUN(ARGUMENT, "no kernel is prepared", "M 16", bad.M = 16);
   WRONG_RUN(ARGUMENT, "args.A is null", "has one", bad.A = NULL);
   WRONG_RUN(ARGUMENT, "args.C is null", "has one", bad.C = NULL);

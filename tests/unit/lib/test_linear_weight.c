@@ -418,7 +418,7 @@ static void gathering_needs_workspace(void **state) {
   WRONG_RUN(WORKSPACE, "0 bytes", "gathering A takes 768", bad.workspace = NULL);
   WRONG_RUN(WORKSPACE, "767 bytes", "gathering A takes 768", bad.workspace_bytes = 767);
   WRONG_RUN(ALIGNMENT, "at", "16 bytes", bad.workspace = (char *)args.workspace + 4);
-  WRONG_RUN(ARGUMENT, "args.M is -2", "1 or more", bad.M = -2);
+  WRONG_RUN(ARGUMENT, "args.M is -2", "1 to 2147483647", bad.M = -2);
   WRONG_RUN(ARGUMENT, "args.A is null", "null", bad.A = NULL);
   WRONG_RUN(ARGUMENT, "args.C is null", "has one", bad.C = NULL);
   WRONG_RUN(ALIGNMENT, "A is at", "bytes", bad.A = (char *)memory + 1);
