@@ -3,6 +3,7 @@
 #include "ir/numeric.h"
 #include "runtime/npy.h"
 #include "support/hash.h"
+#include "support/parallel.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -89,10 +90,25 @@ static uint64_t make_code(const data_tensor *t, uint64_t bits) {
   }
 }
 
+/* A tensor in pieces for several threads. A piece is whole bytes, whatever the type. */
+enum { PIECE = 1 << 16 };
+
+typedef struct making {
+  const data_tensor *tensor;
+  uint64_t key;
+} making;
+
+static void make_piece(void *data, int index) {
+  const making *m = data;
+  const data_tensor *t = m->tensor;
+  size_t first = (size_t)index * PIECE, end = first + PIECE < t->stored ? first + PIECE : t->stored;
+  for (size_t i = first; i < end; i++)
+    ir_put_bits(t->actual, i, ir_bits(t->type), make_code(t, mix(m->key + i)));
+}
+
 void data_make_up(data_tensor *t, uint64_t seed) {
-  uint64_t key = mix(seed ^ hash128_bytes(t->name, strlen(t->name)).low);
-  for (size_t i = 0; i < t->stored; i++)
-    ir_put_bits(t->actual, i, ir_bits(t->type), make_code(t, mix(key + i)));
+  making m = {t, mix(seed ^ hash128_bytes(t->name, strlen(t->name)).low)};
+  parallel_run((int)((t->stored + PIECE - 1) / PIECE), make_piece, &m);
 }
 
 /* -- Files -- */
@@ -221,34 +237,54 @@ const int32_t *data_order_of_record(const record_packing *packing, arena *memory
   return order;
 }
 
+typedef struct blocks_to_pack {
+  const data_tensor *tensor;
+  unsigned char *packed;
+  const int32_t *order;
+  int64_t block_rows, block_columns, rows, columns, row_stride, high, wide;
+} blocks_to_pack;
+
+/* A row of blocks; `index` counts those of all matrices. */
+static void pack_blocks(void *data, int index) {
+  const blocks_to_pack *b = data;
+  const data_tensor *t = b->tensor;
+  data_tensor leading = *t; /* the tensor without its last two dimensions */
+  leading.rank = t->rank > 2 ? t->rank - 2 : 0;
+  walk w = {{0}, 0};
+  for (int64_t matrix = index / b->high; matrix > 0; matrix--)
+    step(&leading, &w);
+  int bits = ir_bits(t->type);
+  int64_t size = b->block_rows * b->block_columns, first_row = index % b->high * b->block_rows;
+  size_t place = (size_t)(index * b->wide * size);
+  for (int64_t block = 0; block < b->wide; block++) {
+    for (int64_t p = 0; p < size; p++, place++) {
+      int64_t row = first_row + b->order[p] / b->block_columns,
+              column = block * b->block_columns + b->order[p] % b->block_columns;
+      if (row >= b->rows || column >= b->columns) continue;
+      size_t from = w.place + (size_t)(row * b->row_stride + column * t->stride[t->rank - 1]);
+      ir_put_bits(b->packed, place, bits, ir_get_bits(t->actual, from, bits));
+    }
+  }
+}
+
 unsigned char *data_pack(const data_tensor *t, int block_rows, int block_columns, const int32_t *order, arena *memory,
                          size_t *bytes) {
-  int64_t rows = t->rank >= 2 ? t->extent[t->rank - 2] : 1;
-  int64_t columns = t->extent[t->rank - 1];
-  int64_t row_stride = t->rank >= 2 ? t->stride[t->rank - 2] : 0;
+  blocks_to_pack b = {.tensor = t,
+                      .order = order,
+                      .block_rows = block_rows,
+                      .block_columns = block_columns,
+                      .rows = t->rank >= 2 ? t->extent[t->rank - 2] : 1,
+                      .columns = t->extent[t->rank - 1],
+                      .row_stride = t->rank >= 2 ? t->stride[t->rank - 2] : 0};
   int64_t matrices = 1;
   for (int d = 0; d < t->rank - 2; d++)
     matrices *= t->extent[d];
-  int64_t high = (rows + block_rows - 1) / block_rows, wide = (columns + block_columns - 1) / block_columns;
-  int bits = ir_bits(t->type), size = block_rows * block_columns;
-  *bytes = ir_packed_bytes((size_t)(matrices * high * wide * size), bits);
-  unsigned char *packed = arena_alloc(memory, *bytes);
-  size_t place = 0;
-  walk w = {{0}, 0}; /* over the leading dimensions: the tensor without its last two */
-  data_tensor leading = *t;
-  leading.rank = t->rank > 2 ? t->rank - 2 : 0;
-  for (int64_t matrix = 0; matrix < matrices; matrix++, step(&leading, &w)) {
-    for (int64_t block = 0; block < high * wide; block++) {
-      for (int p = 0; p < size; p++, place++) {
-        int64_t row = block / wide * block_rows + order[p] / block_columns,
-                column = block % wide * block_columns + order[p] % block_columns;
-        if (row >= rows || column >= columns) continue;
-        size_t from = w.place + (size_t)(row * row_stride + column * t->stride[t->rank - 1]);
-        ir_put_bits(packed, place, bits, ir_get_bits(t->actual, from, bits));
-      }
-    }
-  }
-  return packed;
+  b.high = (b.rows + block_rows - 1) / block_rows;
+  b.wide = (b.columns + block_columns - 1) / block_columns;
+  *bytes = ir_packed_bytes((size_t)(matrices * b.high * b.wide * block_rows * block_columns), ir_bits(t->type));
+  b.packed = arena_alloc(memory, *bytes);
+  parallel_run((int)(matrices * b.high), pack_blocks, &b);
+  return b.packed;
 }
 
 /* -- Comparison -- */

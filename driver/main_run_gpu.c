@@ -23,22 +23,31 @@ typedef struct buffers {
   cuda_address workspace;
 } buffers;
 
-static runtime_status upload(device *d, const record_tensor *shape, const data_tensor *t, arena *memory,
-                             cuda_address *address, runtime_message *message) {
-  const unsigned char *bytes = t->actual;
-  size_t size = t->bytes;
-  if (shape->packing) {
-    const record_packing *p = shape->packing;
-    bytes = data_pack(t, p->block_rows, p->block_columns, data_order_of_record(p, memory), memory, &size);
+/* A tensor's bytes as the device has them. */
+typedef struct image {
+  const unsigned char *bytes;
+  size_t size;
+} image;
+
+static const image *images_of(const record *r, const run_gpu_launch *launch, arena *memory) {
+  image *images = ARENA_ARRAY(memory, image, r->tensor_count);
+  for (int i = 0; i < r->tensor_count; i++) {
+    const data_tensor *t = launch->tensors[i];
+    const record_packing *p = r->tensors[i].packing;
+    images[i] = (image){t->actual, t->bytes};
+    if (p)
+      images[i].bytes =
+          data_pack(t, p->block_rows, p->block_columns, data_order_of_record(p, memory), memory, &images[i].size);
   }
-  runtime_status status = device_allocate(d, size, address, message);
-  return status == RUNTIME_OK && size ? device_upload(d, *address, bytes, size, NULL, message) : status;
+  return images;
 }
 
-static runtime_status prepare(device *d, const record *r, const run_gpu_launch *launch, arena *memory, buffers *b,
-                              launch_arguments *arguments, runtime_message *message) {
+static runtime_status prepare(device *d, const record *r, const run_gpu_launch *launch, const image *images,
+                              arena *memory, buffers *b, launch_arguments *arguments, runtime_message *message) {
   for (int i = 0; i < r->tensor_count; i++) {
-    runtime_status status = upload(d, &r->tensors[i], launch->tensors[i], memory, &b->tensors[i], message);
+    runtime_status status = device_allocate(d, images[i].size, &b->tensors[i], message);
+    if (status == RUNTIME_OK && images[i].size)
+      status = device_upload(d, b->tensors[i], images[i].bytes, images[i].size, NULL, message);
     if (status != RUNTIME_OK) return status;
   }
   arguments->sizes = launch->sizes;
@@ -80,8 +89,8 @@ static int sets_past_l2(const device *d, const record *r, const run_gpu_launch *
   return sets < MOST_SETS ? (int)sets : MOST_SETS;
 }
 
-static runtime_status measure(device *d, launch_kernel *kernel, const run_gpu_launch *launch, arena *memory,
-                              launch_timing *timing, runtime_message *message) {
+static runtime_status measure(device *d, launch_kernel *kernel, const run_gpu_launch *launch, const image *images,
+                              arena *memory, launch_timing *timing, runtime_message *message) {
   const record *r = launch_get_record(kernel);
   int count = sets_past_l2(d, r, launch);
   buffers *sets = ARENA_ARRAY(memory, buffers, count);
@@ -89,7 +98,7 @@ static runtime_status measure(device *d, launch_kernel *kernel, const run_gpu_la
   runtime_status status = RUNTIME_OK;
   for (int i = 0; i < count; i++) {
     sets[i] = (buffers){ARENA_ARRAY(memory, cuda_address, r->tensor_count), r->tensor_count, 0};
-    if (status == RUNTIME_OK) status = prepare(d, r, launch, memory, &sets[i], &arguments[i], message);
+    if (status == RUNTIME_OK) status = prepare(d, r, launch, images, memory, &sets[i], &arguments[i], message);
   }
   const launch_timing_options options = {.samples = launch->repeat};
   if (status == RUNTIME_OK) status = launch_time(kernel, arguments, count, &options, NULL, timing, message);
@@ -107,7 +116,8 @@ runtime_status run_gpu_execute(run_gpu *gpu, const run_gpu_launch *launch, arena
   *facts = *launch_get_facts(kernel);
   buffers b = {ARENA_ARRAY(memory, cuda_address, r->tensor_count), r->tensor_count, 0};
   launch_arguments arguments = {0};
-  status = prepare(gpu->device, r, launch, memory, &b, &arguments, message);
+  const image *images = images_of(r, launch, memory);
+  status = prepare(gpu->device, r, launch, images, memory, &b, &arguments, message);
   if (status == RUNTIME_OK) status = launch_run(kernel, &arguments, NULL, message);
   if (status == RUNTIME_OK) status = device_synchronize(gpu->device, NULL, message);
   if (status == RUNTIME_OK) status = download(gpu->device, r, launch, &b, message);
@@ -116,7 +126,7 @@ runtime_status run_gpu_execute(run_gpu *gpu, const run_gpu_launch *launch, arena
     status = launch_read_variable(kernel, emit_counts_name(r->entry, memory), launch->events,
                                   sizeof(uint64_t) * IR_EVENT_COUNT, message);
   if (status == RUNTIME_OK && launch->repeat > 0)
-    status = measure(gpu->device, kernel, launch, memory, timing, message);
+    status = measure(gpu->device, kernel, launch, images, memory, timing, message);
   launch_unload(kernel);
   return status;
 }
