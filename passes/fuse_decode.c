@@ -8,6 +8,7 @@
  *    operand (place = operand), when the tensor cores can do the dot: the codes are never written back decoded. Then
  *    the tensors of codes, scales and zeros are stored in blocks of 64 rows (packed = ...): a thread's 16 bytes of
  *    codes are those of its own registers, and a row block of a tile is one run.
+ *    Whole blocks are copied, so nothing may depend on what lies past the tensor's ends (packed_ends.h).
  * 2. Only the row operand of wgmma comes from registers, and weights as rows waste nothing when there are few tokens;
  *    so a decoded b, stored [n, k], makes the dot compute its transpose (swap = 1). The accumulator keeps its shape;
  *    only its layout is transposed.
@@ -16,6 +17,7 @@
  *
  * So whoever calls the kernel packs its weights once; the launch record says how. A tensor that anyone else reads
  * stays as it is, and then rule 3 applies. */
+#include "passes/packed_ends.h"
 #include "passes/pass.h"
 #include "passes/region.h"
 #include "passes/tensor_core.h"
@@ -145,7 +147,8 @@ static const char *packing_refusal(ir_kernel *kernel, const ir_op *decode, packi
 }
 
 /* The reason why the decode cannot be the register operand of its reader; NULL when it can. */
-static const char *operand_refusal(ir_kernel *kernel, pass_env *env, ir_op *decode, packing *packings) {
+static const char *operand_refusal(ir_kernel *kernel, pass_env *env, const ir_block *block, ir_op *decode,
+                                   packing *packings) {
   ir_value *decoded = decode->write[0].value;
   usage u = usage_of(kernel, decoded);
   if (env->options->level < 1) return "-O0 keeps decodes apart";
@@ -161,6 +164,7 @@ static const char *operand_refusal(ir_kernel *kernel, pass_env *env, ir_op *deco
   if (!is_b && ir_attr_get(&u.reader->attrs, IR_ATTR_TRANSPOSE_A, 0))
     return "as a of the dot it would have to be stored [m, k]";
   const char *why = packing_refusal(kernel, decode, packings);
+  if (!why) why = packed_ends_refusal(kernel, env, block, decode, u.reader);
   if (why) return why;
   ir_attr_set(&u.reader->attrs, IR_ATTR_SWAP, is_b);
   const char *mma = mma_refusal(kernel, u.reader), *wgmma = wgmma_refusal(kernel, u.reader);
@@ -317,33 +321,39 @@ static void expand(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *dec
   ir_block_remove(block, decode);
 }
 
+/* Rules 1 and 2, of all decodes before rule 3 changes what they are copied from. */
 static void fuse_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
-  ir_op *next;
-  for (ir_op *op = block->first; op; op = next) {
-    next = op->next;
+  for (ir_op *op = block->first; op; op = op->next) {
     fuse_block(kernel, env, &op->body);
     fuse_block(kernel, env, &op->other);
     if (op->kind != IR_OP_DECODE) continue;
     packing packings[IR_MAX_REFS];
-    const char *refusal = operand_refusal(kernel, env, op, packings);
+    const char *refusal = operand_refusal(kernel, env, block, op, packings);
     const char *name = op->write[0].value->name;
-    if (!refusal) {
-      ir_attr_set(&op->attrs, IR_ATTR_PLACE, IR_PLACE_OPERAND);
-      for (int i = 0; i < op->read_count; i++)
-        if (packings[i].tensor)
-          packings[i].tensor->packed = arena_copy(env->memory, &packings[i].layout, sizeof packings[i].layout);
-      diag_remark(env->diagnostics, "fuse-decode", "fusion", true, op->loc,
-                  "%s is decoded into the registers of its dot", name);
-    } else {
-      diag_remark(env->diagnostics, "fuse-decode", "fusion", false, op->loc, "%s is decoded element by element: %s",
-                  name, refusal);
+    diag_remark(env->diagnostics, "fuse-decode", "fusion", !refusal, op->loc,
+                refusal ? "%s is decoded element by element: %s" : "%s is decoded into the registers of its dot%s",
+                name, refusal ? refusal : "");
+    if (refusal) continue;
+    ir_attr_set(&op->attrs, IR_ATTR_PLACE, IR_PLACE_OPERAND);
+    for (int i = 0; i < op->read_count; i++)
+      if (packings[i].tensor)
+        packings[i].tensor->packed = arena_copy(env->memory, &packings[i].layout, sizeof packings[i].layout);
+  }
+}
+
+static void expand_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
+  for (ir_op *op = block->first, *next; op; op = next) {
+    next = op->next;
+    expand_block(kernel, env, &op->body);
+    expand_block(kernel, env, &op->other);
+    if (op->kind == IR_OP_DECODE && ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND)
       expand(kernel, env, block, op);
-    }
   }
 }
 
 bool fuse_decode(ir_kernel *kernel, pass_env *env) {
   fuse_block(kernel, env, &kernel->body);
+  expand_block(kernel, env, &kernel->body);
   kernel->form = IR_FORM_FUSED;
   return true;
 }

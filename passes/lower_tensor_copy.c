@@ -115,8 +115,8 @@ static void packed_copy(lower *l, const ir_op *op) {
   int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
   bool bulk = engine == IR_ENGINE_BULK;
 
-  /* Where the last tile may reach past the tensor's blocks, block after block, the last one again and again: what it
-   * meets there is zero. */
+  /* Where a tile may reach past the tensor's blocks, block after block, the last one again and again: nothing depends
+   * on what lies there (packed_ends.h). */
   bool whole = block_columns == 1 ||
                (ir_known_divisor(from->value->extent[1]) % columns == 0 && ir_known_divisor(column0) % columns == 0);
   int runs = whole ? 1 : block_columns, bytes = run_bytes / runs;
@@ -128,8 +128,8 @@ static void packed_copy(lower *l, const ir_op *op) {
                   thread_int(l, run / runs));
     row = ir_binary(memory, IR_EXPR_MIN, row, ir_binary(memory, IR_EXPR_SUB, down, thread_int(l, 1)));
     const ir_expr *column = thread_add(l, first_column, thread_int(l, run % runs));
-    if (!whole)
-      column = ir_binary(memory, IR_EXPR_MIN, column, ir_binary(memory, IR_EXPR_SUB, across, thread_int(l, 1)));
+    column = ir_binary(memory, IR_EXPR_MIN, column,
+                       ir_binary(memory, IR_EXPR_SUB, across, thread_int(l, block_columns / runs)));
     const ir_expr *block =
         thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, across)), thread_i64(l, column));
     const ir_expr *offset =
