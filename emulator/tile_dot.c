@@ -65,6 +65,19 @@ static void multiply(machine *m, ir_type type, int64_t rows, int64_t columns, in
     MULTIPLY(float, f);
 }
 
+/* Multiplies the cells of the row operand, rows x depth as `transposed` says, by the scale of their row and group. */
+static const cell *scaled(machine *m, const cell *cells, const cell *scale, int64_t rows, int64_t depth, int64_t group,
+                          bool transposed) {
+  cell *out = arena_alloc(m->scratch, sizeof(cell) * (size_t)(rows * depth + 1));
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t k = 0; k < depth; k++) {
+      int64_t at = transposed ? k * rows + r : r * depth + k;
+      out[at] = cells[at];
+      out[at].f *= scale[r * (depth / group) + k / group].f;
+    }
+  return out;
+}
+
 static void mark_flight(agent *a, const ir_value *acc, const matrix *left, const matrix *right) {
   store *st = agent_store(a, acc);
   st->written_group = a->dot_open;
@@ -110,6 +123,18 @@ static void run_dot(machine *m, agent *a, const instruction *in) {
   if (async && acc.r.store) acc.r.store->written_group = 0;
   const cell *old = accumulate ? region_read(m, &acc.r, &old_access, zero) : NULL;
   if (!left_cells || !right_cells || (accumulate && !old)) return;
+  if (op->read_count > 2 && op->read[2].value) {
+    matrix scale;
+    access s = access_generic(a, op, false, op->read[2].value);
+    if (!shape_matrix(m, a, &in->read[2], &scale)) return;
+    const cell *scales = region_read(m, &scale.r, &s, zero);
+    if (!scales) return;
+    int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, depth);
+    if (ir_attr_get(&op->attrs, IR_ATTR_SWAP, 0))
+      right_cells = scaled(m, right_cells, scales, columns, depth, group, !transpose_b);
+    else
+      left_cells = scaled(m, left_cells, scales, rows, depth, group, transpose_a);
+  }
   cell *result = arena_alloc(m->scratch, sizeof(cell) * (size_t)(rows * columns + 1));
   multiply(m, type, rows, columns, depth, transpose_a, transpose_b, left_cells, right_cells, old, result);
   region_write(m, &acc.r, &z, is_real(type) ? IR_F64 : IR_I64, result);

@@ -94,7 +94,18 @@ static bool check_dot(verifier *v, const ir_op *op) {
   if (sa.extent[!transpose_a] != sb.extent[transpose_b])
     return fail_pair(v, "'dot' needs the same k on both sides", a, b);
   if (sc.extent[0] != sa.extent[transpose_a]) return fail_pair(v, "'dot' needs the same m", acc, a);
-  return sc.extent[1] == sb.extent[!transpose_b] || fail_pair(v, "'dot' needs the same n", acc, b);
+  if (sc.extent[1] != sb.extent[!transpose_b]) return fail_pair(v, "'dot' needs the same n", acc, b);
+  if (op->read_count < 3 || !op->read[2].value) return true;
+  const ir_ref *scale = &op->read[2];
+  bool swap = ir_attr_get(&op->attrs, IR_ATTR_SWAP, 0) != 0;
+  shape ss = shape_of(scale);
+  int64_t k = sa.extent[!transpose_a], group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0);
+  if (!ir_is_float(scale->value->type) || !ir_is_float(acc->value->type))
+    return fail_pair(v, "'dot' has scales of sums of floats only", acc, scale);
+  if (group < 1 || k % group)
+    return verify_fail(v, "'dot' with scales needs a group that divides k, not %" PRId64, group);
+  return (ss.rank == 2 && ss.extent[0] == sc.extent[swap] && ss.extent[1] == k / group) ||
+         fail_pair(v, "'dot' needs a scale for each row and group", swap ? b : a, scale);
 }
 
 static bool check_factor(verifier *v, const ir_op *op, const ir_ref *factor) {

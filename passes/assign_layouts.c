@@ -348,6 +348,7 @@ static void buffer_visit(void *data, ir_op *op, ir_value *value, bool written) {
   int64_t engine = op->kind == IR_OP_COPY ? ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) : 0;
   u->matrix |= op->kind == IR_OP_DOT || engine == IR_ENGINE_TMA || engine == IR_ENGINE_MATRIX;
   u->packed |= op->kind == IR_OP_DECODE && ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND;
+  u->packed |= op->kind == IR_OP_DOT && op->read_count > 2 && op->read[2].value == value;
 }
 
 static bool assign_shared(context *c, ir_value *value) {

@@ -13,6 +13,8 @@
 #include "passes/estimate.h"
 #include "passes/estimate_work.h"
 
+#include <math.h>
+
 static const double launch_us = 2.0;
 static const double load_clocks = 800;       /* from issue to arrival, memory busy */
 static const double role_turn_clocks = 100;  /* a consumer's barrier, when a producer role fills the ring */
@@ -181,6 +183,10 @@ static double multicast_share(const machine *m, const block_work *w) {
   return all > 0 ? 1 - most * (1 - 1.0 / m->cluster) / all : 1;
 }
 
+/* What two things take that go on at once, each waiting for the other now and then: an eighth more than either where
+ * they take the same, and next to nothing more than the slower one where they do not. */
+static double together(double a, double b) { return pow(pow(a, 6) + pow(b, 6), 1.0 / 6); }
+
 /* -- The launch ---------------------------------------------------------------------------------------------------- */
 
 /* Microseconds of each resource when every SM had an even share of the work. */
@@ -234,7 +240,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   for (int i = 1; i < ESTIMATE_TERM_COUNT; i++) {
     if (out->term[i] > out->term[out->bound]) out->bound = (estimate_term)i;
   }
-  out->microseconds = larger(busy, out->term[ESTIMATE_HBM] + load_clocks / per_us) + launch_us;
+  out->microseconds = together(busy, out->term[ESTIMATE_HBM] + load_clocks / per_us) + launch_us;
 }
 
 /* -- The table ----------------------------------------------------------------------------------------------------- */

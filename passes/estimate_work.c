@@ -258,6 +258,11 @@ static void count_dot(counter *c, const ir_op *dot, double weight) {
     c->now->tensor += weight * m * n * k / macs_a_clock(c->target, d.columns->value->type, false);
     c->now->shared +=
         weight * k * bytes * ((rows_shared ? m * (double)warps_n : 0) + (columns_shared ? n * (double)warps_m : 0));
+    if (d.scale) {
+      double groups = k / d.group;
+      c->now->alu += weight * groups * m * (n + 4 * (double)warps_n); /* four lanes fetch the scale of a row */
+      c->now->shared += weight * groups * m * (double)warps_n * 4;
+    }
     break;
   default:
     c->out->uses_fma = true;

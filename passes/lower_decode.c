@@ -22,29 +22,16 @@
  * Everything else is computed in f32 from the exact value, or from single codes, and rounded once. */
 #include "ir/numeric.h"
 #include "passes/lower.h"
+#include "passes/lower_packed.h"
 
-enum {
-  BLOCK_ROWS = 64,
-  GROUP_ROWS = 16,
-  VECTOR_BYTES = 16,
-  VECTOR_WORDS = 4,
-  BLOCK_BYTES = 2048,
-  MAX_ROW_GROUPS = 64,
-  MAX_RAISED = 16
-};
+enum { GROUP_ROWS = 16, VECTOR_WORDS = 4, MAX_ROW_GROUPS = 64, MAX_RAISED = 16 };
 enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA }; /* (a & b) ^ c, (a & b) | c */
 
-/* An operand in packed order. */
-typedef struct packed_operand {
-  ir_value *buffer; /* NULL: none */
-  const ir_expr *slot;
-  int columns; /* blocks side by side in the tile */
-  int block_bytes;
-  int unit_rows, unit_bytes; /* rows that lie together, and the bytes from one such unit to the next */
-  const ir_expr *lane;       /* what the lane adds; NULL: nothing */
-  const ir_expr *own;        /* address of the thread's first row */
-  const ir_expr *value[2][TILE_MAX_REGISTERS]; /* scales and zeros: of row g and g + 8 of a group, by column */
-} packed_operand;
+/* Scales or zeros, and those known by now: of row g and g + 8 of a group, by column. */
+typedef struct decode_factor {
+  packed_operand operand;
+  const ir_expr *value[2][TILE_MAX_REGISTERS];
+} decode_factor;
 
 /* A zero plus the number that codes were raised by. */
 typedef struct raised_zero {
@@ -63,7 +50,8 @@ typedef struct decoding {
   int64_t factor, offset; /* a code q stands for factor * q - offset */
   int raise;              /* factor = 2^raise */
   ir_zero_mode mode;
-  packed_operand codes, scale, zero;
+  packed_operand codes;
+  decode_factor scale, zero;
   int group; /* codes that share a scale; 0: all */
   int group_words, row_groups;
   int row[MAX_ROW_GROUPS];   /* of the thread's first 16-row group */
@@ -116,103 +104,27 @@ static bool find_fragment(decoding *d) {
  */
 
 static packed_operand operand_of(decoding *d, int index, bool is_codes) {
-  packed_operand p = {.buffer = NULL};
-  const ir_op *op = d->op;
-  if (index >= op->read_count || !op->read[index].value) return p;
-  p.buffer = op->read[index].value;
-  p.slot = op->read[index].slot;
-  int bits = ir_bits(p.buffer->type);
-  p.columns = (int)ir_extent(p.buffer, 1);
-  p.block_bytes = BLOCK_ROWS * bits / 8;
-  p.unit_rows = bits < 8 ? 8 / bits : 1;
-  p.unit_bytes = bits < 8 ? 1 : bits / 8;
-  if (is_codes) {
-    p.columns = p.columns * bits / (BLOCK_BYTES / BLOCK_ROWS * 8);
-    p.block_bytes = BLOCK_BYTES;
-    p.unit_rows = GROUP_ROWS;
-    p.unit_bytes = TILE_LANES * VECTOR_BYTES;
-    p.lane = thread_mul(d->l, d->l->lane, thread_int(d->l, VECTOR_BYTES));
-  }
-  return p;
-}
-
-/* Byte offset of a row in the operand's buffer. */
-static int row_offset(const packed_operand *p, int row) {
-  return row / BLOCK_ROWS * p->columns * p->block_bytes + row % BLOCK_ROWS / p->unit_rows * p->unit_bytes;
-}
-
-static const ir_expr *address_of_row(decoding *d, const packed_operand *p, const ir_expr *row) {
-  lower *l = d->l;
-  const ir_expr *block = ir_binary(l->memory, IR_EXPR_DIV, row, thread_int(l, BLOCK_ROWS));
-  const ir_expr *within = ir_binary(l->memory, IR_EXPR_MOD, row, thread_int(l, BLOCK_ROWS));
-  within = ir_binary(l->memory, IR_EXPR_DIV, within, thread_int(l, p->unit_rows));
-  const ir_expr *offset = thread_add(l, thread_mul(l, block, thread_int(l, p->columns * p->block_bytes)),
-                                     thread_mul(l, within, thread_int(l, p->unit_bytes)));
-  if (p->lane) offset = thread_add(l, offset, p->lane);
-  offset = thread_role_let(l, "packed_row", offset);
-  return thread_let(l, "packed_at", thread_add(l, ir_address(l->memory, p->buffer, p->slot), thread_u32(l, offset)));
-}
-
-/* Whether the row `distance` below every thread's first one lies row_offset(distance) further. */
-static bool is_apart(const decoding *d, int distance) {
-  for (int warp = 0; warp < d->layout->warp_count; warp++) {
-    int first[LAYOUT_MAX_RANK];
-    tile_layout_coord(d->layout, 0, 0, warp, first);
-    if (first[0] % BLOCK_ROWS + 7 + distance % BLOCK_ROWS >= BLOCK_ROWS) return false;
-  }
-  return true;
-}
-
-/* Shared address of the row `distance` below the thread's first one. */
-static const ir_expr *row_address(decoding *d, packed_operand *p, int distance) {
-  lower *l = d->l;
-  const ir_expr *first = thread_own_coord(l, d->layout, 0);
-  if (!is_apart(d, distance)) return address_of_row(d, p, thread_add(l, first, thread_int(l, distance)));
-  if (!p->own) p->own = address_of_row(d, p, first);
-  return thread_add(l, p->own, word_constant(d, (uint32_t)row_offset(p, distance)));
-}
-
-static void load(decoding *d, const packed_operand *p, ir_value *into, const ir_expr *address, int bytes) {
-  lower *l = d->l;
-  ir_op *op = thread_op(l, IR_OP_LD_SHARED);
-  ir_ref to = ir_ref_whole(into), from = ir_ref_whole(p->buffer);
-  to.count = 1;
-  to.start[0] = thread_int(l, 0);
-  from.slot = p->slot;
-  ir_op_add_write(op, to);
-  ir_op_add_read(op, from);
-  ir_op_add_expr(l->memory, op, address);
-  ir_op_add_expr(l->memory, op, ir_bool(l->memory, true));
-  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
+  const ir_ref *ref = index < d->op->read_count ? &d->op->read[index] : NULL;
+  return packed_operand_of(d->l, d->layout, ref, is_codes);
 }
 
 static const ir_expr *unpack(decoding *d, ir_type type, const ir_expr *word, int element) {
-  const ir_expr *args[2] = {word, thread_int(d->l, element)};
-  return ir_typed(d->l->memory, IR_EXPR_UNPACK, type, ir_compute_type(type), 2, args);
+  return packed_unpack(d->l, type, word, element);
 }
 
 /* The scale or zero of a row and column: a word of two of them when d->pairs, else f32. Loaded on first use. */
-static const ir_expr *factor(decoding *d, packed_operand *p, const char *name, int group, int half, int column) {
+static const ir_expr *factor(decoding *d, decode_factor *f, const char *name, int group, int half, int column) {
+  packed_operand *p = &f->operand;
   if (!p->buffer) return NULL;
-  const ir_expr **known = &p->value[half][column];
+  const ir_expr **known = &f->value[half][column];
   if (*known) return *known;
   lower *l = d->l;
   ir_type type = p->buffer->type;
-  ir_value *raw = thread_array(l, name, ir_bits(type) < 32 ? IR_U32 : type, 1);
-  const ir_expr *address = row_address(d, p, d->row[group] + half * 8);
-  load(d, p, raw, thread_add(l, address, word_constant(d, (uint32_t)(column * p->block_bytes))), p->unit_bytes);
-  const ir_expr *word = thread_word(l, raw, thread_int(l, 0)), *value = word;
-  if (p->unit_rows > 1) { /* rows are 8 apart: the place in the byte is the thread's */
-    const ir_expr *row =
-        ir_binary(l->memory, IR_EXPR_MOD, thread_own_coord(l, d->layout, 0), thread_int(l, p->unit_rows));
-    const ir_expr *bit = thread_role_let(l, "zero_bit", thread_mul(l, row, thread_int(l, ir_bits(type))));
-    word = ir_binary(l->memory, IR_EXPR_SHR, word, thread_u32(l, bit));
-  }
+  const ir_expr *word = packed_factor_word(p, name, d->row[group] + half * 8, column), *value = word;
   if (d->pairs && type == d->type) {
     value = ir_ternary(l->memory, IR_EXPR_PRMT, word, word, word_constant(d, 0x1010));
   } else if (ir_bits(type) < 32) {
-    value = unpack(d, type, word, 0);
-    if (value->type != IR_F32) value = ir_cast(l->memory, IR_F32, value);
+    value = packed_unpack_f32(l, type, word);
     if (d->pairs) value = thread_pack(l, d->type, (const ir_expr *[]){value, value}, 2);
   }
   return *known = thread_let(l, name, value);
@@ -267,9 +179,9 @@ static bool is_exact_integer(const decoding *d) {
 
 /* Whether rule 1 may subtract zeros that are codes too. */
 static bool folds_zero(const decoding *d) {
-  if (!d->zero.buffer || !ir_is_integer(d->zero.buffer->type) || !is_narrow_integer(d)) return false;
+  if (!d->zero.operand.buffer || !ir_is_integer(d->zero.operand.buffer->type) || !is_narrow_integer(d)) return false;
   int64_t bound = (int64_t)2 << ir_type_of(d->type)->mantissa_bits, reach = (int64_t)1 << d->code_bits;
-  int64_t most = (int64_t)1 << ir_bits(d->zero.buffer->type);
+  int64_t most = (int64_t)1 << ir_bits(d->zero.operand.buffer->type);
   return bound / 2 + reach * d->factor + d->offset + most <= bound;
 }
 
@@ -392,7 +304,7 @@ static const ir_expr *integer_bytes(decoding *d, const ir_expr *word, int index)
 /* The register of exact values, before scale and zero; NULL when single codes must do. */
 static const ir_expr *exact_register(decoding *d, const ir_expr *word, int index, const ir_expr *zero) {
   if (d->operand_bits == 8) {
-    if (d->scale.buffer || d->zero.buffer) return NULL;
+    if (d->scale.operand.buffer || d->zero.operand.buffer) return NULL;
     if (is_exact_integer(d) && ir_is_integer(d->type)) return integer_bytes(d, word, index);
     return d->code_type == d->type && !d->offset && !d->raise ? word : NULL;
   }
@@ -457,14 +369,11 @@ static void decode_group(decoding *d, ir_value *to, int group) {
   for (int r = 0; r < d->group_words; r++) {
     if (r % vector_registers == 0) {
       vector = thread_array(l, "codes", IR_U32, VECTOR_WORDS);
-      const ir_expr *address = row_address(d, &d->codes, d->row[group]);
-      int block = r / vector_registers;
-      load(d, &d->codes, vector, thread_add(l, address, word_constant(d, (uint32_t)(block * BLOCK_BYTES))),
-           VECTOR_BYTES);
+      packed_load_codes(&d->codes, vector, d->row[group], r / vector_registers);
     }
     int half = r & 1, column = (r >> 1) * 4 * d->parts;
-    int scale_column = d->scale.columns > 1 ? column / d->group : 0;
-    int zero_column = d->zero.columns > 1 ? column / d->group : 0;
+    int scale_column = d->scale.operand.columns > 1 ? column / d->group : 0;
+    int zero_column = d->zero.operand.columns > 1 ? column / d->group : 0;
     const ir_expr *scale = factor(d, &d->scale, "scale", group, half, scale_column);
     const ir_expr *zero = factor(d, &d->zero, "zero", group, half, zero_column);
     const ir_expr *word = thread_word(l, vector, thread_int(l, r % vector_registers / d->registers));
@@ -499,9 +408,9 @@ void thread_decode(lower *l, const ir_op *op) {
     return;
   }
   d->codes = operand_of(d, 0, true);
-  d->scale = operand_of(d, 1, false);
-  d->zero = operand_of(d, 2, false);
-  bool factors_fit = is_pair_type(d, &d->scale) && is_pair_type(d, &d->zero);
+  d->scale.operand = operand_of(d, 1, false);
+  d->zero.operand = operand_of(d, 2, false);
+  bool factors_fit = is_pair_type(d, &d->scale.operand) && is_pair_type(d, &d->zero.operand);
   d->pairs = factors_fit && (is_table(d) || exact_register(d, word_constant(d, 0), 0, NULL));
   d->folds_zero = d->pairs && folds_zero(d);
   for (int i = 0; i < d->row_groups; i++)

@@ -1,6 +1,7 @@
 /* Dots: wgmma on matrix descriptors, mma.sync on fragments from ldmatrix, and multiply-adds where no tensor core
  * fits. */
 #include "passes/lower.h"
+#include "passes/lower_packed.h"
 #include "passes/region.h"
 #include "passes/tensor_core.h"
 
@@ -123,6 +124,36 @@ static void lane_place(lower *l, bool rows_first, bool k_major, int chunk, const
   }
 }
 
+/* Sums of the group that is under way, before its scales: as many words as the accumulator has. */
+static ir_value *open_group(lower *l, ir_type type, int words) {
+  ir_value *sums = thread_array(l, "group_sums", type, words);
+  const ir_expr *index;
+  ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
+  thread_set_word(l, sums, index, ir_cast(l->memory, type, thread_int(l, 0)));
+  thread_leave(l, saved);
+  return sums;
+}
+
+/* accumulator += scale of the row and group * sums. A thread has rows g and g + 8 of each 16. */
+static void close_group(lower *l, packed_operand *scale, int group, ir_value *accumulator, ir_value *sums, int m_blocks,
+                        int n_blocks) {
+  int registers = scale->layout->reg_count / m_blocks;
+  for (int mb = 0; mb < m_blocks; mb++)
+    for (int half = 0; half < 2; half++) {
+      int at[LAYOUT_MAX_RANK];
+      tile_layout_coord(scale->layout, mb * registers, 0, 0, at);
+      const ir_expr *word = packed_factor_word(scale, "scale", at[0] + half * 8, group);
+      const ir_expr *factor = thread_let(l, "scale", packed_unpack_f32(l, scale->buffer->type, word));
+      for (int nb = 0; nb < n_blocks; nb++)
+        for (int i = 0; i < 2; i++) {
+          const ir_expr *index = thread_int(l, (mb * n_blocks + nb) * 4 + half * 2 + i);
+          thread_set_word(l, accumulator, index,
+                          ir_ternary(l->memory, IR_EXPR_FMA, thread_word(l, sums, index), factor,
+                                     thread_word(l, accumulator, index)));
+        }
+    }
+}
+
 static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   ir_type a_type = s->rows->value->type, b_type = s->columns->value->type;
   int depth = tensor_core_depth(a_type), steps = s->k / depth, chunk = depth / 2;
@@ -158,8 +189,11 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
                             : thread_array(l, "a", a_type, m_blocks * 4 * 32 / ir_bits(a_type));
   ir_value *b =
       b_registers ? thread_registers(l, s->columns->value) : thread_array(l, "b", b_type, 4 * 32 / ir_bits(b_type));
+  packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, false);
+  ir_value *sums = accumulator;
   for (int step = 0; step < steps; step++) {
     const ir_expr *k0 = thread_int(l, step * depth);
+    if (scale.buffer && step * depth % s->group == 0) sums = open_group(l, accumulator->type, m_blocks * n_blocks * 4);
     for (int mb = 0; mb < m_blocks && !a_registers; mb++)
       load_matrices(l, s->rows, a, thread_int(l, mb * 4), thread_add(l, a_row, thread_int(l, mb * 16)),
                     thread_add(l, a_k, k0), s->rows_k_major, 4);
@@ -172,7 +206,7 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
       for (int mb = 0; mb < m_blocks; mb++)
         for (int nb = pair; nb < pair + blocks; nb++) {
           ir_op *mma = thread_op(l, IR_OP_MMA);
-          ir_op_add_write(mma, word_ref(accumulator, thread_int(l, (mb * n_blocks + nb) * 4)));
+          ir_op_add_write(mma, word_ref(sums, thread_int(l, (mb * n_blocks + nb) * 4)));
           ir_op_add_read(mma, word_ref(a, thread_int(l, a_registers ? (mb * steps + step) * 4 : mb * 4)));
           ir_op_add_read(mma, word_ref(b, thread_int(l, b_registers ? (nb * steps + step) * 2 : (nb - pair) * 2)));
           ir_attr_set(&mma->attrs, IR_ATTR_M, 16);
@@ -180,6 +214,8 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
           ir_attr_set(&mma->attrs, IR_ATTR_K, depth);
         }
     }
+    if (scale.buffer && (step + 1) * depth % s->group == 0)
+      close_group(l, &scale, step * depth / s->group, accumulator, sums, m_blocks, n_blocks);
   }
 }
 

@@ -11,7 +11,9 @@ typedef struct dot_shape {
   ir_value *accumulator; /* [n, m] in memory order when swapped */
   const ir_ref *rows;    /* the m x k operand */
   const ir_ref *columns; /* the k x n operand */
-  bool rows_k_major;     /* k is contiguous in its buffer */
+  const ir_ref *scale;   /* m x k / group: multiplies the sums of a group of rows; NULL: none */
+  int group;
+  bool rows_k_major; /* k is contiguous in its buffer */
   bool columns_k_major;
   bool swapped;
 } dot_shape;

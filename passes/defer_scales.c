@@ -1,0 +1,74 @@
+/* defer-scales: multiply the sum of a group by its scale, not every code of it.
+ *
+ *   before  %Wd <- decode %Ws, %Ss, none {group = 128}        after  %Wd <- decode %Ws, none, none {group = 128}
+ *           %acc <- dot %As, %Wd {swap = 1}                          %acc <- dot %As, %Wd, %Ss {swap = 1, group = 128}
+ *
+ * A scale belongs to a row of weights and a group of its columns: sum(a * (q * s)) = s * sum(a * q). Decoding
+ * multiplies each code, two at a time, at half the rate of a fused multiply-add; the sums of a group are few when there
+ * are few tokens. They stay in f32, where a scaled code is rounded to the operand's 16 bits: what comes out is nearer
+ * to the exact sum.
+ *
+ * Fires for a decode in the register operand of one mma dot into f32, whose zeros come before the scale, where a group
+ * is whole instructions deep and its sums are fewer than the multiplications saved. wgmma runs on while the next codes
+ * are decoded, so there the multiplications cost less than a wait for each group would. */
+#include "passes/pass.h"
+#include "passes/tensor_core.h"
+
+enum { MMA_COLUMNS = 8 };
+
+typedef struct search {
+  const ir_value *decoded;
+  ir_op *dot;
+} search;
+
+static bool find_dot(void *data, ir_block *block, ir_op *op) {
+  search *s = data;
+  (void)block;
+  if (op->kind == IR_OP_DOT && dot_shape_of(op).rows->value == s->decoded) s->dot = op;
+  return !s->dot;
+}
+
+/* Columns that share a scale in the tile. */
+static int64_t group_of(const ir_op *decode) {
+  int64_t width = ir_extent(decode->write[0].value, 1), group = ir_attr_get(&decode->attrs, IR_ATTR_GROUP, width);
+  return group > 0 && group < width ? group : width;
+}
+
+/* The reason why the scales stay where they are; NULL when the dot can take them. */
+static const char *refusal(const ir_op *decode, const ir_op *dot) {
+  if (!dot || ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) != IR_INSTRUCTION_MMA) return "its dot does not use mma";
+  if (ir_attr_get(&decode->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE) == IR_ZERO_RESCALE)
+    return "its zeros are subtracted from scaled values";
+  const ir_type type = decode->write[0].value->type;
+  if (!ir_is_float(type) || ir_bits(type) != 16 || dot->write[0].value->type != IR_F32)
+    return "its dot does not sum 16-bit floats in f32";
+  int64_t group = group_of(decode), depth = tensor_core_depth(type);
+  if (group % depth) return "its groups are no multiple of an instruction's depth";
+  int64_t columns = dot_shape_of(dot).n / ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1) / MMA_COLUMNS;
+  return columns > group / depth ? "there are more sums than codes of a group" : NULL;
+}
+
+static void defer_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
+  for (ir_op *op = block->first; op; op = op->next) {
+    defer_block(kernel, env, &op->body);
+    defer_block(kernel, env, &op->other);
+    if (op->kind != IR_OP_DECODE || ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND ||
+        op->read_count < 2 || !op->read[1].value)
+      continue;
+    search s = {op->write[0].value, NULL};
+    ir_walk(&kernel->body, find_dot, &s);
+    const char *why = refusal(op, s.dot), *name = op->read[1].value->name;
+    diag_remark(env->diagnostics, "defer-scales", "scale", !why, op->loc,
+                why ? "%s multiplies codes, not sums: %s" : "%s multiplies the sums of its groups%s", name,
+                why ? why : "");
+    if (why) continue;
+    ir_op_add_read(s.dot, op->read[1]);
+    ir_attr_set(&s.dot->attrs, IR_ATTR_GROUP, group_of(op));
+    op->read[1] = ir_ref_none();
+  }
+}
+
+bool defer_scales(ir_kernel *kernel, pass_env *env) {
+  defer_block(kernel, env, &kernel->body);
+  return true;
+}

@@ -1,0 +1,36 @@
+/* Shared by the lowering of decodes and dots: packed operands of a fused decode in shared memory, as a thread sees them.
+ *
+ * A block of codes is 64 rows; 16 of them are one vector of 16 bytes for each lane (packed_layout_block), so the 16-row
+ * group number r of a tile is found at block r / 4, then at 512 * (r % 4). Scales and zeros are blocks of 64 rows of
+ * one group. */
+#ifndef BITBLASC_PASSES_LOWER_PACKED_H
+#define BITBLASC_PASSES_LOWER_PACKED_H
+
+#include "passes/lower.h"
+
+typedef struct packed_operand {
+  lower *l;
+  const tile_layout *layout; /* of the decoded tile, whose rows are the operand's */
+  ir_value *buffer;          /* NULL: none */
+  const ir_expr *slot;
+  int columns; /* blocks side by side in the tile */
+  int block_bytes;
+  int unit_rows, unit_bytes; /* rows that lie together, and the bytes from one such unit to the next */
+  const ir_expr *lane;       /* what the lane adds; NULL: nothing */
+  const ir_expr *own;        /* address of the thread's first row */
+} packed_operand;
+
+/* `ref` may be NULL or none. */
+packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_ref *ref, bool is_codes);
+/* into[0 .. 3] = the vector of codes of block column `block`, of the 16 rows that begin `distance` below the thread's
+ * first one. */
+void packed_load_codes(packed_operand *p, ir_value *into, int distance, int block);
+/* The scale or zero of the row `distance` below the thread's first one, loaded at the place: in the low bits of a word,
+ * or as f32. */
+const ir_expr *packed_factor_word(packed_operand *p, const char *name, int distance, int column);
+
+/* Element number `element` of a word, in the compute type of `type`; the first one as f32. */
+const ir_expr *packed_unpack(lower *l, ir_type type, const ir_expr *word, int element);
+const ir_expr *packed_unpack_f32(lower *l, ir_type type, const ir_expr *word);
+
+#endif
