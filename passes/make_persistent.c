@@ -17,7 +17,9 @@
  * consumers finish this one. Tiles are walked in bands of `raster` tiles of the second grid dimension, the first
  * sweeping inside a band: neighbouring blocks then share operands in L2 (a band of 8 costs 8 * BM + ceil(SMs / 8) * BN
  * elements a wave). Without the `persistent` attribute the same variables are computed from block() once, without a
- * loop. With `reverse` the walk starts at the last tile.
+ * loop. With `reverse` bands are walked from the last tile; without bands a row of the first dimension is walked
+ * backwards, the next one forwards, and so on: where tiles grow heavier along it, a block has heavy and light ones in
+ * turn, however many blocks there are to a row.
  *
  * In a cluster (attribute `cluster` of the kernel) the blocks take neighbouring tiles along one grid dimension: the one
  * whose tiles have the most bytes in common. A tensor-map load that all of them would do alike, at the same time, is
@@ -48,11 +50,43 @@ static const ir_expr *named(arena *memory, ir_kernel *kernel, ir_block *block, c
   return ir_read(memory, value);
 }
 
+static bool banded(const ir_kernel *kernel) {
+  return kernel->grid_count >= 2 && ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 0) > 1;
+}
+
+/* The place in a row of the first dimension, from the other end in every second row. A round of the blocks moves a
+ * block on by `rows` rows and a little more; where that is an even number, and all rounds together never come to the
+ * next row, it is every second `rows` rows. */
+static const ir_expr *turned(arena *memory, ir_kernel *kernel, ir_block *block, const ir_expr *tile,
+                             const ir_expr *blocks, const ir_expr *const *extent) {
+  src_loc loc = kernel->grid[0].index->loc;
+  const ir_expr *zero = ir_int(memory, 0), *one = ir_int(memory, 1), *length = extent[0];
+  const ir_expr *others = one;
+  for (int d = 1; d < kernel->grid_count; d++)
+    others = ir_binary(memory, IR_EXPR_MUL, others, extent[d]);
+  const ir_expr *half = ir_binary(memory, IR_EXPR_DIV, length, ir_int(memory, 2));
+  const ir_expr *rows =
+      named(memory, kernel, block, "rows",
+            ir_binary(memory, IR_EXPR_DIV, ir_binary(memory, IR_EXPR_ADD, blocks, half), length), loc);
+  const ir_expr *more = ir_binary(memory, IR_EXPR_SUB, blocks, ir_binary(memory, IR_EXPR_MUL, rows, length));
+  more = ir_binary(memory, IR_EXPR_MUL, ir_unary(memory, IR_EXPR_ABS, more), others);
+  const ir_expr *even = ir_binary(memory, IR_EXPR_EQ, ir_binary(memory, IR_EXPR_AND, rows, one), zero);
+  even = ir_binary(memory, IR_EXPR_AND, even, ir_binary(memory, IR_EXPR_LT, more, blocks));
+  const ir_expr *together =
+      named(memory, kernel, block, "rows_together",
+            ir_ternary(memory, IR_EXPR_SELECT, even, ir_binary(memory, IR_EXPR_MAX, rows, one), one), loc);
+  const ir_expr *turn = ir_binary(memory, IR_EXPR_DIV, ir_binary(memory, IR_EXPR_DIV, tile, length), together);
+  const ir_expr *place = named(memory, kernel, block, "place", ir_binary(memory, IR_EXPR_MOD, tile, length), loc);
+  const ir_expr *forwards = ir_binary(memory, IR_EXPR_EQ, ir_binary(memory, IR_EXPR_AND, turn, one), one);
+  const ir_expr *back = ir_binary(memory, IR_EXPR_SUB, ir_binary(memory, IR_EXPR_SUB, length, place), one);
+  return ir_ternary(memory, IR_EXPR_SELECT, forwards, place, back);
+}
+
 /* Defines the grid indices from the linear tile number. */
-static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_expr *tile,
+static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_expr *tile, const ir_expr *blocks,
                    const ir_expr *const *extent) {
   int band = (int)ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 0);
-  if (kernel->grid_count >= 2 && band > 1) {
+  if (banded(kernel)) {
     const ir_expr *rows = ir_int(memory, band);
     const ir_expr *area = ir_binary(memory, IR_EXPR_MUL, extent[0], extent[1]);
     const ir_expr *plane = tile;
@@ -83,8 +117,10 @@ static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_e
   const ir_expr *rest = tile;
   for (int d = 0; d < kernel->grid_count; d++) {
     bool last = d == kernel->grid_count - 1;
-    append_let(memory, block, kernel->grid[d].index, last ? rest : ir_binary(memory, IR_EXPR_MOD, rest, extent[d]),
-               kernel->grid[d].index->loc);
+    const ir_expr *index = last ? rest : ir_binary(memory, IR_EXPR_MOD, rest, extent[d]);
+    if (d == 0 && ir_attr_get(&kernel->attrs, IR_ATTR_REVERSE, 0))
+      index = turned(memory, kernel, block, tile, blocks, extent);
+    append_let(memory, block, kernel->grid[d].index, index, kernel->grid[d].index->loc);
     if (!last)
       rest = named(memory, kernel, block, "tiles_left", ir_binary(memory, IR_EXPR_DIV, rest, extent[d]),
                    kernel->grid[d].index->loc);
@@ -201,18 +237,19 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
   ir_block inner = {NULL, NULL};
   ir_op *loop = NULL;
   const ir_expr *tile = block;
+  const ir_expr *blocks =
+      ir_binary(memory, IR_EXPR_DIV, ir_leaf(memory, IR_EXPR_BLOCKS, IR_I32), ir_int(memory, cluster));
   if (persistent) {
     loop = ir_op_create(memory, IR_OP_FOR, kernel->loc);
     ir_value *variable = ir_value_create(memory, kernel, IR_INDEX, IR_I32, "tile", kernel->loc);
     ir_op_add_write(loop, ir_ref_whole(variable));
     ir_op_add_expr(memory, loop, block);
     ir_op_add_expr(memory, loop, total);
-    ir_op_add_expr(memory, loop,
-                   ir_binary(memory, IR_EXPR_DIV, ir_leaf(memory, IR_EXPR_BLOCKS, IR_I32), ir_int(memory, cluster)));
+    ir_op_add_expr(memory, loop, blocks);
     ir_attr_set(&loop->attrs, IR_ATTR_PERSISTENT, 1);
     tile = ir_read(memory, variable);
   }
-  if (reverse)
+  if (reverse && banded(kernel))
     tile = named(memory, kernel, &inner, "tile_reversed",
                  ir_binary(memory, IR_EXPR_SUB, ir_binary(memory, IR_EXPR_SUB, total, ir_int(memory, 1)), tile),
                  kernel->loc);
@@ -221,14 +258,14 @@ bool make_persistent(ir_kernel *kernel, pass_env *env) {
     ir_value *first =
         ir_value_create(memory, kernel, IR_SCALAR, IR_I32, arena_printf(memory, "%s_cluster", own->name), own->loc);
     kernel->grid[along].index = first;
-    unrank(memory, kernel, &inner, tile, extent);
+    unrank(memory, kernel, &inner, tile, blocks, extent);
     append_let(memory, &inner, own,
                ir_binary(memory, IR_EXPR_ADD,
                          ir_binary(memory, IR_EXPR_MUL, ir_read(memory, first), ir_int(memory, cluster)),
                          ir_leaf(memory, IR_EXPR_CTA_RANK, IR_I32)),
                own->loc);
   } else {
-    unrank(memory, kernel, &inner, tile, extent);
+    unrank(memory, kernel, &inner, tile, blocks, extent);
   }
   while (body.first) {
     ir_op *op = body.first;

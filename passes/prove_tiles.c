@@ -96,7 +96,6 @@ static bool check_places(context *c) {
 static bool check_walk(context *c, int64_t blocks) {
   bool seen[MAX_TILES] = {false};
   int64_t count = 0;
-  c->values.blocks = blocks * c->cluster;
   for (int64_t block = 0; block < blocks; block++) {
     c->values.block = block * c->cluster;
     for (int i = 0; i < c->let_count && c->loop; i++)
@@ -122,8 +121,12 @@ static bool check_grid(context *c) {
   if (c->tiles > MAX_TILES) return true;
   if (!prove_eval_is(&c->values, c->kernel->block_count, c->tiles * c->cluster))
     return fail(c, "the launch has another number of blocks than %lld", c->tiles * c->cluster);
-  if (!check_places(c)) return false;
-  return !c->loop || (check_walk(c, 1) && check_walk(c, 3));
+  static const int64_t blocks[] = {1, 3}; /* where a tile lies may depend on how many walk */
+  for (int i = 0; i < 2; i++) {
+    c->values.blocks = (c->loop ? blocks[i] : c->tiles) * c->cluster;
+    if (!check_places(c) || (c->loop && !check_walk(c, blocks[i]))) return false;
+  }
+  return true;
 }
 
 /* Extents worth trying along a dimension: around the band's height along the second. */

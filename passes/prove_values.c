@@ -90,6 +90,7 @@ prove_number prove_eval(const prove_env *env, const ir_expr *e) {
     prove_number a = prove_eval(env, e->args[0]);
     if (!a.known) return unknown;
     if (e->kind == IR_EXPR_NEG) return number(-a.value);
+    if (e->kind == IR_EXPR_ABS) return number(a.value < 0 ? -a.value : a.value);
     if (e->kind == IR_EXPR_NOT) return number(e->type == IR_PRED ? !a.value : ~a.value);
     if (e->kind == IR_EXPR_CAST && ir_is_integer(e->args[0]->type) && ir_bits(e->type) >= 32) return a;
     return unknown;
