@@ -108,7 +108,10 @@ static bool vector_visit(void *data, ir_block *block, ir_op *op) {
   if (!other) return true;
   int elements = 1;
   if (other->value->space == IR_GLOBAL) {
-    int bytes = region_access_bytes(v->c->env->memory, other);
+    const ir_expr *condition;
+    int bytes = region_access_bytes(v->c->env->memory, other),
+        wide = region_wide_bytes(v->c->env->memory, other, &condition);
+    bytes = wide > bytes ? wide : bytes;
     elements = bytes * 8 / ir_bits(other->value->type);
   } else if (other->value->space == IR_SHARED) {
     elements = 128 / ir_bits(other->value->type);

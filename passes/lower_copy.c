@@ -1,8 +1,9 @@
 /* Copies by the threads themselves: tiles to and from memory, cp.async, and plain copies between memories.
  *
  * All of them are one loop: a layout says which elements a thread moves, the widest access that layout, buffer and
- * tensor allow says how many at once, and every access is inside or outside the tensor as a whole. Copies without a
- * tile get a coalesced layout of the buffer's extents. */
+ * tensor allow says how many at once, and every access is inside or outside the tensor as a whole. Where a size that is
+ * known at the launch only decides that, there are two loops, and the size chooses. Copies without a tile get a
+ * coalesced layout of the buffer's extents. */
 #include "passes/lower.h"
 #include "passes/region.h"
 
@@ -331,6 +332,42 @@ static void thread_tile_to_tile(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
+/* All accesses of the copy, t->vector elements each. */
+static void all_groups(transfer *t) {
+  lower *l = t->l;
+  const ir_ref *to = &t->op->write[0], *from = &t->op->read[0];
+  int groups = t->layout.reg_count / t->vector;
+  bool looped = groups > 1;
+  const ir_value *tile = to->value->space == IR_TILE ? to->value : from->value->space == IR_TILE ? from->value : NULL;
+  if (tile && t->vector < thread_per_word(tile->type)) looped = false; /* positions inside a word are constants */
+  const ir_expr *probe = thread_int(l, 0);
+  for (int d = 0; d < t->rank && looped; d++)
+    looped = thread_register_coord(l, &t->layout, d, t->vector, 0, probe) != NULL;
+  if (looped) {
+    bool in_registers =
+        tile ||
+        groups <= MAX_UNROLLED; /* register numbers must be constants; addresses need not, and all at once they spill */
+    ir_block *saved = thread_loop(l, "r", thread_int(l, groups), in_registers ? 1 : 0, &t->group);
+    one_group(t);
+    thread_leave(l, saved);
+    return;
+  }
+  for (int g = 0; g < groups; g++) {
+    t->group = thread_int(l, g);
+    one_group(t);
+  }
+}
+
+/* The elements of a wider access that sizes allow when the predicate holds; 0 where there is none. */
+static int wide_vector(transfer *t, int consecutive, const ir_expr **condition) {
+  const ir_ref *to = &t->op->write[0], *from = &t->op->read[0];
+  const ir_ref *global = to->value->space == IR_GLOBAL ? to : from->value->space == IR_GLOBAL ? from : NULL;
+  if (!global || ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0)) return 0;
+  int vector = region_wide_bytes(t->l->memory, global, condition) * 8 / ir_bits(global->value->type);
+  vector = vector < consecutive ? vector : consecutive;
+  return vector > t->vector ? vector : 0;
+}
+
 void thread_transfer(lower *l, const ir_op *op) {
   const ir_ref *to = &op->write[0], *from = &op->read[0];
   int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
@@ -349,14 +386,17 @@ void thread_transfer(lower *l, const ir_op *op) {
   extents_of(moved, extent, &t.rank);
   int to_vector = side_vector(&t, to), from_vector = side_vector(&t, from);
   int vector = to_vector < from_vector ? to_vector : from_vector;
-  int most = 128 / ir_bits(to->value->type), other = 128 / ir_bits(from->value->type);
-  most = most < other ? most : other;
-  vector = vector < most ? vector : most;
+  const ir_ref *sides[2] = {to, from}; /* an access is 16 bytes of memory at most; what registers hold does not count */
+  for (int i = 0; i < 2; i++) {
+    int most = sides[i]->value->space == IR_TILE ? MAX_ELEMENTS : 128 / ir_bits(sides[i]->value->type);
+    vector = vector < most ? vector : most;
+  }
   bool tile = to->value->space == IR_TILE || from->value->space == IR_TILE;
+  int consecutive = 1;
   if (tile) {
     const tile_layout *own = to->value->space == IR_TILE ? to->value->tile : from->value->tile;
     t.layout = *own;
-    int consecutive = tile_layout_vector(own);
+    consecutive = tile_layout_vector(own);
     vector = vector < consecutive ? vector : consecutive;
     if (ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0)) vector = 1;
   } else {
@@ -376,7 +416,7 @@ void thread_transfer(lower *l, const ir_op *op) {
       l->failed = true;
       return;
     }
-    int consecutive = tile_layout_vector(&t.layout);
+    consecutive = tile_layout_vector(&t.layout);
     vector = vector < consecutive ? vector : consecutive;
   }
   if (vector < 1) vector = 1;
@@ -387,29 +427,22 @@ void thread_transfer(lower *l, const ir_op *op) {
     return;
   }
   t.vector = vector;
-  int groups = t.layout.reg_count / vector;
-  bool looped = groups > 1;
-  const ir_value *tile_value = to->value->space == IR_TILE     ? to->value
-                               : from->value->space == IR_TILE ? from->value
-                                                               : NULL;
-  if (tile_value && vector < thread_per_word(tile_value->type))
-    looped = false; /* positions inside a word are constants */
-  const ir_expr *probe = thread_int(l, 0);
-  for (int d = 0; d < t.rank && looped; d++)
-    looped = thread_register_coord(l, &t.layout, d, vector, 0, probe) != NULL;
-  if (looped) {
-    bool in_registers =
-        tile_value ||
-        groups <= MAX_UNROLLED; /* register numbers must be constants; addresses need not, and all at once they spill */
-    ir_block *saved = thread_loop(l, "r", thread_int(l, groups), in_registers ? 1 : 0, &t.group);
-    one_group(&t);
-    thread_leave(l, saved);
+  const ir_expr *condition;
+  int wide = tile ? wide_vector(&t, consecutive, &condition) : 0;
+  if (!wide) {
+    all_groups(&t);
     return;
   }
-  for (int g = 0; g < groups; g++) {
-    t.group = thread_int(l, g);
-    one_group(&t);
-  }
+  /* Which of the two is decided by sizes alone, so for the whole launch. */
+  ir_op *choice = thread_op(l, IR_OP_IF);
+  ir_op_add_expr(l->memory, choice, condition);
+  ir_block *saved = thread_enter(l, &choice->other);
+  all_groups(&t);
+  thread_leave(l, saved);
+  t.vector = wide;
+  saved = thread_enter(l, &choice->body);
+  all_groups(&t);
+  thread_leave(l, saved);
 }
 
 /* to = from in another layout: registers renamed where that is enough, else through shared memory. */

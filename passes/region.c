@@ -136,6 +136,37 @@ int region_access_bytes(arena *memory, const ir_ref *ref) {
   return bits < 8 ? 0 : bits >= 128 ? 16 : (int)(bits / 8);
 }
 
+/* condition && e % divisor == 0; false when a known e rules that out. */
+static bool demand_divisor(arena *memory, const ir_expr *e, int64_t divisor, const ir_expr **condition) {
+  int64_t known;
+  if (ir_known_divisor(e) % divisor == 0) return true;
+  if (ir_is_constant(e, &known)) return false;
+  const ir_expr *rest = ir_binary(memory, IR_EXPR_MOD, e, ir_typed_int(memory, e->type, divisor));
+  const ir_expr *holds = ir_binary(memory, IR_EXPR_EQ, rest, ir_typed_int(memory, e->type, 0));
+  *condition = *condition ? ir_binary(memory, IR_EXPR_AND, *condition, holds) : holds;
+  return true;
+}
+
+int region_wide_bytes(arena *memory, const ir_ref *ref, const ir_expr **condition) {
+  const ir_value *tensor = ref->value;
+  int inner = region_inner_dim(ref), bits = ir_bits(tensor->type);
+  int64_t elements = 128 / bits, one;
+  *condition = NULL;
+  if (inner != tensor->rank - 1) return 0;
+  if (tensor->stride[inner] && !(ir_is_constant(tensor->stride[inner], &one) && one == 1)) return 0;
+  if (ref->count) {
+    int64_t start = known_power(ref->start[inner]), span = power_of_two(ref->span[inner]);
+    elements = elements < start ? elements : start;
+    elements = elements < span ? elements : span;
+  }
+  int bytes = (int)(elements * bits / 8);
+  if (bytes <= region_access_bytes(memory, ref)) return 0;
+  if (!demand_divisor(memory, tensor->extent[inner], elements, condition)) return 0;
+  for (int d = 0; d < inner; d++) /* rows without gaps begin at multiples of their length */
+    if (tensor->stride[d] && !demand_divisor(memory, tensor->stride[d], elements, condition)) return 0;
+  return bytes;
+}
+
 const char *region_tma_refusal(arena *memory, const ir_ref *ref) {
   const ir_value *tensor = ref->value;
   int bits = ir_bits(tensor->type), inner = region_inner_dim(ref);

@@ -27,6 +27,10 @@ bool region_may_be_negative(const ir_kernel *kernel, const ir_expr *e);
  * bytes even at the coarsest. */
 int region_access_bytes(arena *memory, const ir_ref *ref);
 
+/* The same where sizes that are not known decide: the bytes of an access when `*condition`, a predicate over sizes,
+ * holds. 0 when no condition would make accesses wider than region_access_bytes. */
+int region_wide_bytes(arena *memory, const ir_ref *ref, const ir_expr **condition);
+
 /* By value number: the tensors that the kernel both reads and writes, in any order. What it reads of them may be what
  * it wrote, so no copy from one may run ahead, and no store to one late. */
 bool *region_exchanged(arena *scratch, ir_kernel *kernel);
