@@ -1,18 +1,9 @@
 /* The generated host code: strict C99 and C++ take it, and it launches what the record says (seen by a driver that
  * takes notes). */
+#include "tests/unit/temporary.h"
+
 #include "codegen/emit_host.h"
 #include "sample_record.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 static const unsigned char cubin[] = {0x7f, 'E', 'L', 'F', 0xff};
 
@@ -27,7 +18,7 @@ static void append_user(str *out) {
 }
 
 static void write_file(const char *directory, const char *name, const str *text) {
-  char path[256];
+  char path[TEMPORARY_BYTES + 64];
   snprintf(path, sizeof path, "%s/%s", directory, name);
   FILE *file = fopen(path, "w");
   assert_non_null(file);
@@ -36,7 +27,7 @@ static void write_file(const char *directory, const char *name, const str *text)
 }
 
 static int run(const char *directory, const char *command) {
-  char line[1024];
+  char line[TEMPORARY_BYTES + 512];
   snprintf(line, sizeof line, "cd %s && %s", directory, command);
   return system(line);
 }
@@ -44,8 +35,8 @@ static int run(const char *directory, const char *command) {
 static void compiles_and_launches(void **state) {
   (void)state;
   if (system("cc --version >/dev/null 2>&1") != 0) skip();
-  char directory[] = "/tmp/bitblasc_host_XXXXXX";
-  assert_non_null(mkdtemp(directory));
+  char directory[TEMPORARY_BYTES];
+  temporary_make(directory);
   arena *a = arena_create();
   str header = STR_EMPTY, source = STR_EMPTY, user = STR_EMPTY;
   emit_header(sample_record(a), &header);
@@ -64,9 +55,7 @@ static void compiles_and_launches(void **state) {
             "-pedantic -Wall -Wextra -Werror -c sample.c -o sample_cc.o && "
             "c++ user_cc.o sample_cc.o -o user_cc && ./user_cc"),
         0);
-  char remove[64];
-  snprintf(remove, sizeof remove, "rm -r %s", directory);
-  assert_int_equal(system(remove), 0);
+  temporary_remove(directory);
   str_free(&header);
   str_free(&source);
   str_free(&user);
@@ -77,8 +66,8 @@ static void compiles_and_launches(void **state) {
 static void compiles_odd_records(void **state) {
   (void)state;
   if (system("cc --version >/dev/null 2>&1") != 0) skip();
-  char directory[] = "/tmp/bitblasc_host_XXXXXX";
-  assert_non_null(mkdtemp(directory));
+  char directory[TEMPORARY_BYTES];
+  temporary_make(directory);
   arena *a = arena_create();
   str text = STR_EMPTY;
   record odd = *sample_record(a);
@@ -104,9 +93,7 @@ static void compiles_odd_records(void **state) {
   emit_c(&bare, cubin, sizeof cubin, &text);
   write_file(directory, "both.c", &text);
   assert_int_equal(run(directory, "cc -std=c99 -pedantic -Wall -Wextra -Werror -c both.c -o both.o"), 0);
-  char remove[64];
-  snprintf(remove, sizeof remove, "rm -r %s", directory);
-  assert_int_equal(system(remove), 0);
+  temporary_remove(directory);
   str_free(&text);
   arena_destroy(a);
 }

@@ -1,5 +1,5 @@
 /* The compiler as a library: nothing printed, everything in the diag and the status. */
-#include "tests/unit/unit.h"
+#include "tests/unit/temporary.h"
 
 #include "driver/compile.h"
 #include "driver/options.h"
@@ -98,8 +98,8 @@ static void test_files_are_whole(void **state) {
   (void)state;
   arena *memory = arena_create();
   str error = STR_EMPTY;
-  char directory[] = "/tmp/bitblasc-test-XXXXXX";
-  assert_non_null(mkdtemp(directory));
+  char directory[TEMPORARY_BYTES];
+  temporary_make(directory);
   const char *path = arena_printf(memory, "%s/a/b/file", directory);
   assert_false(output_write(path, "x", 1, &error));
   assert_non_null(strstr(str_text(&error), "No such file or directory"));

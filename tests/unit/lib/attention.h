@@ -2,12 +2,11 @@
 #ifndef BITBLASC_TESTS_UNIT_LIB_ATTENTION_H
 #define BITBLASC_TESTS_UNIT_LIB_ATTENTION_H
 
-#include "tests/unit/unit.h"
+#include "tests/unit/temporary.h"
 
 #include "include/bitblas.h"
 #include "ir/numeric.h"
 
-#include <ftw.h>
 #include <math.h>
 #include <unistd.h>
 
@@ -16,28 +15,21 @@ enum { SEQUENCES_MAX = 4 };
 static bool on_gpu; /* set by main: instead of the emulator */
 
 typedef struct fixture {
-  char directory[1024]; /* of the store */
+  char directory[TEMPORARY_BYTES]; /* of the store */
   uint64_t random;
 } fixture;
 
 static int set_up(void **state) {
   fixture *f = calloc(1, sizeof *f);
-  const char *base = getenv("TMPDIR");
-  snprintf(f->directory, sizeof f->directory, "%s/bitblas-attention-XXXXXX", base && *base ? base : "/tmp");
-  assert_non_null(mkdtemp(f->directory));
+  temporary_make(f->directory);
   f->random = 1;
   *state = f;
   return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-  (void)info, (void)kind, (void)walk;
-  return remove(path);
-}
-
 static int tear_down(void **state) {
   fixture *f = *state;
-  nftw(f->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+  temporary_remove(f->directory);
   free(f);
   return 0;
 }

@@ -3,35 +3,35 @@
 #define BITBLASC_TESTS_LINEAR_H
 
 #include "tests/unit/lib/checkpoint_file.h"
+#include "tests/unit/temporary.h"
 
 #include "ir/numeric.h"
 #include "lib/linear.h"
 
-#include <unistd.h>
 
 enum { LINEAR_ROWS = 17 };
 
 typedef struct linear_suite {
   bitblas_context *context;
-  char file[1100]; /* that a test may write */
+  char folder[TEMPORARY_BYTES];
+  char file[TEMPORARY_BYTES + 16]; /* that a test may write */
   uint64_t state;  /* of the random numbers */
 } linear_suite;
 
 static inline int open_suite(void **state) {
   linear_suite *s = calloc(1, sizeof *s);
   bitblas_context_config config = BITBLAS_CONTEXT_CONFIG_INIT;
-  const char *base = getenv("TMPDIR");
   config.device = BITBLAS_DEVICE_EMULATOR;
   config.cache_directory = "";
-  snprintf(s->file, sizeof s->file, "%s/bitblas-linear-XXXXXX", base && *base ? base : "/tmp");
-  int file = mkstemp(s->file);
+  temporary_make(s->folder);
+  snprintf(s->file, sizeof s->file, "%s/file", s->folder);
   *state = s;
-  return file < 0 || close(file) || bitblas_context_create(&config, &s->context) != BITBLAS_OK;
+  return bitblas_context_create(&config, &s->context) != BITBLAS_OK;
 }
 
 static inline int close_suite(void **state) {
   linear_suite *s = *state;
-  remove(s->file);
+  temporary_remove(s->folder);
   bitblas_context_destroy(s->context);
   free(s);
   return 0;

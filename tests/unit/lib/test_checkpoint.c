@@ -1,7 +1,7 @@
 /* Files of tensors: what is found in good ones, and that a bad one is an error with a reason whatever is wrong with it. */
 #include "tests/unit/lib/checkpoint_file.h"
+#include "tests/unit/temporary.h"
 
-#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -312,26 +312,19 @@ static void refuses_bad_gguf(void **state) {
 /* -- Files on disk ------------------------------------------------------------------------------------------------- */
 
 typedef struct folder {
-  char path[1024], file[1200];
+  char path[TEMPORARY_BYTES], file[TEMPORARY_BYTES + 200];
 } folder;
 
 static int set_up(void **state) {
   folder *f = calloc(1, sizeof *f);
-  const char *base = getenv("TMPDIR");
-  snprintf(f->path, sizeof f->path, "%s/bitblas-checkpoint-XXXXXX", base && *base ? base : "/tmp");
-  assert_non_null(mkdtemp(f->path));
+  temporary_make(f->path);
   *state = f;
   return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-  (void)info, (void)kind, (void)walk;
-  return remove(path);
-}
-
 static int tear_down(void **state) {
   folder *f = *state;
-  nftw(f->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+  temporary_remove(f->path);
   free(f);
   return 0;
 }

@@ -1,10 +1,9 @@
 /* One program, two devices: what the GPU computes is what the emulator computes. Skipped where there is no GPU. */
-#include "tests/unit/unit.h"
+#include "tests/unit/temporary.h"
 
 #include "include/bitblas.h"
 
 #include <time.h>
-#include <unistd.h>
 
 static const char text[] = "kernel product(A: f16[M, K], B: f16[N, K], C: out f32[M, N])\n"
                            "  where N % 8 == 0, K % 8 == 0\n"
@@ -69,8 +68,8 @@ static void compute(bitblas_context *context, const bitblas_kernel *kernel, floa
 
 static void computes_the_same_on_both(void **state) {
   (void)state;
-  char directory[] = "/tmp/bitblas-devices-XXXXXX";
-  assert_non_null(mkdtemp(directory));
+  char directory[TEMPORARY_BYTES];
+  temporary_make(directory);
   bitblas_context_config config = BITBLAS_CONTEXT_CONFIG_INIT;
   config.cache_directory = directory;
   bitblas_context *gpu = NULL, *emulator = NULL;
@@ -78,7 +77,7 @@ static void computes_the_same_on_both(void **state) {
   if (status != BITBLAS_OK) {
     assert_true(status == BITBLAS_ERROR_NO_DRIVER || status == BITBLAS_ERROR_NO_DEVICE);
     assert_true(*bitblas_last_message());
-    rmdir(directory);
+    temporary_remove(directory);
     skip();
   }
   config.device = BITBLAS_DEVICE_EMULATOR;
@@ -103,6 +102,7 @@ static void computes_the_same_on_both(void **state) {
     assert_true(c[0][i] == c[1][i] && c[0][i] == c[2][i]);
   bitblas_context_destroy(gpu);
   bitblas_context_destroy(emulator);
+  temporary_remove(directory);
 }
 
 int main(void) {

@@ -1,10 +1,9 @@
 /* Kernels through the public interface, on the emulator: right results, the store, and a clear answer to every wrong
  * call. Only bitblas.h is used. */
-#include "tests/unit/unit.h"
+#include "tests/unit/temporary.h"
 
 #include "include/bitblas.h"
 
-#include <ftw.h>
 #include <math.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -22,7 +21,7 @@ static const char scale_text[] = "kernel scale(X: f32[M, N], Y: out f32[M, N])\n
                                  "}\n";
 
 typedef struct fixture {
-  char directory[1024];
+  char directory[TEMPORARY_BYTES];
   bitblas_context *context;
   int compiled, found; /* counted from the log */
   pthread_mutex_t lock;
@@ -52,25 +51,18 @@ static bitblas_context *open_context(fixture *f, const char *target, const char 
 
 static int set_up(void **state) {
   fixture *f = calloc(1, sizeof *f);
-  const char *base = getenv("TMPDIR");
   pthread_mutex_init(&f->lock, NULL);
-  snprintf(f->directory, sizeof f->directory, "%s/bitblas-kernel-XXXXXX", base && *base ? base : "/tmp");
-  assert_non_null(mkdtemp(f->directory));
+  temporary_make(f->directory);
   f->context = open_context(f, NULL, f->directory);
   *state = f;
   return 0;
-}
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-  (void)info, (void)kind, (void)walk;
-  return remove(path);
 }
 
 static int tear_down(void **state) {
   fixture *f = *state;
   bitblas_context_destroy(f->context);
   pthread_mutex_destroy(&f->lock);
-  nftw(f->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+  temporary_remove(f->directory);
   free(f);
   return 0;
 }

@@ -1,13 +1,12 @@
 /* The store loses nothing that was whole and never gives what is not: processes killed at any moment, files cut and
  * altered, no room, no directory, hostile archives. */
-#include "tests/unit/unit.h"
+#include "tests/unit/temporary.h"
 
 #include "driver/output.h"
 #include "runtime/store.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,32 +21,25 @@
 enum { PLENTY = 1 << 30, PATH_BYTES = 4096 };
 
 typedef struct fixture {
-  char directory[PATH_BYTES / 2];
+  char directory[TEMPORARY_BYTES];
   arena *memory;
   store *s;
 } fixture;
 
 static int set_up(void **state) {
   fixture *f = calloc(1, sizeof *f);
-  const char *base = getenv("TMPDIR");
-  snprintf(f->directory, sizeof f->directory, "%s/bitblasc-store-XXXXXX", base && *base ? base : "/tmp");
-  assert_non_null(mkdtemp(f->directory));
+  temporary_make(f->directory);
   f->memory = arena_create();
   f->s = store_open(f->directory, PLENTY);
   *state = f;
   return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-  (void)info, (void)kind, (void)walk;
-  return remove(path);
-}
-
 static int tear_down(void **state) {
   fixture *f = *state;
   store_close(f->s);
   arena_destroy(f->memory);
-  nftw(f->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+  temporary_remove(f->directory);
   free(f);
   return 0;
 }
