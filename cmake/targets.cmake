@@ -44,6 +44,15 @@ find_path(CMOCKA_INCLUDE_DIR cmocka.h)
 find_library(CMOCKA_LIBRARY cmocka)
 mark_as_advanced(CMOCKA_INCLUDE_DIR CMOCKA_LIBRARY)
 add_custom_target(unit_tests)
+
+# A GPU and an NVRTC that do nothing. By this name the loader takes it for the driver where a test is linked with it.
+set(tests_with_stand_in test_contract test_run test_launch)
+add_library(stand_in_gpu SHARED EXCLUDE_FROM_ALL tests/unit/stand_in/gpu.c)
+target_include_directories(stand_in_gpu PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(stand_in_gpu PRIVATE ${CMAKE_DL_LIBS})
+set_target_properties(stand_in_gpu PROPERTIES OUTPUT_NAME cuda SOVERSION 1
+                      LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/stand_in)
+
 file(GLOB unit_tests CONFIGURE_DEPENDS tests/unit/*/test_*.c)
 if(CMOCKA_INCLUDE_DIR AND CMOCKA_LIBRARY)
   foreach(source IN LISTS unit_tests)
@@ -57,6 +66,9 @@ if(CMOCKA_INCLUDE_DIR AND CMOCKA_LIBRARY)
     target_link_libraries(${target} PRIVATE layer_lib ${CMOCKA_LIBRARY})
     set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/${layer})
+    if(name IN_LIST tests_with_stand_in)
+      target_link_libraries(${target} PRIVATE stand_in_gpu)
+    endif()
     add_dependencies(unit_tests ${target})
   endforeach()
 endif()
@@ -93,6 +105,6 @@ add_custom_target(bench COMMAND ${CMAKE_SOURCE_DIR}/bench/run --build ${CMAKE_BI
 find_program(CLANG_FORMAT clang-format)
 if(CLANG_FORMAT)
   file(GLOB formatted CONFIGURE_DEPENDS support/*.[ch] ir/*.[ch] frontend/*.[ch] passes/*.[ch] codegen/*.[ch]
-       emulator/*.[ch] driver/*.[ch] runtime/*.[ch] lib/*.[ch] include/*.h examples/*.[ch] tests/unit/*/*.c tests/library/programs/*.c)
+       emulator/*.[ch] driver/*.[ch] runtime/*.[ch] lib/*.[ch] include/*.h examples/*.[ch] tests/unit/*.h tests/unit/*/*.[ch] tests/library/programs/*.c)
   add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${formatted} VERBATIM)
 endif()

@@ -1,90 +1,26 @@
-/* Loading and launching against a driver that only takes notes: what is checked, what the driver is told, and that
- * nothing leaks. */
+/* Loading and launching on the stand-in of a GPU: what is checked, what the driver is told, and that nothing leaks. */
+#include "tests/unit/unit.h"
+
 #include "codegen/elf_note.h"
 #include "runtime/launch.h"
 #include "tests/unit/codegen/sample_record.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <elf.h>
-#include <string.h>
+#include "tests/unit/stand_in/gpu.h"
 
 /* -- The driver ---------------------------------------------------------------------------------------------------- */
 
+/* What the last launch and the last map were. */
 typedef struct notes {
-  int capability_minor;
-  int fail_load, fail_launch;    /* CUresult to answer with */
-  int contexts, modules, events; /* open */
-  int entered;
-  int launches, maps;
-  int dynamic_shared;
   uint32_t grid[3];
   uint32_t cluster_x, attribute_count;
   uint64_t extents[2], strides[2];
   unsigned char parameters[7][8];
   cuda_stream stream;
 } notes;
-static notes note; /* the driver's functions have no argument to find it by */
+static notes note; /* the hooks have no argument to find it by */
 
-static int fake_init(unsigned flags) { return (int)flags; }
-static int fake_version(int *version) { return *version = 13000, 0; }
-static int fake_text(int result, const char **text) {
-  return *text = result == 700 ? "illegal address" : "some error", 0;
-}
-static int fake_count(int *count) { return *count = 2, 0; }
-static int fake_get(cuda_device *handle, int ordinal) { return *handle = ordinal, 0; }
-static int fake_name(char *name, int length, cuda_device handle) {
-  return memcpy(name, "Fake", 5), length < 5 || handle != 1;
-}
-static int fake_attribute(int *value, int attribute, cuda_device handle) {
-  *value = attribute == CUDA_DEVICE_CAPABILITY_MAJOR   ? 9
-           : attribute == CUDA_DEVICE_CAPABILITY_MINOR ? note.capability_minor
-           : attribute == CUDA_DEVICE_SM_COUNT         ? 132
-                                                       : 232448;
-  return handle != 1;
-}
-static int fake_memory(size_t *bytes, cuda_device handle) { return *bytes = 1 << 30, handle != 1; }
-static int fake_retain(cuda_context *context, cuda_device handle) {
-  note.contexts++;
-  *context = (cuda_context)(void *)&note;
-  return handle != 1;
-}
-static int fake_release(cuda_device handle) { return note.contexts--, handle != 1; }
-static int fake_push(cuda_context context) { return note.entered++, context == NULL; }
-static int fake_pop(cuda_context *context) { return note.entered--, *context = NULL, 0; }
-static int fake_load(cuda_module *module, const void *image) {
-  if (note.fail_load) return note.fail_load;
-  note.modules++;
-  *module = (cuda_module)(void *)&note;
-  return image == NULL;
-}
-static int fake_unload(cuda_module module) { return note.modules--, module == NULL; }
-static int fake_function(cuda_function *function, cuda_module module, const char *name) {
-  *function = (cuda_function)(void *)module;
-  return strcmp(name, "sample") == 0 ? 0 : 500;
-}
-static int fake_function_get(int *value, int attribute, cuda_function function) {
-  return *value = attribute * 10, function == NULL;
-}
-static int fake_function_set(cuda_function function, int attribute, int value) {
-  if (attribute == CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES) note.dynamic_shared = value;
-  return function == NULL;
-}
-static int fake_blocks(int *blocks, cuda_function function, int threads, size_t shared) {
-  return *blocks = 1, function == NULL || threads != 384 || shared != 65536;
-}
-static int fake_clusters(int *clusters, cuda_function function, const cuda_launch_config *config) {
-  return *clusters = 60, function == NULL || config->attributes[0].value.cluster.x != 2;
-}
-static int fake_launch(const cuda_launch_config *config, cuda_function function, void **parameters, void **extra) {
+static int note_launch(const cuda_launch_config *config, void **parameters) {
   static const size_t bytes[7] = {8, 8, 8, 4, 4, 4, 8};
-  assert_true(note.entered > 0);
-  assert_null(extra);
-  assert_non_null(function);
+  assert_true(stand_in()->entered > 0);
   assert_int_equal((uintptr_t)parameters[0] % 64, 0);
   for (int i = 0; i < 7; i++)
     memcpy(note.parameters[i], parameters[i], bytes[i]);
@@ -92,13 +28,13 @@ static int fake_launch(const cuda_launch_config *config, cuda_function function,
   note.attribute_count = config->attribute_count;
   note.cluster_x = config->attributes[0].value.cluster.x;
   note.stream = config->stream;
-  note.launches++;
-  return note.fail_launch;
+  return CUDA_OK;
 }
-static int fake_encode(cuda_tensor_map *map, int type, uint32_t rank, void *address, const uint64_t *extents,
-                       const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides, int interleave,
-                       int swizzle, int promotion, int fill) {
-  assert_true(note.entered > 0);
+
+static int note_map(cuda_tensor_map *map, int type, uint32_t rank, void *address, const uint64_t *extents,
+                    const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides, int interleave,
+                    int swizzle, int promotion, int fill) {
+  assert_true(stand_in()->entered > 0);
   assert_int_equal(type, 6);
   assert_int_equal(rank, 2);
   assert_int_equal((uintptr_t)address, 0x1000);
@@ -110,66 +46,34 @@ static int fake_encode(cuda_tensor_map *map, int type, uint32_t rank, void *addr
   memcpy(note.extents, extents, sizeof note.extents);
   note.strides[0] = strides[0];
   memset(map, 0x77, sizeof *map);
-  note.maps++;
-  return 0;
-}
-static int fake_event_create(cuda_event *event, unsigned flags) {
-  note.events++;
-  *event = (cuda_event)(void *)&note;
-  return (int)flags;
-}
-static int fake_event_destroy(cuda_event event) { return note.events--, event == NULL; }
-static int fake_event_record(cuda_event event, cuda_stream stream) { return event == NULL || stream != NULL; }
-static int fake_event_wait(cuda_event event) { return event == NULL; }
-static int fake_elapsed(float *milliseconds, cuda_event from, cuda_event to) {
-  return *milliseconds = 0.5f, from == NULL || to == NULL;
+  return CUDA_OK;
 }
 
-static cuda_driver fake_driver(void) {
+static void open_driver(cuda_driver *driver) {
+  stand_in_gpu *gpu = stand_in();
+  memset(gpu, 0, sizeof *gpu);
   memset(&note, 0, sizeof note);
-  return (cuda_driver){.init = fake_init,
-                       .driver_get_version = fake_version,
-                       .get_error_name = fake_text,
-                       .get_error_string = fake_text,
-                       .device_get_count = fake_count,
-                       .device_get = fake_get,
-                       .device_get_name = fake_name,
-                       .device_get_attribute = fake_attribute,
-                       .device_total_memory = fake_memory,
-                       .primary_context_retain = fake_retain,
-                       .primary_context_release = fake_release,
-                       .context_push = fake_push,
-                       .context_pop = fake_pop,
-                       .event_create = fake_event_create,
-                       .event_destroy = fake_event_destroy,
-                       .event_record = fake_event_record,
-                       .event_synchronize = fake_event_wait,
-                       .event_elapsed = fake_elapsed,
-                       .module_load_data = fake_load,
-                       .module_unload = fake_unload,
-                       .module_get_function = fake_function,
-                       .function_get_attribute = fake_function_get,
-                       .function_set_attribute = fake_function_set,
-                       .occupancy_blocks = fake_blocks,
-                       .occupancy_clusters = fake_clusters,
-                       .launch_kernel = fake_launch,
-                       .tensor_map_encode_tiled = fake_encode};
+  gpu->entry = "sample";
+  gpu->on_launch = note_launch;
+  gpu->on_map = note_map;
+  assert_int_equal(cuda_open(NULL, driver, NULL), RUNTIME_OK);
 }
 
-/* The least that elf_note takes for a cubin. */
+static void check_closed(void) {
+  const stand_in_gpu *gpu = stand_in();
+  assert_int_equal(gpu->contexts, 0);
+  assert_int_equal(gpu->modules, 0);
+  assert_int_equal(gpu->events, 0);
+  assert_int_equal(gpu->entered, 0);
+}
+
 static void *noted_cubin(arena *a, const record *r, size_t *size) {
-  unsigned char image[64 + 128] = {0};
-  Elf64_Ehdr h = {.e_shoff = 64, .e_shentsize = 64, .e_shnum = 2, .e_shstrndx = 1};
-  memcpy(h.e_ident, ELFMAG, SELFMAG);
-  h.e_ident[EI_CLASS] = ELFCLASS64;
-  h.e_ident[EI_DATA] = ELFDATA2LSB;
-  Elf64_Shdr names = {.sh_type = SHT_STRTAB, .sh_offset = 63, .sh_size = 1};
-  memcpy(image, &h, sizeof h);
-  memcpy(image + 128, &names, sizeof names);
   str json = STR_EMPTY;
   const char *error = NULL;
   record_to_json(r, false, &json);
-  void *cubin = elf_note_add(a, image, sizeof image, json.data, json.length, size, &error);
+  size_t least_size;
+  const void *least = stand_in_cubin(&least_size);
+  void *cubin = elf_note_add(a, least, least_size, json.data, json.length, size, &error);
   str_free(&json);
   assert_non_null(cubin);
   return cubin;
@@ -190,7 +94,7 @@ typedef struct fixture {
 static void open_fixture(fixture *f) {
   memset(f, 0, sizeof *f);
   f->memory = arena_create();
-  f->driver = fake_driver();
+  open_driver(&f->driver);
   assert_int_equal(device_open(&f->driver, 1, &f->device, &f->message), RUNTIME_OK);
   size_t size = 0;
   void *cubin = noted_cubin(f->memory, sample_record(f->memory), &size);
@@ -206,10 +110,7 @@ static void open_fixture(fixture *f) {
 static void close_fixture(fixture *f) {
   launch_unload(f->kernel);
   device_close(f->device);
-  assert_int_equal(note.contexts, 0);
-  assert_int_equal(note.modules, 0);
-  assert_int_equal(note.events, 0);
-  assert_int_equal(note.entered, 0);
+  check_closed();
   arena_destroy(f->memory);
 }
 
@@ -219,13 +120,16 @@ static void launches_what_the_record_says(void **state) {
   (void)state;
   fixture f;
   open_fixture(&f);
-  assert_int_equal(note.dynamic_shared, 65536);
+  assert_int_equal(stand_in()->dynamic_shared, 65536);
+  assert_int_equal(stand_in()->occupancy_threads, 384);
+  assert_int_equal(stand_in()->occupancy_shared, 65536);
+  assert_int_equal(stand_in()->occupancy_cluster, 2);
   assert_int_equal(launch_get_facts(f.kernel)->registers, 40);
   assert_int_equal(launch_get_facts(f.kernel)->resident_blocks, 120);
   assert_string_equal(launch_get_record(f.kernel)->entry, "sample");
   assert_int_equal(launch_run(f.kernel, &f.arguments, (cuda_stream)(void *)&f, &f.message), RUNTIME_OK);
-  assert_int_equal(note.launches, 1);
-  assert_int_equal(note.maps, 1);
+  assert_int_equal(stand_in()->launches, 1);
+  assert_int_equal(stand_in()->maps, 1);
   assert_int_equal(note.grid[0], 6);
   assert_int_equal(note.cluster_x, 2);
   assert_int_equal(note.attribute_count, 2);
@@ -248,7 +152,7 @@ static void launches_what_the_record_says(void **state) {
   assert_int_equal(note.grid[0], 120);
   f.sizes[0] = 0;
   assert_int_equal(launch_run(f.kernel, &f.arguments, NULL, &f.message), RUNTIME_OK);
-  assert_int_equal(note.launches, 2);
+  assert_int_equal(stand_in()->launches, 2);
   close_fixture(&f);
 }
 
@@ -262,11 +166,11 @@ static void keeps_a_prepared_call(void **state) {
   f.tensors[1] = 0;
   for (int i = 0; i < 3; i++)
     assert_int_equal(launch_enqueue(call, NULL, &f.message), RUNTIME_OK);
-  assert_int_equal(note.launches, 3);
-  assert_int_equal(note.maps, 1);
+  assert_int_equal(stand_in()->launches, 3);
+  assert_int_equal(stand_in()->maps, 1);
   const int32_t m = 300;
   assert_memory_equal(note.parameters[4], &m, 4);
-  note.fail_launch = 700;
+  stand_in()->fail_launch = 700;
   assert_int_equal(launch_enqueue(call, NULL, &f.message), RUNTIME_DRIVER);
   assert_non_null(strstr(f.message.text, "illegal address"));
   launch_call_free(call);
@@ -304,7 +208,7 @@ static void refuses_wrong_arguments(void **state) {
     assert_int_equal(launch_run(f.kernel, &f.arguments, NULL, &f.message), cases[i].status);
     if (!strstr(f.message.text, cases[i].message)) fail_msg("case %d: %s", (int)i, f.message.text);
   }
-  assert_int_equal(note.launches, 0);
+  assert_int_equal(stand_in()->launches, 0);
   close_fixture(&f);
 }
 
@@ -370,8 +274,8 @@ static void times_with_rotated_arguments(void **state) {
   launch_timing timing;
   launch_timing_options options = {.warmups = 2, .samples = 5, .launches_per_sample = 4};
   assert_int_equal(launch_time(f.kernel, sets, 2, &options, NULL, &timing, &f.message), RUNTIME_OK);
-  assert_int_equal(note.launches, 2 + 5 * 4);
-  assert_int_equal(note.maps, 2);
+  assert_int_equal(stand_in()->launches, 2 + 5 * 4);
+  assert_int_equal(stand_in()->maps, 2);
   assert_true(timing.median_us == 125.0 && timing.least_us == 125.0 && timing.most_us == 125.0);
   assert_int_equal(launch_time(f.kernel, sets, 0, NULL, NULL, &timing, &f.message), RUNTIME_BAD_ARGUMENT);
   f.tensors[0] = 0;
@@ -382,7 +286,8 @@ static void times_with_rotated_arguments(void **state) {
 static void refuses_what_cannot_be_loaded(void **state) {
   (void)state;
   arena *a = arena_create();
-  cuda_driver driver = fake_driver();
+  cuda_driver driver;
+  open_driver(&driver);
   runtime_message message = {""};
   device *d = NULL;
   launch_kernel *k = NULL;
@@ -393,11 +298,11 @@ static void refuses_what_cannot_be_loaded(void **state) {
   void *cubin = noted_cubin(a, r, &size);
   assert_int_equal(launch_load(d, "text", 4, NULL, &k, &message), RUNTIME_BAD_CUBIN);
   assert_int_equal(launch_load(d, cubin, 100, NULL, &k, &message), RUNTIME_BAD_RECORD);
-  note.fail_load = 200;
+  stand_in()->fail_load = 200;
   assert_int_equal(launch_load(d, cubin, size, NULL, &k, &message), RUNTIME_BAD_CUBIN);
-  note.fail_load = CUDA_NO_BINARY_FOR_GPU;
+  stand_in()->fail_load = CUDA_NO_BINARY_FOR_GPU;
   assert_int_equal(launch_load(d, cubin, size, NULL, &k, &message), RUNTIME_WRONG_TARGET);
-  note.fail_load = 0;
+  stand_in()->fail_load = 0;
   r->entry = "other";
   assert_int_equal(launch_load(d, cubin, size, r, &k, &message), RUNTIME_BAD_CUBIN);
   assert_non_null(strstr(message.text, "no kernel 'other'"));
@@ -421,7 +326,7 @@ static void refuses_what_cannot_be_loaded(void **state) {
   assert_int_equal(launch_load(d, cubin, size, r, &k, &message), RUNTIME_WRONG_TARGET);
   assert_non_null(strstr(message.text, "300000 bytes of shared memory"));
   device_close(d);
-  assert_int_equal(note.contexts + note.modules + note.entered, 0);
+  check_closed();
   arena_destroy(a);
 }
 
