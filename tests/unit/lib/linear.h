@@ -8,14 +8,13 @@
 #include "ir/numeric.h"
 #include "lib/linear.h"
 
-
 enum { LINEAR_ROWS = 17 };
 
 typedef struct linear_suite {
   bitblas_context *context;
   char folder[TEMPORARY_BYTES];
   char file[TEMPORARY_BYTES + 16]; /* that a test may write */
-  uint64_t state;  /* of the random numbers */
+  uint64_t state;                  /* of the random numbers */
 } linear_suite;
 
 static inline int open_suite(void **state) {
