@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +39,12 @@ static int enqueue(cuda_stream stream) {
   return STAND_IN_CAPTURE_IMPLICIT;
 }
 
+/* Pageable memory goes through the driver's own, for which it may wait. Source: CUDA driver API, "API synchronization
+ * behavior". */
 static int enqueue_copy(cuda_stream stream, const char *host, size_t bytes) {
-  if (!gpu.captured || (host >= gpu.pinned && host + bytes <= gpu.pinned_end)) return enqueue(stream);
+  bool pinned = gpu.pinned && host >= gpu.pinned && host + bytes <= gpu.pinned_end;
+  if (!pinned) atomic_fetch_add(&gpu.staged, 1);
+  if (pinned || !gpu.captured) return enqueue(stream);
   atomic_fetch_add(&gpu.refused, 1);
   return STAND_IN_CAPTURE_UNSUPPORTED;
 }
@@ -161,7 +166,8 @@ int stand_in_module_get_function(cuda_function *function, cuda_module module, co
   return gpu.entry && strcmp(name, gpu.entry) != 0 ? 500 : 0;
 }
 int stand_in_module_get_global(cuda_address *address, size_t *bytes, cuda_module module, const char *name) {
-  return *address = 0, *bytes = 0, module == NULL || name == NULL;
+  *address = 0, *bytes = 0;
+  return module == NULL || name == NULL;
 }
 int stand_in_function_get_attribute(int *value, int attribute, cuda_function function) {
   return *value = attribute * 10, function == NULL;
@@ -171,7 +177,8 @@ int stand_in_function_set_attribute(cuda_function function, int attribute, int v
   return function == NULL || attribute < 0 || value < 0;
 }
 int stand_in_occupancy_blocks(int *blocks, cuda_function function, int block_threads, size_t shared_bytes) {
-  gpu.occupancy_threads = block_threads, gpu.occupancy_shared = shared_bytes;
+  gpu.occupancy_threads = block_threads;
+  gpu.occupancy_shared = shared_bytes;
   return *blocks = 1, function == NULL || block_threads < 1 || shared_bytes > 232448;
 }
 int stand_in_occupancy_clusters(int *clusters, cuda_function function, const cuda_launch_config *config) {

@@ -26,20 +26,20 @@ typedef struct stand_in_gpu {
   stand_in_launch_hook *on_launch;
   stand_in_map_hook *on_map;
   cuda_stream captured;            /* NULL: nothing is captured */
-  const char *pinned, *pinned_end; /* host memory that may be copied in a capture */
+  const char *pinned, *pinned_end; /* host memory that is page-locked; all other is pageable */
 
   /* What is open. */
   atomic_int contexts, modules, events, memory, entered;
   /* What was called since the start. */
   atomic_int allocations, frees, waits, loads, unloads, retains, releases, launches, maps;
+  atomic_int staged;   /* copies of pageable host memory */
   atomic_int refused;  /* because of the capture */
   atomic_int compiles; /* by NVRTC */
 
   /* Of the last call. */
-  int dynamic_shared;
-  int occupancy_threads;
-  size_t occupancy_shared;
-  uint32_t occupancy_cluster;
+  atomic_int dynamic_shared, occupancy_threads;
+  atomic_size_t occupancy_shared;
+  atomic_uint occupancy_cluster;
 } stand_in_gpu;
 
 /* The one GPU of the program, which the driver's functions have no argument to find by. */
