@@ -1,5 +1,5 @@
-/* Many threads and processes on one store: ops are made, prepared, run and looked at all at once, on contexts that threads
- * share and on their own. Results must be right and messages a thread's own. The emulator only.
+/* Many threads and processes on one store: kernels and ops are made, prepared, loaded, saved, run and looked at all at once, on
+ * contexts that threads share and on their own. Results must be right and messages a thread's own. The emulator only.
  *
  *   check_threads [--threads=N] [--processes=N] [--rounds=N]
  *
@@ -31,6 +31,8 @@ typedef struct process {
   bitblas_context *context[2]; /* that the threads share; the second keeps nothing on disk */
   bitblas_matmul *matmul;      /* that they prepare and run together */
   bitblas_flash_atten *attention;
+  bitblas_linear *linear;         /* that they run and save together */
+  bitblas_checkpoint *checkpoint; /* of it */
   pthread_barrier_t together;
   atomic_int compiled, wrong;
 } process;
@@ -124,6 +126,22 @@ static bitblas_matmul *create_matmul(process *p, bitblas_context *context, int w
   return op;
 }
 
+/* The GPU's way to transform, here the emulator's, makes the same of the numbers [COLUMNS, DEPTH]. */
+static bool check_on_device(process *p, bitblas_context *context, bitblas_matmul *op, const void *numbers,
+                            const void *W, size_t W_bytes) {
+  enum { BYTES = COLUMNS * DEPTH };
+  void *from = NULL, *to = NULL;
+  bool ok = check(p, "bitblas_allocate", bitblas_allocate(context, BYTES, &from)) &&
+            check(p, "bitblas_allocate", bitblas_allocate(context, W_bytes, &to)) &&
+            check(p, "bitblas_upload", bitblas_upload(context, from, numbers, BYTES, NULL)) &&
+            check(p, "bitblas_matmul_transform_on_device",
+                  bitblas_matmul_transform_on_device(op, BITBLAS_FORM_VALUES, from, BYTES, to, W_bytes, NULL)) &&
+            check(p, "bitblas_synchronize", bitblas_synchronize(context, NULL));
+  if (ok && memcmp(to, W, W_bytes) != 0) ok = complain(p, "the weight that the device transformed is another one");
+  bitblas_free(context, from), bitblas_free(context, to);
+  return ok;
+}
+
 /* Sums are whole numbers, or halves of them, that f32 has: C must be equal to them. */
 static bool run_matmul(worker *w, bitblas_context *context, bitblas_matmul *op, int which) {
   process *p = w->p;
@@ -156,6 +174,7 @@ static bool run_matmul(worker *w, bitblas_context *context, bitblas_matmul *op, 
   ok =
       ok && check(p, "bitblas_matmul_transform",
                   bitblas_matmul_transform(op, BITBLAS_OPERAND_WEIGHT, BITBLAS_FORM_VALUES, weight, given, W, W_bytes));
+  if (ok && matmuls[which].W == BITBLAS_TYPE_I4) ok = check_on_device(p, context, op, weight, W, W_bytes);
   if (ok && scaled)
     ok = check(
         p, "bitblas_matmul_transform",
@@ -236,6 +255,125 @@ static bool run_attention(worker *w, bitblas_context *context, const bitblas_fla
   return ok;
 }
 
+/* -- Linear ---------------------------------------------------------------------------------------------------------- */
+
+static bitblas_linear *create_linear(process *p, bitblas_context *context, const bitblas_weight *weight) {
+  static const int64_t rows[] = {16};
+  bitblas_linear_config c = BITBLAS_LINEAR_CONFIG_INIT;
+  c.in_features = DEPTH, c.out_features = COLUMNS;
+  c.W_dtype = BITBLAS_TYPE_I4;
+  c.out_dtype = BITBLAS_TYPE_F32;
+  c.opt_M = rows, c.opt_M_count = 1;
+  bitblas_linear *linear = NULL;
+  if (weight && !check(p, "bitblas_linear_config_for", bitblas_linear_config_for(weight, &c))) return NULL;
+  if (check(p, "bitblas_linear_create", bitblas_linear_create(context, &c, &linear)) &&
+      !check(p, "bitblas_linear_prepare", bitblas_linear_prepare(linear, NULL, 0))) {
+    bitblas_linear_destroy(linear);
+    return NULL;
+  }
+  return linear;
+}
+
+static int linear_weight(int i) { return i * 7 % 16 - 8; }
+
+/* All linears have the same weight. */
+static bool load_linear(process *p, const char *path) {
+  int8_t weight[COLUMNS * DEPTH];
+  for (int i = 0; i < COLUMNS * DEPTH; i++)
+    weight[i] = (int8_t)linear_weight(i);
+  bitblas_linear_values values = BITBLAS_LINEAR_VALUES_INIT;
+  values.weight = weight;
+  return p->linear && check(p, "bitblas_linear_load_values", bitblas_linear_load_values(p->linear, &values)) &&
+         check(p, "bitblas_linear_save", bitblas_linear_save(p->linear, path)) &&
+         check(p, "bitblas_checkpoint_open", bitblas_checkpoint_open(path, &p->checkpoint));
+}
+
+static bool run_linear(worker *w, bitblas_context *context, const bitblas_linear *linear) {
+  process *p = w->p;
+  double a[ROWS][DEPTH];
+  void *A = NULL, *C = NULL, *workspace = NULL;
+  bitblas_linear_args args = BITBLAS_LINEAR_ARGS_INIT;
+  args.M = 1 + next_random(w, ROWS);
+  bool ok = check(p, "bitblas_allocate", bitblas_allocate(context, sizeof(uint16_t) * ROWS * DEPTH, &A)) &&
+            check(p, "bitblas_allocate", bitblas_allocate(context, sizeof(float) * ROWS * COLUMNS, &C)) &&
+            check(p, "bitblas_linear_workspace_bytes",
+                  bitblas_linear_workspace_bytes(linear, args.M, &args.workspace_bytes)) &&
+            check(p, "bitblas_allocate", bitblas_allocate(context, args.workspace_bytes, &workspace));
+  for (int i = 0; ok && i < ROWS * DEPTH; i++) {
+    a[i / DEPTH][i % DEPTH] = (double)next_random(w, 5) - 2;
+    put(BITBLAS_TYPE_F16, A, (size_t)i, a[i / DEPTH][i % DEPTH]);
+  }
+  args.A = A, args.C = C, args.workspace = workspace;
+  ok = ok && check(p, "bitblas_linear_forward", bitblas_linear_forward(linear, &args));
+  for (int i = 0; ok && i < args.M * COLUMNS; i++) {
+    double sum = 0;
+    for (int k = 0; k < DEPTH; k++)
+      sum += a[i / COLUMNS][k] * linear_weight(i % COLUMNS * DEPTH + k);
+    double is = (double)((float *)C)[i];
+    if (is != sum) ok = complain(p, "linear: C[%d] is %g, not %g", i, is, sum);
+  }
+  bitblas_free(context, A), bitblas_free(context, C), bitblas_free(context, workspace);
+  return ok;
+}
+
+/* Out of the file that all read into one of its own, and out of a copy that it saves itself. */
+static bool use_files(worker *w) {
+  process *p = w->p;
+  bitblas_context *context = p->context[0];
+  char path[1100];
+  snprintf(path, sizeof path, "%s/linear-%ld-%d", p->directory, (long)getpid(), w->number);
+  bitblas_weight *weight = NULL;
+  float *values = malloc(sizeof(float) * COLUMNS * DEPTH);
+  bool ok = values && check(p, "bitblas_weight_read", bitblas_weight_read(p->checkpoint, "linear", NULL, &weight)) &&
+            check(p, "bitblas_weight_decode", bitblas_weight_decode(weight, values, COLUMNS * DEPTH));
+  for (int i = 0; ok && i < COLUMNS * DEPTH; i++)
+    if ((int)values[i] != linear_weight(i)) ok = complain(p, "a weight's value %d is %g", i, (double)values[i]);
+  bitblas_linear *linear = ok ? create_linear(p, context, weight) : NULL;
+  ok = linear && check(p, "bitblas_linear_load", bitblas_linear_load(linear, weight, NULL)) &&
+       run_linear(w, context, linear) && check(p, "bitblas_linear_save", bitblas_linear_save(p->linear, path)) &&
+       check(p, "bitblas_linear_load_file", bitblas_linear_load_file(linear, path)) && run_linear(w, context, linear);
+  bitblas_linear_destroy(linear);
+  bitblas_weight_destroy(weight);
+  free(values);
+  return ok;
+}
+
+/* -- Kernels --------------------------------------------------------------------------------------------------------- */
+
+static bool run_kernel(worker *w, bitblas_context *context) {
+  enum { ELEMENTS = 96 };
+  process *p = w->p;
+  bitblas_kernel_config config = BITBLAS_KERNEL_CONFIG_INIT;
+  config.text = "kernel twice(X: f32[N], Y: out f32[N])\n"
+                "  grid (b in ceildiv(N, 64))\n"
+                "{\n"
+                "  tile x: f32[64]\n"
+                "  copy X[b*64] -> x\n"
+                "  x = x * 2\n"
+                "  copy x -> Y[b*64]\n"
+                "}\n";
+  const bitblas_size sizes[] = {{"N", ELEMENTS}};
+  bitblas_kernel *kernel = NULL;
+  size_t bytes = 0;
+  void *x = NULL, *y = NULL;
+  bool ok = check(p, "bitblas_kernel_create", bitblas_kernel_create(context, &config, &kernel)) &&
+            check(p, "bitblas_kernel_tensor_bytes", bitblas_kernel_tensor_bytes(kernel, 0, sizes, 1, &bytes)) &&
+            check(p, "bitblas_allocate", bitblas_allocate(context, bytes, &x)) &&
+            check(p, "bitblas_allocate", bitblas_allocate(context, bytes, &y));
+  for (int i = 0; ok && i < ELEMENTS; i++)
+    ((float *)x)[i] = (float)next_random(w, 1000);
+  const bitblas_tensor tensors[] = {{x, BITBLAS_TYPE_F32, 1, {ELEMENTS}, {0}},
+                                    {y, BITBLAS_TYPE_F32, 1, {ELEMENTS}, {0}}};
+  bitblas_launch launch = BITBLAS_LAUNCH_INIT;
+  launch.tensors = tensors, launch.tensor_count = 2;
+  ok = ok && check(p, "bitblas_kernel_run", bitblas_kernel_run(kernel, &launch));
+  for (int i = 0; ok && i < ELEMENTS; i++)
+    if (((float *)y)[i] != 2 * ((float *)x)[i]) ok = complain(p, "kernel: Y[%d] is not twice X", i);
+  bitblas_free(context, x), bitblas_free(context, y);
+  bitblas_kernel_destroy(kernel);
+  return ok;
+}
+
 /* -- Messages -------------------------------------------------------------------------------------------------------- */
 
 /* A number that no other thread has, in a message that lasts while others fail, and through calls that succeed. */
@@ -307,6 +445,7 @@ static void *run_worker(void *data) {
   pthread_barrier_wait(&p->together);
   for (int round = 0; round < p->rounds && ok; round++)
     ok = run_matmul(w, p->context[0], p->matmul, 1) && run_attention(w, p->context[0], p->attention) &&
+         run_linear(w, p->context[0], p->linear) && use_files(w) && run_kernel(w, p->context[next_random(w, 2)]) &&
          keeps_its_message(w, p->matmul) && names_its_kernel(w) && use_own_ops(w);
   return NULL;
 }
@@ -320,7 +459,11 @@ static bool run_process(process *p, int number) {
   p->context[1] = open_context(p, "sm_80", "");
   p->matmul = p->context[0] ? create_matmul(p, p->context[0], 1) : NULL;
   p->attention = p->context[0] ? create_attention(p, p->context[0], 1) : NULL;
-  if (!p->context[1] || !p->matmul || !p->attention) return false;
+  p->linear = p->context[0] ? create_linear(p, p->context[0], NULL) : NULL;
+  char path[1100];
+  snprintf(path, sizeof path, "%s/linear-%d", p->directory, number);
+  if (!p->context[1] || !p->matmul || !p->attention || !load_linear(p, path)) return false;
+  atomic_store(&p->compiled, 0);
   pthread_barrier_init(&p->together, NULL, (unsigned)p->threads);
   for (int t = 0; t < p->threads; t++) {
     workers[t] = (worker){p, t, (uint32_t)(1 + t + MOST * number)};
@@ -333,6 +476,8 @@ static bool run_process(process *p, int number) {
   bitblas_context_destroy(p->context[1]);
   bitblas_matmul_destroy(p->matmul);
   bitblas_flash_atten_destroy(p->attention);
+  bitblas_linear_destroy(p->linear);
+  bitblas_checkpoint_close(p->checkpoint);
   return atomic_load(&p->wrong) == 0;
 }
 
