@@ -89,6 +89,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
   fixture *f = *state;
   bitblas_context_destroy(f->context);
+  assert_true(stand_in_is_closed());
   temporary_remove(f->directory);
   free(f);
   return 0;
@@ -214,6 +215,7 @@ static void linear_forward_allocates_nothing(void **state) {
   bitblas_linear_values values = BITBLAS_LINEAR_VALUES_INIT;
   values.weight = weight;
   for (int permuted = 0; permuted < 2; permuted++) {
+    linear_unload(linear);
     check(linear_load(linear, &values, permuted ? permutation : NULL));
     check(bitblas_linear_prepare(linear, NULL, 0));
     void *memory = allocate(context, 1 << 16);

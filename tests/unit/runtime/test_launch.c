@@ -59,14 +59,6 @@ static void open_driver(cuda_driver *driver) {
   assert_int_equal(cuda_open(NULL, driver, NULL), RUNTIME_OK);
 }
 
-static void check_closed(void) {
-  const stand_in_gpu *gpu = stand_in();
-  assert_int_equal(gpu->contexts, 0);
-  assert_int_equal(gpu->modules, 0);
-  assert_int_equal(gpu->events, 0);
-  assert_int_equal(gpu->entered, 0);
-}
-
 static void *noted_cubin(arena *a, const record *r, size_t *size) {
   str json = STR_EMPTY;
   const char *error = NULL;
@@ -110,7 +102,7 @@ static void open_fixture(fixture *f) {
 static void close_fixture(fixture *f) {
   launch_unload(f->kernel);
   device_close(f->device);
-  check_closed();
+  assert_true(stand_in_is_closed());
   arena_destroy(f->memory);
 }
 
@@ -326,7 +318,7 @@ static void refuses_what_cannot_be_loaded(void **state) {
   assert_int_equal(launch_load(d, cubin, size, r, &k, &message), RUNTIME_WRONG_TARGET);
   assert_non_null(strstr(message.text, "300000 bytes of shared memory"));
   device_close(d);
-  check_closed();
+  assert_true(stand_in_is_closed());
   arena_destroy(a);
 }
 

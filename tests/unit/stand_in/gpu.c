@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <elf.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,8 @@
 static stand_in_gpu gpu;
 
 stand_in_gpu *stand_in(void) { return &gpu; }
+
+bool stand_in_is_closed(void) { return !gpu.contexts && !gpu.modules && !gpu.events && !gpu.memory && !gpu.entered; }
 
 const char *stand_in_nvrtc_path(void) {
   Dl_info info;

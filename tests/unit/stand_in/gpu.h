@@ -7,6 +7,7 @@
 #include "runtime/cuda.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 enum {
   STAND_IN_DEVICES = 2,               /* of compute capability 9.0 */
@@ -44,6 +45,8 @@ typedef struct stand_in_gpu {
 
 /* The one GPU of the program, which the driver's functions have no argument to find by. */
 __attribute__((visibility("default"))) stand_in_gpu *stand_in(void);
+/* Whether everything that was opened, loaded, allocated or entered is closed again. */
+__attribute__((visibility("default"))) bool stand_in_is_closed(void);
 /* Its file: what bitblas_context_config.nvrtc_path takes. */
 __attribute__((visibility("default"))) const char *stand_in_nvrtc_path(void);
 /* What its NVRTC makes of everything: the least that elf_note_add takes for a cubin. */
