@@ -46,7 +46,7 @@ mark_as_advanced(CMOCKA_INCLUDE_DIR CMOCKA_LIBRARY)
 add_custom_target(unit_tests)
 
 # A GPU and an NVRTC that do nothing. By this name the loader takes it for the driver where a test is linked with it.
-set(tests_with_stand_in test_contract test_run test_launch)
+set(tests_with_stand_in test_contract test_linear_load test_run test_launch)
 add_library(stand_in_gpu SHARED EXCLUDE_FROM_ALL tests/unit/stand_in/gpu.c)
 target_include_directories(stand_in_gpu PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(stand_in_gpu PRIVATE ${CMAKE_DL_LIBS})

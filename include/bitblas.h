@@ -595,8 +595,10 @@ typedef struct bitblas_linear_values {
 #define BITBLAS_LINEAR_VALUES_INIT                                                                                     \
   { sizeof(bitblas_linear_values), BITBLAS_FORM_VALUES, NULL, NULL, NULL, NULL }
 
-/* Loads, and replaces what was loaded: transforms on the host and copies to the device. Waits. Nothing of the linear may
- * run meanwhile, and when it fails nothing is loaded. The bytes follow from the config, as for bitblas_matmul_transform.
+/* Loads, and replaces what was loaded: transforms and copies to the device. Waits. Nothing of the linear may run
+ * meanwhile, and when it fails nothing is loaded. The bytes follow from the config, as for bitblas_matmul_transform. A GPU
+ * orders the codes itself where they are no BITBLAS_FORM_VALUES and bitblas_matmul_transform_on_device can; they lie on it
+ * twice then, until the call returns.
  * BITBLAS_ERROR_ARGUMENT (a value that the type has not; something missing or too much), _MEMORY, what
  * bitblas_matmul_prepare answers. */
 BITBLAS_API bitblas_status bitblas_linear_load_values(bitblas_linear *linear, const bitblas_linear_values *values);

@@ -97,6 +97,29 @@ static bitblas_status to_device(bitblas_context *context, const void *from, size
   return status == BITBLAS_OK ? bitblas_synchronize(context, NULL) : status;
 }
 
+/* The weight's codes to the device, which puts them in order: a host takes nanoseconds for each, and there are millions. */
+static bitblas_status transform_there(bitblas_linear *l, bitblas_form form, const void *from, size_t bytes, void **to) {
+  size_t from_bytes = matmul_given_bytes(l->matmul, BITBLAS_OPERAND_WEIGHT, form);
+  void *codes = NULL;
+  bitblas_status status = to_device(l->context, from, from_bytes, &codes);
+  if (status == BITBLAS_OK) status = bitblas_allocate(l->context, bytes, to);
+  if (status == BITBLAS_OK)
+    status = bitblas_matmul_transform_on_device(l->matmul, form, codes, from_bytes, *to, bytes, NULL);
+  if (status == BITBLAS_OK) status = bitblas_synchronize(l->context, NULL);
+  bitblas_free(l->context, codes);
+  if (status != BITBLAS_OK) {
+    bitblas_free(l->context, *to);
+    *to = NULL;
+  }
+  return status;
+}
+
+/* Of numbers, one a byte, the host alone says which the type has not. */
+static bool can_transform_there(bitblas_linear *l, bitblas_operand which, bitblas_form form) {
+  return which == BITBLAS_OPERAND_WEIGHT && form != BITBLAS_FORM_VALUES && !context_is_emulator(l->context) &&
+         matmul_has_device_order(l->matmul, form);
+}
+
 static bitblas_status load_operand(bitblas_linear *l, bitblas_operand which, bitblas_form form, const char *name,
                                    const void *from, void **to) {
   size_t bytes = 0;
@@ -106,6 +129,8 @@ static bitblas_status load_operand(bitblas_linear *l, bitblas_operand which, bit
     return lib_fail(BITBLAS_ERROR_ARGUMENT, "values.%s is %s, and the config has %s", name, from ? "set" : "null",
                     bytes ? "one" : "none");
   if (!from) return BITBLAS_OK;
+  /* No room for the codes, or no NVRTC to compile the kernel: the host does it. */
+  if (can_transform_there(l, which, form) && transform_there(l, form, from, bytes, to) == BITBLAS_OK) return BITBLAS_OK;
   void *packed = malloc(bytes);
   if (!packed) return lib_fail(BITBLAS_ERROR_MEMORY, "no memory for %zu bytes of %s", bytes, name);
   status =

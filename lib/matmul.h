@@ -38,6 +38,9 @@ int matmul_kernel_of(const bitblas_matmul *op, int64_t rows);
 bitblas_status matmul_check_run(const bitblas_matmul *op, const bitblas_matmul_args *args);
 /* Bytes of what bitblas_matmul_transform takes in this form. */
 size_t matmul_given_bytes(const bitblas_matmul *op, bitblas_operand which, bitblas_form form);
+/* Whether bitblas_matmul_transform_on_device can make the weight out of this form. False also when nothing is prepared and
+ * nothing can be. */
+bool matmul_has_device_order(bitblas_matmul *op, bitblas_form form);
 /* The way back: an operand that was transformed, to row-major elements of the kernel's type. `elements` has the operand's
  * bytes. */
 bitblas_status matmul_restore(bitblas_matmul *op, bitblas_operand which, const void *packed, void *elements);

@@ -272,6 +272,23 @@ static bitblas_status find_pack(bitblas_matmul *op, const record_packing *p, bit
   return BITBLAS_OK;
 }
 
+/* Bits that a code takes in the form. */
+static int source_bits(const operand *o, bitblas_form form) {
+  return form == BITBLAS_FORM_VALUES ? 8 : bitblas_type_bits(o->given);
+}
+
+static const record_packing *packing_of(const bitblas_kernel *kernel, const operand *o) {
+  return kernel->record->tensors[tensor_of(kernel, o->tensor)].packing;
+}
+
+bool matmul_has_device_order(bitblas_matmul *op, bitblas_form form) {
+  operand o;
+  const bitblas_kernel *kernel = NULL;
+  size_t bytes = 0;
+  return find_operand(op, BITBLAS_OPERAND_WEIGHT, &o, &kernel, &bytes) == BITBLAS_OK && packing_of(kernel, &o) &&
+         o.columns * source_bits(&o, form) % 8 == 0;
+}
+
 bitblas_status bitblas_matmul_transform_on_device(bitblas_matmul *op, bitblas_form form, const void *from,
                                                   size_t from_bytes, void *to, size_t to_bytes, bitblas_stream stream) {
   operand o;
@@ -282,8 +299,8 @@ bitblas_status bitblas_matmul_transform_on_device(bitblas_matmul *op, bitblas_fo
   if (status == BITBLAS_OK) status = find_operand(op, BITBLAS_OPERAND_WEIGHT, &o, &kernel, &bytes);
   if (status == BITBLAS_OK) status = check_sizes(&o, form, from_bytes, to_bytes, bytes);
   if (status != BITBLAS_OK) return status;
-  const record_packing *p = kernel->record->tensors[tensor_of(kernel, o.tensor)].packing;
-  int source = form == BITBLAS_FORM_VALUES ? 8 : bitblas_type_bits(o.given);
+  const record_packing *p = packing_of(kernel, &o);
+  int source = source_bits(&o, form);
   if (!p || o.columns * source % 8)
     return lib_fail(BITBLAS_ERROR_UNSUPPORTED, "%s: transform it on the host",
                     p ? "a row of these codes is no whole number of bytes"
