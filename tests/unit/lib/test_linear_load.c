@@ -62,10 +62,12 @@ static void load(fixture *f, bitblas_form form) {
 }
 
 static unsigned char launched_on[BYTES];
+static int waits_before; /* the launch */
 
 /* Of pack.tl: X, where the codes are. */
 static int see_codes(const cuda_launch_config *config, void **parameters) {
   (void)config;
+  waits_before = stand_in()->waits;
   memcpy(launched_on, *(void **)parameters[0], BYTES);
   return CUDA_OK;
 }
@@ -79,7 +81,8 @@ static void the_gpu_orders_codes(void **state) {
     load(f, form);
     assert_int_equal(stand_in()->launches, launches + 1);
     assert_memory_equal(launched_on, f->packed, BYTES);
-    static const unsigned char nothing[BYTES]; /* what such a kernel leaves: the host did not do it */
+    assert_true(stand_in()->waits > waits_before); /* the codes are freed after it */
+    static const unsigned char nothing[BYTES];     /* what such a kernel leaves: the host did not do it */
     assert_memory_equal(f->linear->weight, nothing, BYTES);
   }
 }
