@@ -38,6 +38,19 @@ if(TARGET bitblas_static)
   endforeach()
 endif()
 
+# -- bitblas-bench: our kernels beside their peers ---------------------------------------------------------------------
+# Linked statically as well. Its parts but main.c are a library that its unit tests link.
+
+file(GLOB bench_sources CONFIGURE_DEPENDS bench/*.c)
+list(REMOVE_ITEM bench_sources ${CMAKE_SOURCE_DIR}/bench/main.c)
+bitblasc_embed(bench_generated bench_peer ${CMAKE_SOURCE_DIR}/bench/peer.py)
+add_library(bench_parts STATIC EXCLUDE_FROM_ALL ${bench_sources})
+target_link_libraries(bench_parts PUBLIC layer_lib)
+add_executable(bitblas-bench bench/main.c ${bench_generated})
+target_compile_definitions(bitblas-bench PRIVATE BENCH_KERNELS="${CMAKE_SOURCE_DIR}/examples")
+target_link_libraries(bitblas-bench PRIVATE bench_parts)
+list(APPEND built_for_tests bitblas-bench)
+
 # -- Unit tests: tests/unit/<layer>/test_x.c becomes build/tests/<layer>/test_x ---------------------------------------
 
 find_path(CMOCKA_INCLUDE_DIR cmocka.h)
@@ -63,7 +76,7 @@ if(CMOCKA_INCLUDE_DIR AND CMOCKA_LIBRARY)
     add_executable(${target} EXCLUDE_FROM_ALL ${source})
     target_include_directories(${target} PRIVATE ${CMOCKA_INCLUDE_DIR})
     target_compile_definitions(${target} PRIVATE TEST_SOURCE_DIRECTORY="${directory}")
-    target_link_libraries(${target} PRIVATE layer_lib ${CMOCKA_LIBRARY})
+    target_link_libraries(${target} PRIVATE $<IF:$<STREQUAL:${layer},bench>,bench_parts,layer_lib> ${CMOCKA_LIBRARY})
     set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/${layer})
     if(name IN_LIST tests_with_stand_in)
@@ -98,13 +111,14 @@ add_custom_target(check COMMAND ${lit} tests USES_TERMINAL VERBATIM DEPENDS ${bu
 # proof prints the mutation table of every example, target and schedule; check runs a part of it.
 add_custom_target(proof COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/mutation/mutate.py --bitblasc $<TARGET_FILE:bitblasc>
                   COMMAND ${lit} tests/proof USES_TERMINAL VERBATIM DEPENDS ${built_for_tests})
-# bench/run prints device, clocks, times and ratios; it needs a GPU and says so.
-add_custom_target(bench COMMAND ${CMAKE_SOURCE_DIR}/bench/run --build ${CMAKE_BINARY_DIR} USES_TERMINAL VERBATIM
-                  DEPENDS ${built_for_tests})
+# bitblas-bench prints device, times and ratios; it needs a GPU and says so.
+add_custom_target(bench COMMAND bitblas-bench --json=${CMAKE_BINARY_DIR}/bench.json --svg=${CMAKE_BINARY_DIR}/bench.svg
+                  USES_TERMINAL VERBATIM DEPENDS bitblas-bench)
 
 find_program(CLANG_FORMAT clang-format)
 if(CLANG_FORMAT)
   file(GLOB formatted CONFIGURE_DEPENDS support/*.[ch] ir/*.[ch] frontend/*.[ch] passes/*.[ch] codegen/*.[ch]
-       emulator/*.[ch] driver/*.[ch] runtime/*.[ch] lib/*.[ch] include/*.h examples/*.[ch] tests/unit/*.h tests/unit/*/*.[ch] tests/library/programs/*.c)
+       emulator/*.[ch] driver/*.[ch] runtime/*.[ch] lib/*.[ch] include/*.h examples/*.[ch] bench/*.[ch]
+       tests/unit/*.h tests/unit/*/*.[ch] tests/library/programs/*.c)
   add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${formatted} VERBATIM)
 endif()

@@ -1,0 +1,71 @@
+/* What is measured: the rows of cases.def. */
+#ifndef BITBLASC_BENCH_CASES_H
+#define BITBLASC_BENCH_CASES_H
+
+#include "include/bitblas.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum case_kind {
+  CASE_DENSE,     /* examples/matmul.tl */
+  CASE_WEIGHT,    /* bitblas_matmul with a decoded weight */
+  CASE_ATTENTION, /* examples/flash_attention.tl */
+  CASE_DECODE,    /* bitblas_flash_atten with one query */
+  CASE_ROWS,      /* examples/rmsnorm.tl, softmax.tl */
+  CASE_KIND_COUNT
+} case_kind;
+
+/* What a case is compared with. */
+typedef enum case_peer {
+  PEER_NONE,
+  PEER_CUBLASLT, /* the same product; of decoded weights, with a weight of f16 */
+  PEER_OWN,      /* our own product of A's type with as many rows and columns */
+  PEER_SDPA,     /* PyTorch: the faster of cuDNN and FlashAttention */
+  PEER_COPY      /* a copy that moves as many bytes */
+} case_peer;
+
+typedef struct bench_case {
+  case_kind kind;
+  case_peer peer;
+  int row;           /* of the list of goals that it belongs to */
+  const char *label; /* begins its name */
+  double least;      /* the goal for the ratio, of the peer's time to ours; 0: none */
+  double least_tbps; /* the goal in TB/s; 0: none */
+  bool shows_bytes;  /* TB/s in the table instead of TFLOP/s */
+  bool in_graph;     /* timed as replays of a CUDA graph */
+  bool older;        /* code of sm_80 */
+
+  /* DENSE, WEIGHT: C[m, n] = A[m, k] * W[n, k]^T. ROWS: m rows of n */
+  long m, n, k;
+  bitblas_type a, w;
+  long group; /* codes that share a scale: -1 all of a row, 0 no scales */
+  bitblas_type scale;
+  bool with_zeros;
+  bitblas_zeros_mode zeros_mode;
+
+  /* ATTENTION, DECODE: of type `a` */
+  long batch, heads, kv_heads, queries, keys, dim;
+  bool causal;
+} bench_case;
+
+/* All rows, in order. */
+const bench_case *cases_all(int *count);
+
+/* "matmul-f16-8192x8192x8192": unique. */
+void case_name(const bench_case *c, char *text, size_t size);
+
+/* Multiplications and additions, and bytes that have to be moved at least: weights, scales, zeros and activations of a
+ * product, but of decoded weights not C (what few rows of A are about is the weight); everything of the others. */
+double case_flop(const bench_case *c);
+double case_bytes(const bench_case *c);
+
+/* The same kind of case at sizes that suit the emulator. */
+bench_case case_made_small(const bench_case *c);
+/* Whether two cases are the same work. */
+bool case_is_same(const bench_case *a, const bench_case *b);
+
+/* Whether the name matches one of the patterns, as file names do ('*', '?'); no patterns match all. */
+bool case_is_chosen(const bench_case *c, const char *const *patterns, int pattern_count);
+
+#endif

@@ -1,0 +1,155 @@
+#include "bench/check.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum {
+  PRODUCT_SAMPLES = 64,
+  ROW_SAMPLES = 4,      /* of attention, rmsnorm and softmax */
+  ELEMENTS_OF_ROW = 16, /* that are compared of each */
+};
+
+bool read_element(const machine *m, bitblas_type type, const void *from, size_t i, double *value, complaint *problem) {
+  size_t bytes = (size_t)bitblas_type_bits(type) / 8;
+  uint32_t code = 0;
+  if (!machine_read(m, &code, (const char *)from + i * bytes, bytes, problem)) return false;
+  *value = type == BITBLAS_TYPE_I32 ? (double)(int32_t)code : data_decode(type, code);
+  return true;
+}
+
+double known_value(const known_matrix *m, long row, long column) {
+  size_t i = (size_t)row * (size_t)m->columns + (size_t)column;
+  double q = data_value(m->d, m->type, m->first, i);
+  if (!m->scale_codes) return q;
+  size_t group = ((size_t)row * (size_t)m->groups + (size_t)(column / m->group)) % OURS_TABLE;
+  double s = data_decode(m->scale_type, m->scale_codes[group]);
+  if (!m->zero_codes) return q * s;
+  double z = data_decode(m->zero_type, m->zero_codes[group]);
+  return m->zeros_mode == BITBLAS_ZEROS_RESCALE ? q * s - z : (q - z) * s;
+}
+
+static bool is_16_bits(bitblas_type type) { return type == BITBLAS_TYPE_F16 || type == BITBLAS_TYPE_BF16; }
+
+static double unit_of(bitblas_type type) {
+  return type == BITBLAS_TYPE_F16    ? 0x1p-11
+         : type == BITBLAS_TYPE_BF16 ? 0x1p-8
+         : type == BITBLAS_TYPE_F32  ? 0x1p-24
+                                     : 0;
+}
+
+/* As tests/library/programs/numbers.h has it; `size` is the sum of the magnitudes of the products. */
+static double allowed_of_product(const known_product *p, double size, double wanted) {
+  if (p->out == BITBLAS_TYPE_I32) return 0;
+  double sums = (double)p->k * 0x1p-24;
+  /* Tensor cores keep 13 bits of sums of 8-bit floats (DeepSeek-V3 technical report, section 3.3.2). */
+  if (!is_16_bits(p->a.type)) sums += 0x1p-13 * (2 + (double)p->k / 128);
+  return p->roundings * unit_of(p->a.type) * size + sums * size + unit_of(p->out) * fabs(wanted) + 0x1p-24;
+}
+
+bool check_product(const machine *m, const known_product *p, const void *c, complaint *problem) {
+  for (int sample = 0; sample < PRODUCT_SAMPLES; sample++) {
+    uint64_t bits = data_mix((uint64_t)sample + 1);
+    long row = (long)(bits % (uint64_t)p->m), column = (long)((bits >> 32) % (uint64_t)p->n);
+    double wanted = 0, size = 0, got;
+    for (long k = 0; k < p->k; k++) {
+      double product = known_value(&p->a, row, k) * known_value(&p->w, column, k);
+      wanted += product;
+      size += fabs(product);
+    }
+    if (!read_element(m, p->out, c, (size_t)row * (size_t)p->n + (size_t)column, &got, problem)) return false;
+    double allowed = allowed_of_product(p, size, wanted);
+    if (!(fabs(got - wanted) <= allowed))
+      return complain(problem, "C[%ld, %ld] is %.9g and should be %.9g (within %.3g)", row, column, got, wanted,
+                      allowed);
+  }
+  return true;
+}
+
+/* -- Attention ----------------------------------------------------------------------------------------------------- */
+
+/* One row of O and the sums of the magnitudes of what was added to it. `scores` has room for all keys. */
+static void attend(const bench_case *c, const known_matrix *q, const known_matrix *k, const known_matrix *v,
+                   const long at[3], double *scores, double *out, double *size) {
+  long seen = c->causal ? at[2] + c->keys - c->queries + 1 : c->keys, shared = c->heads / c->kv_heads;
+  long q_row = (at[0] * c->heads + at[1]) * c->queries + at[2],
+       k_row = (at[0] * c->kv_heads + at[1] / shared) * c->keys;
+  double most = -INFINITY, total = 0;
+  for (long j = 0; j < seen; j++) {
+    double score = 0;
+    for (long d = 0; d < c->dim; d++)
+      score += known_value(q, q_row, d) * known_value(k, k_row + j, d);
+    scores[j] = score / sqrt((double)c->dim);
+    most = fmax(most, scores[j]);
+  }
+  for (int d = 0; d < ELEMENTS_OF_ROW; d++)
+    out[d] = size[d] = 0;
+  for (long j = 0; j < seen; j++) {
+    double p = exp(scores[j] - most);
+    total += p;
+    for (int d = 0; d < ELEMENTS_OF_ROW; d++) {
+      double value = known_value(v, k_row + j, d * (c->dim / ELEMENTS_OF_ROW));
+      out[d] += p * value;
+      size[d] += p * fabs(value);
+    }
+  }
+  for (int d = 0; d < ELEMENTS_OF_ROW; d++) {
+    out[d] /= total;
+    size[d] /= total;
+  }
+}
+
+bool check_attention(const machine *m, const bench_case *c, const known_matrix *q, const known_matrix *k,
+                     const known_matrix *v, const void *o, complaint *problem) {
+  double *scores = malloc((size_t)c->keys * sizeof *scores), unit = unit_of(c->a);
+  bool ok = scores ? true : complain(problem, "no memory for a check");
+  for (int sample = 0; ok && sample < ROW_SAMPLES; sample++) {
+    uint64_t bits = data_mix((uint64_t)sample + 77);
+    const long at[3] = {(long)(bits % (uint64_t)c->batch), (long)((bits >> 20) % (uint64_t)c->heads),
+                        (long)((bits >> 40) % (uint64_t)c->queries)};
+    double wanted[ELEMENTS_OF_ROW], size[ELEMENTS_OF_ROW];
+    attend(c, q, k, v, at, scores, wanted, size);
+    for (int d = 0; ok && d < ELEMENTS_OF_ROW; d++) {
+      long row = (at[0] * c->heads + at[1]) * c->queries + at[2], column = d * (c->dim / ELEMENTS_OF_ROW);
+      double got;
+      ok = read_element(m, c->a, o, (size_t)(row * c->dim + column), &got, problem);
+      /* The weights are rounded to the type, and so is the result; scores of dim products are f32, and the exponential is
+       * that of the hardware. */
+      double allowed = (unit + 0x1p-13) * size[d] + unit * fabs(wanted[d]) + 0x1p-24;
+      if (ok && !(fabs(got - wanted[d]) <= allowed))
+        ok = complain(problem, "O[%ld, %ld, %ld, %ld] is %.9g and should be %.9g (within %.3g)", at[0], at[1], at[2],
+                      column, got, wanted[d], allowed);
+    }
+  }
+  free(scores);
+  return ok;
+}
+
+/* -- Rows ---------------------------------------------------------------------------------------------------------- */
+
+/* What every element of the row is multiplied by (rmsnorm), or its exponential (softmax). */
+static double factor_of_row(const bench_case *c, const known_matrix *x, bool is_rmsnorm, long row) {
+  double sum = 0;
+  for (long n = 0; n < c->n; n++) {
+    double value = known_value(x, row, n);
+    sum += is_rmsnorm ? value * value : exp(value);
+  }
+  return is_rmsnorm ? 1 / sqrt(sum / (double)c->n + 1e-6) : 1 / sum;
+}
+
+bool check_rows(const machine *m, const bench_case *c, const known_matrix *x, const known_matrix *weight, const void *y,
+                complaint *problem) {
+  for (int sample = 0; sample < ROW_SAMPLES; sample++) {
+    long row = (long)(data_mix((uint64_t)sample + 5) % (uint64_t)c->m);
+    double factor = factor_of_row(c, x, weight != NULL, row);
+    for (int i = 0; i < ELEMENTS_OF_ROW; i++) {
+      long n = (long)(data_mix((uint64_t)(sample * ELEMENTS_OF_ROW + i)) % (uint64_t)c->n);
+      double value = known_value(x, row, n), got;
+      double wanted = weight ? value * factor * known_value(weight, 0, n) : exp(value) * factor;
+      if (!read_element(m, c->a, y, (size_t)(row * c->n + n), &got, problem)) return false;
+      double allowed = (unit_of(c->a) + 0x1p-14) * fabs(wanted) + 0x1p-24;
+      if (!(fabs(got - wanted) <= allowed))
+        return complain(problem, "Y[%ld, %ld] is %.9g and should be %.9g (within %.3g)", row, n, got, wanted, allowed);
+    }
+  }
+  return true;
+}

@@ -1,0 +1,37 @@
+/* Random tensors, made fast: one block of a prime number of elements for each kind of number lies on the host and on the
+ * device, and tensors are filled with copies of it, so that any element of any tensor is known on the host by its place.
+ *
+ * Floats are normal with mean 0 and variance 1, integers and codes are uniform over all that the type has. */
+#ifndef BITBLASC_BENCH_DATA_H
+#define BITBLASC_BENCH_DATA_H
+
+#include "bench/machine.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct data data;
+
+/* Makes the blocks and puts them on the device. `length`: elements of each, a prime; 0: one that suits the machine. */
+bool data_open(const machine *m, size_t length, data **out, complaint *problem);
+void data_close(data *d); /* NULL is ignored */
+
+/* Fills a device tensor of `count` elements: element i is number (first + i) of the endless repetition of the type's
+ * block; codes narrower than a byte are counted in bytes, `first` too. Types: f16, bf16, f8e4m3, and integers and codes of
+ * 1, 2, 4 and 8 bits. Enqueued on the machine's stream. */
+bool data_fill(const data *d, bitblas_type type, size_t first, size_t count, void *address, complaint *problem);
+
+/* Code and value of element i of a tensor that was filled so. */
+uint32_t data_code(const data *d, bitblas_type type, size_t first, size_t i);
+double data_value(const data *d, bitblas_type type, size_t first, size_t i);
+
+/* Where the elements of tensor number `index` begin: another place of the block for each. */
+size_t data_first(const data *d, int index);
+
+/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators): a number for each x. */
+uint64_t data_mix(uint64_t x);
+
+/* The number that a code of the type stands for: i1 is -1 and 1, as the library has it. */
+double data_decode(bitblas_type type, uint32_t code);
+
+#endif

@@ -1,0 +1,95 @@
+/* bitblas-bench: our kernels beside their peers, in one process on one GPU. */
+#include "bench/session.h"
+#include "support/embed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+extern const embedded_file bench_peer[]; /* peer.py */
+
+enum { MOST_PATTERNS = 32 };
+
+static void print_help(void) {
+  printf("bitblas-bench [options]\n"
+         "  --list            the cases and their goals\n"
+         "  --only=PATTERN    cases whose name matches, as of files; may be given several times\n"
+         "  --regime=R        burst, sustained or both (the default)\n"
+         "  --rounds=N        pairs of segments in each regime (7 and 5)\n"
+         "  --json=FILE       write the figures\n"
+         "  --svg=FILE        write a roofline plot\n"
+         "  --device=D        gpu (the default), or emulator: checks every case at small sizes\n"
+         "  --no-peers        time our side alone\n"
+         "  --kernels=DIR     where the .tl of the examples are (" BENCH_KERNELS ")\n"
+         "  --python=PATH     a Python with PyTorch (python3)\n"
+         "  --cublaslt=PATH   libcublasLt.so.13 (BITBLAS_CUBLASLT_PATH, or searched)\n");
+}
+
+/* The value of an option "--name=value"; NULL: it is another. */
+static const char *value_of(const char *argument, const char *name) {
+  size_t length = strlen(name);
+  return strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
+}
+
+static bool take_regime(contest_options *c, const char *value) {
+  bool both = strcmp(value, "both") == 0;
+  bool known = both;
+  for (regime r = 0; r < REGIME_COUNT; r++) {
+    bool chosen = strcmp(value, regime_name(r)) == 0;
+    known |= chosen;
+    if (!both && !chosen) c->rounds[r] = 0;
+  }
+  return known;
+}
+
+static bool take_rounds(contest_options *c, const char *value) {
+  int rounds = atoi(value);
+  for (regime r = 0; r < REGIME_COUNT; r++)
+    if (c->rounds[r]) c->rounds[r] = rounds;
+  return rounds >= 1 && rounds <= CONTEST_ROUNDS;
+}
+
+static bool take_option(session_options *o, const char **patterns, const char *argument) {
+  const char *value;
+  if ((value = value_of(argument, "--only"))) {
+    if (o->pattern_count == MOST_PATTERNS) return false;
+    patterns[o->pattern_count++] = value;
+    return true;
+  }
+  if ((value = value_of(argument, "--regime"))) return take_regime(&o->contest, value);
+  if ((value = value_of(argument, "--rounds"))) return take_rounds(&o->contest, value);
+  if ((value = value_of(argument, "--device"))) {
+    o->emulator = strcmp(value, "emulator") == 0;
+    return o->emulator || strcmp(value, "gpu") == 0;
+  }
+  if (strcmp(argument, "--no-peers") == 0) return o->without_peers = true;
+  if ((value = value_of(argument, "--json"))) return (o->json = value) != NULL;
+  if ((value = value_of(argument, "--svg"))) return (o->svg = value) != NULL;
+  if ((value = value_of(argument, "--kernels"))) return (o->kernels = value) != NULL;
+  if ((value = value_of(argument, "--python"))) return (o->python = value) != NULL;
+  return (value = value_of(argument, "--cublaslt")) && (o->cublaslt = value) != NULL;
+}
+
+int main(int argc, char **argv) {
+  const char *patterns[MOST_PATTERNS];
+  session_options o = {.patterns = patterns,
+                       .kernels = BENCH_KERNELS,
+                       .python = "python3",
+                       .peer_script = bench_peer[0].text,
+                       .contest = CONTEST_OPTIONS_DEFAULT};
+  bool lists = false;
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "--help") == 0) {
+      print_help();
+      return 0;
+    }
+    if (strcmp(argv[i], "--list") == 0) {
+      lists = true;
+    } else if (!take_option(&o, patterns, argv[i])) {
+      fprintf(stderr, "bitblas-bench: what is '%s'? --help shows the options\n", argv[i]);
+      return 2;
+    }
+  }
+  if (!lists) return session_run(&o);
+  session_list(&o);
+  return 0;
+}

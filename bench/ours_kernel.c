@@ -1,0 +1,132 @@
+/* Cases that are a kernel of examples/. */
+#include "bench/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_DEFINES = 8, MOST_SIZES = 8 };
+
+typedef struct recipe {
+  const char *file;
+  bitblas_define defines[MOST_DEFINES];
+  int define_count;
+  char dim[16];
+  bitblas_size sizes[MOST_SIZES];
+  int size_count;
+} recipe;
+
+static void define(recipe *r, const char *name, const char *value) {
+  r->defines[r->define_count++] = (bitblas_define){name, value};
+}
+
+static void expect(recipe *r, const char *name, int64_t value) {
+  r->sizes[r->size_count++] = (bitblas_size){name, value};
+}
+
+static void describe_matmul(ours *o, recipe *r) {
+  const bench_case *c = o->c;
+  bitblas_type out = c->a == BITBLAS_TYPE_I8 ? BITBLAS_TYPE_I32 : c->a == BITBLAS_TYPE_F8E4M3 ? BITBLAS_TYPE_F16 : c->a;
+  r->file = "matmul.tl";
+  define(r, "T", bitblas_type_name(c->a));
+  expect(r, "M", c->m);
+  expect(r, "N", c->n);
+  expect(r, "K", c->k);
+  ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->m, c->k, 0});
+  ours_add_tensor(o, TENSOR_RANDOM, c->w, (const int64_t[]){c->n, c->k, 0});
+  ours_add_tensor(o, TENSOR_OUTPUT, out, (const int64_t[]){c->m, c->n, 0});
+}
+
+static void describe_attention(ours *o, recipe *r) {
+  const bench_case *c = o->c;
+  r->file = "flash_attention.tl";
+  snprintf(r->dim, sizeof r->dim, "%ld", c->dim);
+  define(r, "T", bitblas_type_name(c->a));
+  define(r, "D", r->dim);
+  define(r, "CAUSAL", c->causal ? "true" : "false");
+  expect(r, "B", c->batch);
+  expect(r, "H", c->heads);
+  expect(r, "HKV", c->kv_heads);
+  expect(r, "Sq", c->queries);
+  expect(r, "Sk", c->keys);
+  ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->batch, c->heads, c->queries, c->dim, 0});
+  for (int i = 0; i < 2; i++)
+    ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->batch, c->kv_heads, c->keys, c->dim, 0});
+  ours_add_tensor(o, TENSOR_OUTPUT, c->a, (const int64_t[]){c->batch, c->heads, c->queries, c->dim, 0});
+}
+
+static bool is_rmsnorm(const bench_case *c) { return strcmp(c->label, "rmsnorm") == 0; }
+
+static void describe_rows(ours *o, recipe *r) {
+  const bench_case *c = o->c;
+  r->file = is_rmsnorm(c) ? "rmsnorm.tl" : "softmax.tl";
+  expect(r, "M", c->m);
+  expect(r, "N", c->n);
+  ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->m, c->n, 0});
+  if (is_rmsnorm(c)) ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->n, 0});
+  ours_add_tensor(o, TENSOR_OUTPUT, c->a, (const int64_t[]){c->m, c->n, 0});
+}
+
+static bool kernel_create(ours *o, const char *directory, complaint *problem) {
+  recipe r = {.file = NULL};
+  char path[4096];
+  if (o->c->kind == CASE_DENSE) describe_matmul(o, &r);
+  if (o->c->kind == CASE_ATTENTION) describe_attention(o, &r);
+  if (o->c->kind == CASE_ROWS) describe_rows(o, &r);
+  snprintf(path, sizeof path, "%s/%s", directory, r.file);
+  bitblas_kernel_config config = BITBLAS_KERNEL_CONFIG_INIT;
+  config.path = path;
+  config.defines = r.defines, config.define_count = r.define_count;
+  config.expected = r.sizes, config.expected_count = r.size_count;
+  bitblas_context *context = o->c->older ? o->m->older : o->m->context;
+  if (!is_done(bitblas_kernel_create(context, &config, &o->kernel), "compiling", problem)) return false;
+  if (bitblas_kernel_tensor_count(o->kernel) != o->tensor_count)
+    return complain(problem, "%s has %d tensors and %d are known here", r.file, bitblas_kernel_tensor_count(o->kernel),
+                    o->tensor_count);
+  return is_done(bitblas_kernel_workspace_bytes(o->kernel, r.sizes, r.size_count, &o->workspace_bytes), "workspace",
+                 problem);
+}
+
+static bool kernel_run(const ours *o, int set, complaint *problem) {
+  bitblas_tensor tensors[OURS_TENSORS];
+  for (int t = 0; t < o->tensor_count; t++) {
+    tensors[t] = o->tensors[t].shape;
+    tensors[t].data = o->tensors[t].address[set];
+  }
+  bitblas_launch launch = BITBLAS_LAUNCH_INIT;
+  launch.tensors = tensors, launch.tensor_count = o->tensor_count;
+  launch.workspace = o->workspace, launch.workspace_bytes = o->workspace_bytes;
+  launch.stream = o->m->stream;
+  return is_done(bitblas_kernel_run(o->kernel, &launch), "running", problem);
+}
+
+static known_matrix matrix_of(const ours *o, int tensor, int set, long columns) {
+  const ours_tensor *t = &o->tensors[tensor];
+  return (known_matrix){.d = o->d, .type = t->shape.type, .first = t->first[set], .columns = columns};
+}
+
+static bool kernel_check(const ours *o, int set, complaint *problem) {
+  const bench_case *c = o->c;
+  const ours_tensor *out = &o->tensors[o->tensor_count - 1];
+  if (c->kind == CASE_DENSE) {
+    const known_product p = {.a = matrix_of(o, 0, set, c->k),
+                             .w = matrix_of(o, 1, set, c->k),
+                             .m = c->m,
+                             .n = c->n,
+                             .k = c->k,
+                             .out = out->shape.type};
+    return check_product(o->m, &p, out->address[set], problem);
+  }
+  if (c->kind == CASE_ATTENTION) {
+    const known_matrix q = matrix_of(o, 0, set, c->dim), k = matrix_of(o, 1, set, c->dim),
+                       v = matrix_of(o, 2, set, c->dim);
+    return check_attention(o->m, c, &q, &k, &v, out->address[set], problem);
+  }
+  const known_matrix x = matrix_of(o, 0, set, c->n), weight = matrix_of(o, 1, set, c->n);
+  return check_rows(o->m, c, &x, is_rmsnorm(c) ? &weight : NULL, out->address[set], problem);
+}
+
+static void kernel_destroy(ours *o) { bitblas_kernel_destroy(o->kernel); }
+
+const ours_calls ours_kernel_calls = {
+    .create = kernel_create, .run = kernel_run, .check = kernel_check, .destroy = kernel_destroy};

@@ -1,0 +1,97 @@
+#include "bench/report.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+double report_rate(const bench_case *c, double us) {
+  if (us <= 0) return 0;
+  return (c->shows_bytes ? case_bytes(c) : case_flop(c)) / us * 1e-6;
+}
+
+const char *report_verdict(const report_row *row, regime r) {
+  const bench_case *c = row->c;
+  const contest_result *result = &row->results[r];
+  if (row->is_wrong) return "wrong";
+  if (c->least <= 0 && c->least_tbps <= 0) return "-";
+  if (c->least > 0 && result->ratio <= 0) return "-"; /* no peer to compare with */
+  bool met = (c->least <= 0 || result->ratio >= c->least) &&
+             (c->least_tbps <= 0 || case_bytes(c) / result->us * 1e-6 >= c->least_tbps);
+  return met ? "met" : "missed";
+}
+
+/* -- The table ----------------------------------------------------------------------------------------------------- */
+
+void report_heading(FILE *out) {
+  fprintf(out, "%-44s %-9s %10s %9s %-7s %-12s %10s %6s %s\n", "case", "regime", "us", "rate", "", "peer", "us",
+          "ratio", "goal");
+  fflush(out);
+}
+
+void report_print(FILE *out, const report_row *row) {
+  char name[128];
+  case_name(row->c, name, sizeof name);
+  for (regime r = 0; r < REGIME_COUNT; r++) {
+    const contest_result *result = &row->results[r];
+    if (!result->rounds || result->us <= 0) continue;
+    fprintf(out, "%-44s %-9s %10.2f %9.2f %-7s ", name, regime_name(r), result->us, report_rate(row->c, result->us),
+            row->c->shows_bytes ? "TB/s" : "TFLOP/s");
+    if (result->ratio > 0)
+      fprintf(out, "%-12s %10.2f %6.3f %s\n", row->peer, result->peer_us, result->ratio, report_verdict(row, r));
+    else
+      fprintf(out, "%-12s %10s %6s %s\n", "-", "", "", report_verdict(row, r));
+  }
+  if (row->is_wrong) fprintf(out, "%-44s FAIL %s\n", name, row->problem.text);
+  if (*row->no_peer.text) fprintf(out, "%-44s no peer: %s\n", name, row->no_peer.text);
+  fflush(out);
+}
+
+/* -- JSON ---------------------------------------------------------------------------------------------------------- */
+
+static json_t *numbers(const double *values, int count) {
+  json_t *list = json_array();
+  for (int i = 0; i < count; i++)
+    json_array_append_new(list, json_real(values[i]));
+  return list;
+}
+
+static json_t *json_of_result(const report_row *row, regime r) {
+  const contest_result *result = &row->results[r];
+  json_t *object = json_pack("{s:f, s:f, s:s}", "us", result->us, row->c->shows_bytes ? "tbps" : "tflops",
+                             report_rate(row->c, result->us), "goal", report_verdict(row, r));
+  json_object_set_new(object, "ours_us", numbers(result->ours_us, result->rounds));
+  if (result->ratio <= 0) return object;
+  json_object_set_new(object, "peer_us", json_real(result->peer_us));
+  json_object_set_new(object, "ratio", json_real(result->ratio));
+  json_object_set_new(object, "peers_us", numbers(result->peers_us, result->rounds));
+  return object;
+}
+
+static json_t *json_of_row(const report_row *row) {
+  char name[128];
+  case_name(row->c, name, sizeof name);
+  json_t *object = json_pack("{s:s, s:i, s:f, s:f, s:b}", "name", name, "row", row->c->row, "flop", case_flop(row->c),
+                             "bytes", case_bytes(row->c), "right", !row->is_wrong);
+  if (row->is_wrong) json_object_set_new(object, "problem", json_string(row->problem.text));
+  if (*row->peer) json_object_set_new(object, "peer", json_string(row->peer));
+  if (*row->no_peer.text) json_object_set_new(object, "no_peer", json_string(row->no_peer.text));
+  if (row->c->least > 0) json_object_set_new(object, "least_ratio", json_real(row->c->least));
+  if (row->c->least_tbps > 0) json_object_set_new(object, "least_tbps", json_real(row->c->least_tbps));
+  for (regime r = 0; r < REGIME_COUNT; r++)
+    if (row->results[r].rounds && row->results[r].us > 0)
+      json_object_set_new(object, regime_name(r), json_of_result(row, r));
+  return object;
+}
+
+void report_json(str *out, const report_place *place, const report_row *rows, int count) {
+  json_t *list = json_array();
+  for (int i = 0; i < count; i++)
+    json_array_append_new(list, json_of_row(&rows[i]));
+  json_t *all = json_pack("{s:s, s:s, s:i, s:i, s:I, s:s, s:o}", "device", place->device, "target", place->target,
+                          "driver", place->driver, "bitblas", (int)bitblas_version(), "cublaslt",
+                          (json_int_t)place->cublaslt, "torch", place->torch, "cases", list);
+  char *text = json_dumps(all, JSON_INDENT(1) | JSON_REAL_PRECISION(7));
+  if (text) str_append(out, text);
+  str_append_char(out, '\n');
+  free(text);
+  json_decref(all);
+}
