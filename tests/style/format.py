@@ -5,7 +5,7 @@ import subprocess
 
 import tree
 
-SOURCE = re.compile(r"^(support|ir|frontend|passes|codegen|emulator|driver|runtime|lib|include|examples|tests/unit)/.*\.[ch]$")
+SOURCE = re.compile(r"^(support|ir|frontend|passes|codegen|emulator|driver|runtime|lib|include|examples|bench|tests/unit)/.*\.[ch]$")
 
 sources = [name for name in tree.files() if SOURCE.match(name)]
 formatted = subprocess.run(["clang-format-14", "--dry-run", "--Werror", "--ferror-limit=3"] + sources, cwd=tree.ROOT,

@@ -16,6 +16,7 @@ BELOW = {
     "lib": {"include", "runtime", "driver", "frontend", "passes", "codegen", "emulator", "ir", "support"},
     "include": set(),
     "examples": {"include"},
+    "bench": {"include", "lib", "runtime", "ir", "support"},
 }
 # driver/main*.c is the program: it stands above the library.
 PROGRAM = re.compile(r"driver/main[^/]*\.[ch]$")

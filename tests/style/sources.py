@@ -4,7 +4,7 @@ import re
 
 import tree
 
-SOURCE = re.compile(r"^(support|ir|frontend|passes|codegen|emulator|driver|runtime|lib|include|examples)/.*\.(c|h|def|re|y|cuh|tl)$")
+SOURCE = re.compile(r"^(support|ir|frontend|passes|codegen|emulator|driver|runtime|lib|include|examples|bench)/.*\.(c|h|def|re|y|cuh|tl)$")
 LOOSE = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|^\s*#\s*if\s+0\b")
 LONGEST = 700
 
