@@ -167,4 +167,19 @@ double data_value(const data *d, bitblas_type type, size_t first, size_t i) {
   return kind <= BLOCK_BF16 ? (double)d->value[kind][code] : data_decode(type, code);
 }
 
+void data_values(const data *d, bitblas_type type, size_t first, size_t i, size_t count, double *values) {
+  block_kind kind = block_of(type);
+  size_t place = (first + i) % d->length;
+  for (size_t j = 0; j < count; j++) {
+    if (kind > BLOCK_BF16) {
+      values[j] = data_value(d, type, first, i + j);
+      continue;
+    }
+    uint16_t code;
+    memcpy(&code, d->host[kind] + 2 * place, sizeof code);
+    values[j] = (double)d->value[kind][code];
+    if (++place == d->length) place = 0;
+  }
+}
+
 size_t data_first(const data *d, int index) { return (size_t)(data_mix((uint64_t)index) % d->length); }

@@ -24,6 +24,8 @@ bool data_fill(const data *d, bitblas_type type, size_t first, size_t count, voi
 /* Code and value of element i of a tensor that was filled so. */
 uint32_t data_code(const data *d, bitblas_type type, size_t first, size_t i);
 double data_value(const data *d, bitblas_type type, size_t first, size_t i);
+/* Values of the elements from i to i + count - 1, which is faster. */
+void data_values(const data *d, bitblas_type type, size_t first, size_t i, size_t count, double *values);
 
 /* Where the elements of tensor number `index` begin: another place of the block for each. */
 size_t data_first(const data *d, int index);

@@ -80,7 +80,8 @@ static void test_data(void **state) {
   uint16_t halves[COUNT];
   uint8_t codes[COUNT / 2];
   size_t first = data_first(f->d, 3);
-  double sum = 0, sum_of_squares = 0;
+  double sum = 0, sum_of_squares = 0, values[COUNT];
+  data_values(f->d, BITBLAS_TYPE_F16, first, 0, COUNT, values);
   assert_true(data_fill(f->d, BITBLAS_TYPE_F16, first, COUNT, halves, &f->problem));
   assert_true(data_fill(f->d, BITBLAS_TYPE_I4, first, COUNT, codes, &f->problem));
   for (size_t i = 0; i < COUNT; i++) {
@@ -88,6 +89,7 @@ static void test_data(void **state) {
     assert_int_equal(codes[i / 2] >> 4 * (i % 2) & 15, data_code(f->d, BITBLAS_TYPE_I4, first, i));
     double code = data_value(f->d, BITBLAS_TYPE_I4, first, i), value = data_value(f->d, BITBLAS_TYPE_F16, first, i);
     assert_true(code >= -8 && code <= 7);
+    assert_true(value == values[i]);
     sum += value;
     sum_of_squares += value * value;
   }
