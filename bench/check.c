@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 enum {
-  PRODUCT_SAMPLES = 64,
+  GRID = 8,             /* rows and columns of a product, whose every crossing is compared */
   ROW_SAMPLES = 4,      /* of attention, rmsnorm and softmax */
   ELEMENTS_OF_ROW = 16, /* that are compared of each */
 };
@@ -46,23 +46,40 @@ static double allowed_of_product(const known_product *p, double size, double wan
   return p->roundings * unit_of(p->a.type) * size + sums * size + unit_of(p->out) * fabs(wanted) + 0x1p-24;
 }
 
-bool check_product(const machine *m, const known_product *p, const void *c, complaint *problem) {
-  for (int sample = 0; sample < PRODUCT_SAMPLES; sample++) {
-    uint64_t bits = data_mix((uint64_t)sample + 1);
-    long row = (long)(bits % (uint64_t)p->m), column = (long)((bits >> 32) % (uint64_t)p->n);
-    double wanted = 0, size = 0, got;
-    for (long k = 0; k < p->k; k++) {
-      double product = known_value(&p->a, row, k) * known_value(&p->w, column, k);
-      wanted += product;
-      size += fabs(product);
-    }
-    if (!read_element(m, p->out, c, (size_t)row * (size_t)p->n + (size_t)column, &got, problem)) return false;
-    double allowed = allowed_of_product(p, size, wanted);
-    if (!(fabs(got - wanted) <= allowed))
-      return complain(problem, "C[%ld, %ld] is %.9g and should be %.9g (within %.3g)", row, column, got, wanted,
-                      allowed);
+/* Random rows of A or of W, decoded: [count, k]. */
+static double *decode_rows(const known_matrix *m, long rows, long k, uint64_t seed, long *chosen) {
+  double *values = malloc((size_t)(GRID * k) * sizeof *values);
+  for (int i = 0; values && i < GRID; i++) {
+    chosen[i] = (long)(data_mix(seed + (uint64_t)i) % (uint64_t)rows);
+    for (long j = 0; j < k; j++)
+      values[i * k + j] = known_value(m, chosen[i], j);
   }
-  return true;
+  return values;
+}
+
+static bool check_element(const machine *m, const known_product *p, const void *c, long row, long column,
+                          const double *a, const double *w, complaint *problem) {
+  double wanted = 0, size = 0, got;
+  for (long k = 0; k < p->k; k++) {
+    wanted += a[k] * w[k];
+    size += fabs(a[k] * w[k]);
+  }
+  if (!read_element(m, p->out, c, (size_t)row * (size_t)p->n + (size_t)column, &got, problem)) return false;
+  double allowed = allowed_of_product(p, size, wanted);
+  if (fabs(got - wanted) <= allowed) return true;
+  return complain(problem, "C[%ld, %ld] is %.9g and should be %.9g (within %.3g)", row, column, got, wanted, allowed);
+}
+
+bool check_product(const machine *m, const known_product *p, const void *c, complaint *problem) {
+  long rows[GRID], columns[GRID];
+  double *a = decode_rows(&p->a, p->m, p->k, 1, rows), *w = decode_rows(&p->w, p->n, p->k, 1001, columns);
+  bool ok = a && w ? true : complain(problem, "no memory for a check");
+  for (int i = 0; i < GRID; i++)
+    for (int j = 0; ok && j < GRID; j++)
+      ok = check_element(m, p, c, rows[i], columns[j], a + i * p->k, w + j * p->k, problem);
+  free(a);
+  free(w);
+  return ok;
 }
 
 /* -- Attention ----------------------------------------------------------------------------------------------------- */

@@ -4,10 +4,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 extern const embedded_file bench_peer[]; /* peer.py */
 
 enum { MOST_PATTERNS = 32 };
+
+/* Where the examples lie: where this was built, or below the working directory. */
+static const char *default_kernels(void) {
+  return access(BENCH_KERNELS "/matmul.tl", R_OK) == 0 ? BENCH_KERNELS : "examples";
+}
 
 static void print_help(void) {
   printf("bitblas-bench [options]\n"
@@ -19,7 +25,8 @@ static void print_help(void) {
          "  --svg=FILE        write a roofline plot\n"
          "  --device=D        gpu (the default), or emulator: checks every case at small sizes\n"
          "  --no-peers        time our side alone\n"
-         "  --kernels=DIR     where the .tl of the examples are (" BENCH_KERNELS ")\n"
+         "  --triton          Triton as the peer of products of 16 bits and of attention\n"
+         "  --kernels=DIR     where the .tl of the examples are (of this source tree, or examples)\n"
          "  --python=PATH     a Python with PyTorch (python3)\n"
          "  --cublaslt=PATH   libcublasLt.so.13 (BITBLAS_CUBLASLT_PATH, or searched)\n");
 }
@@ -62,6 +69,7 @@ static bool take_option(session_options *o, const char **patterns, const char *a
     return o->emulator || strcmp(value, "gpu") == 0;
   }
   if (strcmp(argument, "--no-peers") == 0) return o->without_peers = true;
+  if (strcmp(argument, "--triton") == 0) return o->triton = true;
   if ((value = value_of(argument, "--json"))) return (o->json = value) != NULL;
   if ((value = value_of(argument, "--svg"))) return (o->svg = value) != NULL;
   if ((value = value_of(argument, "--kernels"))) return (o->kernels = value) != NULL;
@@ -72,7 +80,7 @@ static bool take_option(session_options *o, const char **patterns, const char *a
 int main(int argc, char **argv) {
   const char *patterns[MOST_PATTERNS];
   session_options o = {.patterns = patterns,
-                       .kernels = BENCH_KERNELS,
+                       .kernels = default_kernels(),
                        .python = "python3",
                        .peer_script = bench_peer[0].text,
                        .contest = CONTEST_OPTIONS_DEFAULT};

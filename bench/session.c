@@ -137,6 +137,19 @@ static bool run_copy(void *object, int set, complaint *problem) {
                       o->tensors[0].bytes, problem);
 }
 
+/* A peer that computes something wrong makes the case wrong: it says whose mistake it is. */
+static bool blame(report_row *row) {
+  complaint told = row->problem;
+  return complain(&row->problem, "%s: %.400s", row->peer, told.text);
+}
+
+/* Whether --triton puts Triton in the place of the case's own peer. */
+static bool is_for_triton(const session *s, const bench_case *c) {
+  return s->options->triton && (c->kind == CASE_ATTENTION || (c->kind == CASE_DENSE && bitblas_type_bits(c->a) == 16));
+}
+
+static bool is_for_python(const session *s, const bench_case *c) { return c->peer == PEER_SDPA || is_for_triton(s, c); }
+
 static bool meet_cublaslt(session *s, job *j, rival *peer, report_row *row) {
   const bench_case *c = &j->c;
   if (!s->lt) {
@@ -145,12 +158,11 @@ static bool meet_cublaslt(session *s, job *j, rival *peer, report_row *row) {
   }
   bitblas_type type = c->kind == CASE_DENSE ? c->a : BITBLAS_TYPE_F16;
   if (!cublaslt_product_create(s->lt, s->d, type, c->m, c->n, c->k, &peer->product, &row->no_peer)) return true;
-  if (!cublaslt_product_check(peer->product, &row->problem)) return false;
-  row->no_peer.text[0] = 0;
-  peer->is_there = true;
-  peer->c = cublaslt_contestant(peer->product, c->in_graph);
   snprintf(row->peer, sizeof row->peer, "%s", c->kind == CASE_DENSE ? "cuBLASLt" : "cuBLASLt f16");
-  return true;
+  row->no_peer.text[0] = 0; /* of an algorithm that failed before another did not */
+  peer->is_there = cublaslt_product_check(peer->product, &row->problem);
+  peer->c = cublaslt_contestant(peer->product, c->in_graph);
+  return peer->is_there || blame(row);
 }
 
 static bool meet_python(session *s, job *j, rival *peer, report_row *row) {
@@ -160,11 +172,12 @@ static bool meet_python(session *s, job *j, rival *peer, report_row *row) {
     return true;
   }
   peer->is_python = true;
-  if (!python_peer_begin(s->python, &j->c, j->mine->set_count, &backend, &row->no_peer)) return true;
+  if (!python_peer_begin(s->python, &j->c, is_for_triton(s, &j->c), j->mine->set_count, &backend, &row->no_peer))
+    return true;
   snprintf(row->peer, sizeof row->peer, "%s", backend);
   peer->is_there = python_peer_check(s->python, &row->problem);
   peer->c = python_peer_contestant(s->python);
-  return peer->is_there;
+  return peer->is_there || blame(row);
 }
 
 static bool meet_own(session *s, job *j, rival *peer, report_row *row) {
@@ -173,17 +186,16 @@ static bool meet_own(session *s, job *j, rival *peer, report_row *row) {
   peer->is_there = ours_place(j->own, s->d, &row->problem) && ours_run(j->own, 0, &row->problem) &&
                    ours_check(j->own, 0, &row->problem);
   peer->c = contestant_of(j->own);
-  return peer->is_there;
+  return peer->is_there || blame(row);
 }
 
 /* Makes the peer ready and checks it. False when it computes something wrong; one that is not there is no mistake. */
 static bool meet_peer(session *s, job *j, rival *peer, report_row *row) {
   if (s->options->without_peers) return true;
+  if (is_for_python(s, &j->c)) return meet_python(s, j, peer, row);
   switch (j->c.peer) {
   case PEER_CUBLASLT:
     return meet_cublaslt(s, j, peer, row);
-  case PEER_SDPA:
-    return meet_python(s, j, peer, row);
   case PEER_OWN:
     return meet_own(s, j, peer, row);
   case PEER_COPY:
@@ -255,7 +267,7 @@ static void open_peers(session *s) {
 static bool needs_python(const session *s) {
   if (s->options->without_peers || s->options->emulator) return false;
   for (int i = 0; i < s->count; i++)
-    if (s->jobs[i].c.peer == PEER_SDPA) return true;
+    if (is_for_python(s, &s->jobs[i].c)) return true;
   return false;
 }
 

@@ -9,6 +9,7 @@ typedef struct session_options {
   int pattern_count;
   bool emulator;       /* only checks, at small sizes */
   bool without_peers;  /* only ours */
+  bool triton;         /* the peer of products of 16 bits and of attention is Triton */
   const char *kernels; /* the directory of the examples' .tl */
   const char *python;
   const char *peer_script; /* the text of bench/peer.py */

@@ -17,7 +17,7 @@ static const bench_case attention = {.kind = CASE_ATTENTION,
 static void test_protocol(void **state) {
   (void)state;
   const char *script = "echo ready torch 9; while read word rest; do case $word in "
-                       "attention) [ \"$rest\" = 'f16 1 8 2 64 64 128 1 3' ] && echo ok Flash || echo no $rest;; "
+                       "attention) [ \"$rest\" = 'torch f16 1 8 2 64 64 128 1 3' ] && echo ok Flash || echo no $rest;; "
                        "check) echo ok;; time) echo us $((rest * 7)).5;; drop) echo ok;; esac; done";
   python_peer *p;
   complaint problem;
@@ -26,15 +26,15 @@ static void test_protocol(void **state) {
   assert_true(python_peer_start("sh", script, &p, &problem));
   assert_true(python_peer_wait(p, &problem));
   assert_string_equal(python_peer_version(p), "torch 9");
-  assert_true(python_peer_begin(p, &attention, 3, &backend, &problem));
+  assert_true(python_peer_begin(p, &attention, false, 3, &backend, &problem));
   assert_string_equal(backend, "Flash");
   assert_true(python_peer_check(p, &problem));
   contestant c = python_peer_contestant(p);
   assert_true(c.segment(c.object, 10, &us, &problem));
   assert_true(us == 70.5);
   python_peer_end(p);
-  assert_false(python_peer_begin(p, &attention, 4, &backend, &problem));
-  assert_string_equal(problem.text, "no f16 1 8 2 64 64 128 1 4");
+  assert_false(python_peer_begin(p, &attention, true, 4, &backend, &problem));
+  assert_string_equal(problem.text, "triton f16 1 8 2 64 64 128 1 4");
   python_peer_stop(p);
 }
 
@@ -59,7 +59,7 @@ static void test_dead_python(void **state) {
   const char *backend;
   assert_true(python_peer_start("sh", "echo ready", &p, &problem));
   assert_true(python_peer_wait(p, &problem));
-  assert_false(python_peer_begin(p, &attention, 1, &backend, &problem));
+  assert_false(python_peer_begin(p, &attention, false, 1, &backend, &problem));
   assert_string_equal(problem.text, "the process with PyTorch has ended");
   python_peer_end(p);
   python_peer_stop(p);
