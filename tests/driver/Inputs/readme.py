@@ -1,4 +1,5 @@
-"""readme.py ROOT BITBLASC OUT: writes the README's kernel to OUT; complains about options in the documents that --help does not list."""
+"""readme.py ROOT BITBLASC OUT: writes the README's kernel to OUT; complains about options in the documents that the --help of
+neither bitblasc nor bitblas-bench, beside it, lists."""
 
 import glob
 import os
@@ -13,7 +14,8 @@ kernels = [block for block in blocks if re.search(r"^kernel ", block, flags=re.M
 assert len(kernels) == 1, kernels
 open(out, "w", encoding="utf-8").write(kernels[0])
 
-help_text = subprocess.run([bitblasc, "--help"], capture_output=True, text=True, check=True).stdout
+programs = [bitblasc, os.path.join(os.path.dirname(bitblasc), "bitblas-bench")]
+help_text = "".join(subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout for program in programs)
 known = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", help_text))
 wrong = []
 for path in [os.path.join(root, "README.md"), *sorted(glob.glob(os.path.join(root, "docs", "*.md")))]:
