@@ -47,7 +47,7 @@ static bool launch(contestant *c, int count, complaint *problem) {
   return true;
 }
 
-/* A graph that goes round the sets as often as they take in GRAPH_LAUNCHES. */
+/* GRAPH_LAUNCHES launches, round the sets. */
 static bool make_graph(const machine *m, contestant *c, complaint *problem) {
   void *graph = NULL;
   if (!launch(c, 1, problem) || !machine_wait(m, problem)) return false; /* nothing is loaded late in a capture */

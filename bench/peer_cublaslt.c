@@ -71,19 +71,19 @@ struct cublaslt_product {
 /* -- The library --------------------------------------------------------------------------------------------------- */
 
 static void *open_library(const char *path, complaint *problem) {
-  const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
+  static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so",
+                                      "/usr/local/cuda/lib64/libcublasLt.so", "/usr/local/cuda/lib/libcublasLt.so"};
+  void *library = NULL;
   if (!path) path = getenv("BITBLAS_CUBLASLT_PATH");
   if (path) {
-    void *library = dlopen(path, RTLD_NOW);
+    library = dlopen(path, RTLD_NOW);
     if (!library) complain(problem, "%s", dlerror());
     return library;
   }
-  for (int i = 0; i < 3; i++) {
-    void *library = dlopen(names[i], RTLD_NOW);
-    if (library) return library;
-  }
-  complain(problem, "there is no libcublasLt.so.13 or .12");
-  return NULL;
+  for (size_t i = 0; !library && i < sizeof names / sizeof *names; i++)
+    library = dlopen(names[i], RTLD_NOW);
+  if (!library) complain(problem, "there is no libcublasLt; --cublaslt says where it is");
+  return library;
 }
 
 static bool find_functions(cublaslt *l, complaint *problem) {

@@ -8,7 +8,8 @@
 typedef struct cublaslt cublaslt;
 typedef struct cublaslt_product cublaslt_product;
 
-/* Opens the library at `path`, or else at BITBLAS_CUBLASLT_PATH, or libcublasLt.so.13, .12 or .so. The machine has a GPU. */
+/* Opens the library at `path`, or else at BITBLAS_CUBLASLT_PATH, or libcublasLt.so.13, .12 or .so where
+ * libraries are looked for, or in /usr/local/cuda. The machine has a GPU. */
 bool cublaslt_open(const machine *m, const char *path, cublaslt **out, complaint *problem);
 void cublaslt_close(cublaslt *l); /* NULL is ignored */
 /* 130100 is 13.1.0, about. */

@@ -278,15 +278,16 @@ static bool write_file(const char *path, const str *text, complaint *problem) {
   return ok ? true : complain(problem, "%s cannot be written", path);
 }
 
-static bool write_reports(const session *s, complaint *problem) {
+static bool write_reports(const session *s, int count, complaint *problem) {
   const report_place place = {.device = bitblas_context_device_name(s->m.context),
                               .target = bitblas_context_target(s->m.context),
                               .driver = s->m.device ? device_get_facts(s->m.device)->driver_version : 0,
                               .cublaslt = s->lt ? (long)cublaslt_version(s->lt) : 0,
                               .torch = s->has_python ? python_peer_version(s->python) : ""};
   str json = STR_EMPTY, svg = STR_EMPTY;
-  report_json(&json, &place, s->rows, s->count);
-  report_svg(&svg, &place, s->rows, s->count);
+  if (!s->options->json && !s->options->svg) return true;
+  report_json(&json, &place, s->rows, count);
+  report_svg(&svg, &place, s->rows, count);
   bool ok = (!s->options->json || write_file(s->options->json, &json, problem)) &&
             (!s->options->svg || write_file(s->options->svg, &svg, problem));
   str_free(&json);
@@ -335,12 +336,12 @@ int session_run(const session_options *options) {
     prepare_all(&s);
     open_peers(&s);
     describe_place(&s);
-    for (int i = 0; i < s.count; i++) {
+    for (int i = 0; ok && i < s.count; i++) {
       run_case(&s, i);
       wrong += s.rows[i].is_wrong;
+      ok = write_reports(&s, i + 1, &problem); /* as they come: a run that is cut short leaves what it has */
     }
     printf("%d cases, %d wrong\n", s.count, wrong);
-    ok = write_reports(&s, &problem);
   }
   if (is_absent)
     printf("bitblas-bench: no GPU here, nothing was measured\n");
