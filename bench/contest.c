@@ -158,6 +158,7 @@ bool contest_hold(const machine *m, contestant *ours, contestant *peer, const co
     if (r == REGIME_SUSTAINED && !warm_up(m, sides, count, options->warm_up_ms, problem)) return false;
     for (int round = 0; round < result->rounds; round++)
       if (!hold_round(m, sides, count, round, r == REGIME_BURST ? options->pause_ms : 0, result, problem)) return false;
+    result->sm_mhz = machine_clock_mhz(m);
     contest_conclude(result, peer != NULL);
   }
   return true;

@@ -36,6 +36,7 @@ typedef struct contest_options {
 /* Microseconds of a launch, in the order of the rounds; and the medians. */
 typedef struct contest_result {
   int rounds;
+  int sm_mhz; /* the clock right after the last segment; 0: unknown */
   double ours_us[CONTEST_ROUNDS], peers_us[CONTEST_ROUNDS];
   double us, peer_us, ratio; /* medians; the ratio is that of the pairs, the peer's time by ours. Without a peer 0 */
 } contest_result;

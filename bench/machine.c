@@ -45,6 +45,36 @@ static bool find_graphs(graph_driver *g, complaint *problem) {
   return libcuda ? true : complain(problem, "libcuda.so.1: %s", dlerror());
 }
 
+/* The clock is there for the reader of a table: without NVML it is 0. */
+static void find_clocks(machine *m) {
+  void *libcuda = dlopen("libcuda.so.1", RTLD_NOW), *nvml = dlopen("libnvidia-ml.so.1", RTLD_NOW);
+  int (*get_bus)(char *text, int size, cuda_device gpu) = NULL;
+  int (*start)(void) = NULL, (*find)(const char *bus, void **gpu) = NULL;
+  const struct {
+    void *library, *member;
+    const char *symbol;
+  } wanted[] = {{libcuda, &get_bus, "cuDeviceGetPCIBusId"},
+                {nvml, &start, "nvmlInit_v2"},
+                {nvml, &find, "nvmlDeviceGetHandleByPciBusId_v2"},
+                {nvml, &m->clocks.read, "nvmlDeviceGetClockInfo"}};
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    void *found = wanted[i].library ? dlsym(wanted[i].library, wanted[i].symbol) : NULL;
+    if (!found) return;
+    memcpy(wanted[i].member, &found, sizeof found);
+  }
+  char bus[64];
+  cuda_device first;
+  if (m->driver->device_get(&first, 0) != CUDA_OK || get_bus(bus, sizeof bus, first) != CUDA_OK || start() != 0 ||
+      find(bus, &m->clocks.device) != 0)
+    m->clocks.device = NULL;
+}
+
+int machine_clock_mhz(const machine *m) {
+  enum { NVML_CLOCK_SM = 1 };
+  unsigned mhz = 0;
+  return m->clocks.device && m->clocks.read(m->clocks.device, NVML_CLOCK_SM, &mhz) == 0 ? (int)mhz : 0;
+}
+
 /* A second context on the GPU whose kernels are written for sm_80. The library has no such choice: it takes the best code
  * that a GPU runs. */
 static bool open_older(machine *m, complaint *problem) {
@@ -62,6 +92,7 @@ static bool open_gpu(machine *m, complaint *problem) {
   m->l2_bytes = (size_t)device_get_facts(m->device)->l2_bytes;
   m->scratch_bytes = SCRATCH_BYTES;
   if (device_enter(m->device, &message) != RUNTIME_OK) return complain(problem, "%s", message.text);
+  find_clocks(m);
   return is_cuda_done(m, m->driver->stream_create(&m->stream, CUDA_STREAM_NON_BLOCKING), "making a stream", problem) &&
          find_graphs(&m->graphs, problem) && open_older(m, problem) &&
          is_done(bitblas_allocate(m->context, m->scratch_bytes, &m->scratch), "scratch memory", problem);

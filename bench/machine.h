@@ -29,6 +29,12 @@ typedef struct graph_driver {
   int (*destroy_ready)(void *ready);
 } graph_driver;
 
+/* What NVML says of the GPU. Source: NVML API reference, "Device Queries". */
+typedef struct clock_reader {
+  void *device; /* NULL: there is no NVML */
+  int (*read)(void *device, int clock, unsigned *mhz);
+} clock_reader;
+
 typedef struct machine {
   bitblas_context *context;
   bitblas_context *older;    /* compiles code of sm_80 for the same device */
@@ -36,6 +42,7 @@ typedef struct machine {
   device *device;            /* NULL: the emulator */
   cuda_stream stream;
   graph_driver graphs;
+  clock_reader clocks;
   size_t l2_bytes;
   void *scratch; /* filled ahead of what is timed: the host is ahead then, and the L2 holds nothing of use */
   size_t scratch_bytes;
@@ -52,5 +59,8 @@ bool machine_fill(const machine *m, void *to, unsigned char value, size_t bytes,
 /* From the device, waiting. */
 bool machine_read(const machine *m, void *to, const void *from, size_t bytes, complaint *problem);
 bool machine_wait(const machine *m, complaint *problem);
+
+/* The clock of the SMs now, in MHz; 0 where it cannot be read. */
+int machine_clock_mhz(const machine *m);
 
 #endif

@@ -33,8 +33,8 @@ void report_print(FILE *out, const report_row *row) {
   for (regime r = 0; r < REGIME_COUNT; r++) {
     const contest_result *result = &row->results[r];
     if (!result->rounds || result->us <= 0) continue;
-    fprintf(out, "%-44s %-9s %10.2f %9.2f %-7s ", name, regime_name(r), result->us, report_rate(row->c, result->us),
-            row->c->shows_bytes ? "TB/s" : "TFLOP/s");
+    fprintf(out, "%-44s %-9s %4d %10.2f %9.2f %-7s ", name, regime_name(r), result->sm_mhz, result->us,
+            report_rate(row->c, result->us), row->c->shows_bytes ? "TB/s" : "TFLOP/s");
     if (result->ratio > 0)
       fprintf(out, "%-12s %10.2f %6.3f %s\n", row->peer, result->peer_us, result->ratio, report_verdict(row, r));
     else
@@ -56,8 +56,8 @@ static json_t *numbers(const double *values, int count) {
 
 static json_t *json_of_result(const report_row *row, regime r) {
   const contest_result *result = &row->results[r];
-  json_t *object = json_pack("{s:f, s:f, s:s}", "us", result->us, row->c->shows_bytes ? "tbps" : "tflops",
-                             report_rate(row->c, result->us), "goal", report_verdict(row, r));
+  json_t *object = json_pack("{s:f, s:f, s:i, s:s}", "us", result->us, row->c->shows_bytes ? "tbps" : "tflops",
+                             report_rate(row->c, result->us), "sm_mhz", result->sm_mhz, "goal", report_verdict(row, r));
   json_object_set_new(object, "ours_us", numbers(result->ours_us, result->rounds));
   if (result->ratio <= 0) return object;
   json_object_set_new(object, "peer_us", json_real(result->peer_us));

@@ -54,7 +54,7 @@ static void axes(str *out) {
 /* Memory's bandwidth up to the tensor cores' rate, and that rate. */
 static void ceiling(str *out, double tbps, double tflops, const char *name) {
   double knee = tflops / tbps;
-  line(out, y_least / tbps, y_least, knee, tflops, "#404040");
+  line(out, x_least, x_least * tbps, knee, tflops, "#404040");
   line(out, knee, tflops, x_most, tflops, "#404040");
   str_printf(out, "<text x=\"%d\" y=\"%.1f\">%s, %.0f TFLOP/s</text>\n", WIDTH - RIGHT + 6, place_y(tflops) + 4, name,
              tflops);
