@@ -22,8 +22,8 @@ const char *report_verdict(const report_row *row, regime r) {
 /* -- The table ----------------------------------------------------------------------------------------------------- */
 
 void report_heading(FILE *out) {
-  fprintf(out, "%-44s %-9s %10s %9s %-7s %-12s %10s %6s %s\n", "case", "regime", "us", "rate", "", "peer", "us",
-          "ratio", "goal");
+  fprintf(out, "%-44s %-9s %4s %10s %9s %-7s %-12s %10s %6s %s\n", "case", "regime", "MHz", "us", "rate", "", "peer",
+          "us", "ratio", "goal");
   fflush(out);
 }
 
