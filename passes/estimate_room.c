@@ -107,7 +107,7 @@ static int64_t extra_bytes(const room *c, const ir_block *block) {
     }
     if (op->kind == IR_OP_COPY && c->producers && c->level >= 2 && op->read[0].value->space == IR_TILE &&
         op->write[0].value->space == IR_GLOBAL && !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) &&
-        !region_tma_refusal(c->scratch, &op->write[0]))
+        !ir_attr_get(&op->attrs, IR_ATTR_DIRECT, 0) && !region_tma_refusal(c->scratch, &op->write[0]))
       bytes += aligned_bytes(ir_element_count(op->read[0].value), op->write[0].value->type);
     bytes += extra_bytes(c, &op->body) + extra_bytes(c, &op->other);
   }

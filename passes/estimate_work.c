@@ -350,8 +350,8 @@ static void count_store(counter *c, const ir_op *copy, double weight) {
   double bytes = inside_elements(c, to) * ir_bits(to->value->type) / 8,
          whole = (double)ir_element_count(from) * ir_bits(to->value->type) / 8;
   bool adds = ir_attr_get(&copy->attrs, IR_ATTR_REDUCE, 0) != 0;
-  bool staged =
-      c->producers > 0 && c->level >= 2 && !adds && from->space == IR_TILE && !region_tma_refusal(c->scratch, to);
+  bool staged = c->producers > 0 && c->level >= 2 && !adds && !ir_attr_get(&copy->attrs, IR_ATTR_DIRECT, 0) &&
+                from->space == IR_TILE && !region_tma_refusal(c->scratch, to);
   bool fragments = c->dot_count > 0 && from->space == IR_TILE && !staged;
   if (staged) {
     c->now->shared += weight * 2 * whole;

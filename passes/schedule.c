@@ -15,7 +15,8 @@
  *    multiples of 16 bytes (-O2), else cp.async in 16-, 8- or 4-byte pieces, else ordinary loads and stores.
  * 4. A producer role takes the loads over when there is a tensor core to keep busy and a load on an mbarrier; blocks
  *    are then persistent.
- * 5. Stages are what the source asks for, less what does not fit into shared memory.
+ * 5. Stages are what the source asks for, less what does not fit into shared memory. Rather than leave a loop without a
+ *    second one, results go to memory unstaged (direct).
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
 #include "passes/estimate.h"
@@ -245,30 +246,59 @@ static int64_t ring_bytes(const ir_op *loop) {
   return bytes;
 }
 
-static void fit_stages(survey *s) {
-  int64_t fixed = RESERVED_SHARED_BYTES, budget = ir_target_of(s->kernel->target)->shared_bytes, ring = 0;
-  for (int i = 0; i < s->kernel->value_count; i++)
-    if (s->kernel->values[i]->space == IR_SHARED) fixed += buffer_bytes(s->kernel->values[i]);
-  for (int i = 0; i < s->copy_count; i++) /* room for the staging that stage-stores will add */
-    if (ir_attr_get(&s->kernel->attrs, IR_ATTR_PRODUCERS, 0) && s->copy[i]->read[0].value->space == IR_TILE &&
-        s->copy[i]->write[0].value->space == IR_GLOBAL && !region_tma_refusal(s->env->memory, &s->copy[i]->write[0]))
-      fixed += (ir_element_count(s->copy[i]->read[0].value) * ir_bits(s->copy[i]->write[0].value->type) / 8 + 1023) /
-               1024 * 1024;
+/* The staging that stage-stores will add; with `direct` the copies are told to do without. */
+static int64_t staging_bytes(survey *s, bool direct) {
+  int64_t bytes = 0;
+  for (int i = 0; i < s->copy_count && ir_attr_get(&s->kernel->attrs, IR_ATTR_PRODUCERS, 0); i++) {
+    ir_op *copy = s->copy[i];
+    if (copy->read[0].value->space != IR_TILE || copy->write[0].value->space != IR_GLOBAL ||
+        region_tma_refusal(s->env->memory, &copy->write[0]))
+      continue;
+    if (direct) ir_attr_set(&copy->attrs, IR_ATTR_DIRECT, 1);
+    bytes += (ir_element_count(copy->read[0].value) * ir_bits(copy->write[0].value->type) / 8 + 1023) / 1024 * 1024;
+  }
+  return direct ? 0 : bytes;
+}
+
+/* The stages of every loop that fit beside `fixed` bytes, the first loop first. The least that a loop with something to
+ * overlap gets of the two or more that it asks for; 2 when there is no such loop. */
+static int count_stages(const survey *s, int64_t fixed, int *stages) {
+  int64_t budget = ir_target_of(s->kernel->target)->shared_bytes, ring = 0;
+  int least = 2;
   for (int i = 0; i < s->loop_count; i++) {
     int64_t bytes = ring_bytes(s->loop[i]);
-    int asked = (int)ir_attr_get(&s->loop[i]->attrs, IR_ATTR_STAGES, 1), stages = asked;
-    if (s->env->options->level < 1 || !bytes) stages = 1;
-    while (stages > 1 && fixed + ring + (stages - 1) * bytes > budget)
-      stages--;
-    ring += (stages - 1) * bytes;
-    if (stages != asked && ir_attr_has(&s->loop[i]->attrs, IR_ATTR_STAGES)) {
-      const char *why = s->env->options->level < 1 ? "-O0 does not overlap"
-                        : !bytes                   ? "nothing in the loop is copied asynchronously"
-                                                   : "more do not fit into shared memory";
-      diag_remark(s->env->diagnostics, "schedule", "stages", false, s->loop[i]->loc, "%d stages instead of %d: %s",
-                  stages, asked, why);
-      ir_attr_set(&s->loop[i]->attrs, IR_ATTR_STAGES, stages);
-    }
+    int asked = (int)ir_attr_get(&s->loop[i]->attrs, IR_ATTR_STAGES, 1);
+    stages[i] = s->env->options->level < 1 || !bytes ? 1 : asked;
+    bool overlaps = stages[i] > 1;
+    while (stages[i] > 1 && fixed + ring + (stages[i] - 1) * bytes > budget)
+      stages[i]--;
+    ring += (stages[i] - 1) * bytes;
+    if (overlaps && stages[i] < least) least = stages[i];
+  }
+  return least;
+}
+
+/* Staging the results gives way where a loop would have no second stage: a block stores once, and waits for every load
+ * of a loop that cannot run ahead. */
+static void fit_stages(survey *s) {
+  int64_t fixed = RESERVED_SHARED_BYTES;
+  for (int i = 0; i < s->kernel->value_count; i++)
+    if (s->kernel->values[i]->space == IR_SHARED) fixed += buffer_bytes(s->kernel->values[i]);
+  int stages[MAX_COPIES];
+  if (count_stages(s, fixed + staging_bytes(s, false), stages) < 2 && count_stages(s, fixed, stages) >= 2)
+    staging_bytes(s, true);
+  else
+    count_stages(s, fixed + staging_bytes(s, false), stages);
+  for (int i = 0; i < s->loop_count; i++) {
+    ir_op *loop = s->loop[i];
+    int asked = (int)ir_attr_get(&loop->attrs, IR_ATTR_STAGES, 1);
+    if (stages[i] == asked || !ir_attr_has(&loop->attrs, IR_ATTR_STAGES)) continue;
+    const char *why = s->env->options->level < 1 ? "-O0 does not overlap"
+                      : !ring_bytes(loop)        ? "nothing in the loop is copied asynchronously"
+                                                 : "more do not fit into shared memory";
+    diag_remark(s->env->diagnostics, "schedule", "stages", false, loop->loc, "%d stages instead of %d: %s", stages[i],
+                asked, why);
+    ir_attr_set(&loop->attrs, IR_ATTR_STAGES, stages[i]);
   }
 }
 

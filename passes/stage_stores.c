@@ -19,9 +19,10 @@ static void stage_block(ir_kernel *kernel, pass_env *env, ir_block *block, const
         ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0))
       continue;
     ir_value *tile = op->read[0].value, *tensor = op->write[0].value;
-    const char *refusal = tile->rank > 4              ? "it has too many dimensions"
-                          : exchanged[tensor->number] ? "the kernel reads it too"
-                                                      : region_tma_refusal(env->memory, &op->write[0]);
+    const char *refusal = tile->rank > 4                               ? "it has too many dimensions"
+                          : exchanged[tensor->number]                  ? "the kernel reads it too"
+                          : ir_attr_get(&op->attrs, IR_ATTR_DIRECT, 0) ? "stages of a loop need the shared memory"
+                                                                       : region_tma_refusal(env->memory, &op->write[0]);
     diag_remark(env->diagnostics, "stage-stores", "tma", !refusal, op->loc,
                 refusal ? "the store to %s cannot use a tensor map: %s" : "the store to %s uses a tensor map%s",
                 tensor->name, refusal ? refusal : "");
