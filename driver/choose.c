@@ -26,7 +26,7 @@ enum {
 
 static const double clearly = 0.97;
 static const char planning[] =
-    "specialise,merge-tiles,simplify,fuse-decode,schedule,defer-scales"; /* from the tile form on */
+    "specialise,merge-tiles,simplify,fuse-decode,schedule,defer-scales,split-dots"; /* from the tile form on */
 
 /* Attributes of the schedule that plans differ in, beside what schedule chooses by itself. */
 static const struct {
@@ -196,7 +196,7 @@ static void assess(choice *c, plan *p) {
   arena_reset(c->trial);
   diag_clear(c->quiet);
   ir_module *module = read_plan(c, p, c->trial, c->quiet);
-  if (!module || !run_passes(c, module, c->form == IR_FORM_TILE ? planning : "schedule,defer-scales")) {
+  if (!module || !run_passes(c, module, c->form == IR_FORM_TILE ? planning : "schedule,defer-scales,split-dots")) {
     p->error = error_text(c);
     p->cost = (estimate){.refusal = p->error};
     return;

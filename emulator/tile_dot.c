@@ -1,6 +1,8 @@
 /* dot of whole tiles: multiplied by plain loops on unpacked operands. */
 #include "emulator/machine.h"
 
+#include <string.h>
+
 typedef struct matrix {
   region r;
   int64_t rows, columns;
@@ -78,6 +80,17 @@ static const cell *scaled(machine *m, const cell *cells, const cell *scale, int6
   return out;
 }
 
+/* Share number `part` of the k of a matrix: of each row's columns where k is last, else of its rows. */
+static const cell *share(machine *m, const cell *cells, int64_t rows, int64_t depth, bool k_last, int64_t part,
+                         int64_t parts) {
+  int64_t own = depth / parts;
+  if (parts == 1 || !k_last) return cells + part * own * rows;
+  cell *out = arena_alloc(m->scratch, sizeof(cell) * (size_t)(rows * own + 1));
+  for (int64_t r = 0; r < rows; r++)
+    memcpy(out + r * own, cells + r * depth + part * own, sizeof(cell) * (size_t)own);
+  return out;
+}
+
 static void mark_flight(agent *a, const ir_value *acc, const matrix *left, const matrix *right) {
   store *st = agent_store(a, acc);
   st->written_group = a->dot_open;
@@ -100,7 +113,8 @@ static void run_dot(machine *m, agent *a, const instruction *in) {
        transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0) != 0;
   int64_t rows = transpose_a ? left.columns : left.rows, depth = transpose_a ? left.rows : left.columns;
   int64_t columns = transpose_b ? right.rows : right.columns, depth_b = transpose_b ? right.columns : right.rows;
-  if (depth != depth_b || rows != acc.rows || columns != acc.columns) {
+  int64_t parts = acc.r.dim_count == 3 && rows ? acc.rows / rows : 1;
+  if (depth != depth_b || rows * parts != acc.rows || columns != acc.columns || depth % parts) {
     finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "dot of [%lld, %lld] and [%lld, %lld] into [%lld, %lld]",
             (long long)rows, (long long)depth, (long long)depth_b, (long long)columns, (long long)acc.rows,
             (long long)acc.columns);
@@ -135,8 +149,14 @@ static void run_dot(machine *m, agent *a, const instruction *in) {
     else
       left_cells = scaled(m, left_cells, scales, rows, depth, group, transpose_a);
   }
-  cell *result = arena_alloc(m->scratch, sizeof(cell) * (size_t)(rows * columns + 1));
-  multiply(m, type, rows, columns, depth, transpose_a, transpose_b, left_cells, right_cells, old, result);
+  cell *result = arena_alloc(m->scratch, sizeof(cell) * (size_t)(parts * rows * columns + 1));
+  for (int64_t p = 0; p < parts; p++) {
+    const cell *a_part = share(m, left_cells, rows, depth, !transpose_a, p, parts);
+    const cell *b_part = share(m, right_cells, columns, depth, transpose_b, p, parts);
+    int64_t at = p * rows * columns;
+    multiply(m, type, rows, columns, depth / parts, transpose_a, transpose_b, a_part, b_part, old ? old + at : NULL,
+             result + at);
+  }
   region_write(m, &acc.r, &z, is_real(type) ? IR_F64 : IR_I64, result);
   if (async) mark_flight(a, acc.r.value, &left, &right);
   tensor_core_count(m, 2 * rows * columns * depth);

@@ -116,6 +116,8 @@ typedef struct warp_grid {
 /* mma.m16n8 accumulator of a tile [rows, cols]. Registers of a thread, innermost first: 2 columns, 2 rows (+8), n8
  * blocks, m16 blocks. */
 bool tile_layout_mma_accumulator(int rows, int cols, warp_grid grid, tile_layout *out);
+/* The same for partial sums, a tile [warps_k, rows, cols]: the warps along k hold one part each. */
+bool tile_layout_mma_parts(int rows, int cols, warp_grid grid, tile_layout *out);
 /* mma A fragments of a tile [rows, k], elements of 32, 16, 8, 4 or 1 bits: an instruction is 256 / element_bits deep
  * (16 bits: k16). Registers, innermost first: the elements of a 32-bit register along k, 2 rows (+8), 2 k halves, k
  * blocks, m16 blocks. Equal to the accumulator's layout at 16 bits. Replicated over the warps along n. */

@@ -40,6 +40,22 @@ bool tile_layout_mma_accumulator(int rows, int cols, warp_grid grid, tile_layout
   return tile_layout_build(2, (int[]){rows, cols}, l.digit, l.count, out);
 }
 
+bool tile_layout_mma_parts(int rows, int cols, warp_grid grid, tile_layout *out) {
+  if (!divides(rows, grid.warps_m, 16) || !divides(cols, grid.warps_n, 8) || grid.warps_k < 1) return false;
+  int warp_rows = rows / grid.warps_m, warp_cols = cols / grid.warps_n;
+  loops l = {.count = 0};
+  add(&l, TILE_REG, 2, 2, 1);
+  add(&l, TILE_REG, 2, 1, 8);
+  add(&l, TILE_REG, warp_cols / 8, 2, 8);
+  add(&l, TILE_REG, warp_rows / 16, 1, 16);
+  add(&l, TILE_LANE, 4, 2, 2);
+  add(&l, TILE_LANE, 8, 1, 1);
+  add(&l, TILE_WARP, grid.warps_m, 1, warp_rows);
+  add(&l, TILE_WARP, grid.warps_n, 2, warp_cols);
+  add(&l, TILE_WARP, grid.warps_k, 0, 1);
+  return tile_layout_build(3, (int[]){grid.warps_k, rows, cols}, l.digit, l.count, out);
+}
+
 bool tile_layout_mma_a(int rows, int k, int element_bits, warp_grid grid, tile_layout *out) {
   int e = elements_of_register(element_bits);
   if (!e || !divides(rows, grid.warps_m, 16) || !divides(k, grid.warps_k, 8 * e) || grid.warps_n < 1) return false;

@@ -87,12 +87,18 @@ static bool check_dot(verifier *v, const ir_op *op) {
   if (ir_is_integer(ta) != ir_is_integer(acc->value->type) || is_pred(acc))
     return fail_pair(v, "'dot' accumulates integers in integers and floats in floats", acc, a);
   shape sc = shape_of(acc), sa = shape_of(a), sb = shape_of(b);
-  if (sc.rank != 2 || sa.rank != 2) return fail_pair(v, "'dot' takes matrices", acc, a);
+  if ((sc.rank != 2 && sc.rank != 3) || sa.rank != 2) return fail_pair(v, "'dot' takes matrices", acc, a);
   if (sb.rank != 2) return fail_pair(v, "'dot' takes matrices", acc, b);
   int transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0) != 0;
   int transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0) != 0;
   if (sa.extent[!transpose_a] != sb.extent[transpose_b])
     return fail_pair(v, "'dot' needs the same k on both sides", a, b);
+  if (sc.rank == 3) { /* parts of k */
+    if (sc.extent[0] < 1 || sa.extent[!transpose_a] % sc.extent[0])
+      return fail_pair(v, "'dot' needs a k that is a multiple of its accumulator's parts", acc, a);
+    sc.extent[0] = sc.extent[1];
+    sc.extent[1] = sc.extent[2];
+  }
   if (sc.extent[0] != sa.extent[transpose_a]) return fail_pair(v, "'dot' needs the same m", acc, a);
   if (sc.extent[1] != sb.extent[!transpose_b]) return fail_pair(v, "'dot' needs the same n", acc, b);
   if (op->read_count < 3 || !op->read[2].value) return true;

@@ -42,8 +42,9 @@ static bool assign(context *c, ir_value *value, const tile_layout *layout) {
 /* -- Demands: the layout that an op wants its tiles to have
  * ---------------------------------------------------------------------------- */
 
+/* The last two dimensions change places. */
 static bool transposed(const tile_layout *layout, tile_layout *out) {
-  return tile_layout_transpose(layout, (const int[]){1, 0}, out);
+  return tile_layout_transpose(layout, layout->rank == 3 ? (const int[]){0, 2, 1} : (const int[]){1, 0}, out);
 }
 
 /* The accumulator (operand -1), row operand (0) or column operand (1) of a dot, as stored. */
@@ -51,7 +52,7 @@ static bool dot_layout(const ir_op *dot, int operand, int warps, tile_layout *ou
   dot_shape s = dot_shape_of(dot);
   ir_instruction instruction = (ir_instruction)ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA);
   warp_grid grid = {(int)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, warps),
-                    (int)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1), 1};
+                    (int)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1), s.parts};
   int bits = ir_bits(s.rows->value->type);
   tile_layout layout;
   bool flip = false, ok;
@@ -60,7 +61,8 @@ static bool dot_layout(const ir_op *dot, int operand, int warps, tile_layout *ou
     if (instruction == IR_INSTRUCTION_WGMMA)
       ok = tile_layout_wgmma_accumulator(s.m, s.n, warps / 4, &layout);
     else if (instruction == IR_INSTRUCTION_MMA)
-      ok = tile_layout_mma_accumulator(s.m, s.n, grid, &layout);
+      ok = s.parts > 1 ? tile_layout_mma_parts(s.m, s.n, grid, &layout)
+                       : tile_layout_mma_accumulator(s.m, s.n, grid, &layout);
     else {
       flip = false;
       ok = tile_layout_blocked(2, (const int[]){(int)ir_extent(s.accumulator, 0), (int)ir_extent(s.accumulator, 1)}, 1,

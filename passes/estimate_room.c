@@ -120,6 +120,10 @@ static int64_t count_shared(const room *c) {
     const ir_value *value = c->kernel->values[i];
     if (value->space == IR_SHARED) bytes += aligned_bytes(ir_element_count(value), value->type);
   }
+  for (int i = 0; i < c->dot_count; i++) { /* what warps that share k exchange */
+    const ir_value *sums = c->dot[i]->write[0].value;
+    if (sums->rank == 3) bytes += aligned_bytes(ir_element_count(sums), sums->type);
+  }
   return bytes + extra_bytes(c, &c->kernel->body);
 }
 

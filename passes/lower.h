@@ -79,6 +79,8 @@ const ir_expr *thread_first_thread(lower *l); /* predicate */
 static inline const ir_expr *thread_int(lower *l, int64_t value) { return ir_int(l->memory, value); }
 const ir_expr *thread_add(lower *l, const ir_expr *a, const ir_expr *b);
 const ir_expr *thread_mul(lower *l, const ir_expr *a, const ir_expr *b);
+/* number / stride % count, of a number below stride * count * `above`; 0 when count is 1. */
+const ir_expr *thread_digit(lower *l, const ir_expr *number, int stride, int count, int above);
 const ir_expr *thread_u32(lower *l, const ir_expr *e);
 const ir_expr *thread_i64(lower *l, const ir_expr *e);
 

@@ -71,12 +71,22 @@ static const ir_expr *pair_of(decoding *d, double value) { return both_halves(d,
 /* -- The fragment ----------------------------------------------------------------------------------------------------
  */
 
+/* The columns that a warp holds: all, or its share of them. */
+static int own_columns(const tile_layout *layout) {
+  int own = layout->extent[1], at[LAYOUT_MAX_RANK];
+  for (int warp = 0; warp < layout->warp_count; warp++) {
+    tile_layout_coord(layout, 0, 0, warp, at);
+    if (at[1] && at[1] < own) own = at[1];
+  }
+  return own;
+}
+
 /* Whether the destination has the registers of a row operand: in words, 4 for each step of 8 * parts along k, rows g
  * and g + 8 in turn, then the next 16-row group. Fills in where those groups begin. */
 static bool find_fragment(decoding *d) {
   const tile_layout *layout = d->layout;
   int at[LAYOUT_MAX_RANK], first[LAYOUT_MAX_RANK];
-  d->group_words = layout->extent[1] / (2 * d->parts);
+  d->group_words = own_columns(layout) / (2 * d->parts);
   int group_registers = d->group_words * d->parts;
   if (layout->rank != 2 || group_registers < 1 || layout->reg_count % group_registers) return false;
   d->row_groups = layout->reg_count / group_registers;
@@ -103,9 +113,9 @@ static bool find_fragment(decoding *d) {
 /* -- Operands --------------------------------------------------------------------------------------------------------
  */
 
-static packed_operand operand_of(decoding *d, int index, bool is_codes) {
+static packed_operand operand_of(decoding *d, int index, int group) {
   const ir_ref *ref = index < d->op->read_count ? &d->op->read[index] : NULL;
-  return packed_operand_of(d->l, d->layout, ref, is_codes);
+  return packed_operand_of(d->l, d->layout, ref, group);
 }
 
 static const ir_expr *unpack(decoding *d, ir_type type, const ir_expr *word, int element) {
@@ -407,9 +417,9 @@ void thread_decode(lower *l, const ir_op *op) {
     l->failed = true;
     return;
   }
-  d->codes = operand_of(d, 0, true);
-  d->scale.operand = operand_of(d, 1, false);
-  d->zero.operand = operand_of(d, 2, false);
+  d->codes = operand_of(d, 0, 0);
+  d->scale.operand = operand_of(d, 1, d->group);
+  d->zero.operand = operand_of(d, 2, d->group);
   bool factors_fit = is_pair_type(d, &d->scale.operand) && is_pair_type(d, &d->zero.operand);
   d->pairs = factors_fit && (is_table(d) || exact_register(d, word_constant(d, 0), 0, NULL));
   d->folds_zero = d->pairs && folds_zero(d);

@@ -156,23 +156,23 @@ static void close_group(lower *l, packed_operand *scale, int group, ir_value *ac
 
 static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   ir_type a_type = s->rows->value->type, b_type = s->columns->value->type;
-  int depth = tensor_core_depth(a_type), steps = s->k / depth, chunk = depth / 2;
+  int depth = tensor_core_depth(a_type), own_k = s->k / s->parts, steps = own_k / depth, chunk = depth / 2;
   int warps_m = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_M, l->warp_count),
       warps_n = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_N, 1);
   int m_blocks = s->m / 16 / warps_m, n_blocks = s->n / 8 / warps_n;
   bool a_registers = s->rows->value->space == IR_TILE, b_registers = s->columns->value->space == IR_TILE;
   ir_value *accumulator = thread_registers(l, s->accumulator);
-  const ir_expr *warp_m = warps_n > 1 ? ir_binary(l->memory, IR_EXPR_MOD, l->warp, thread_int(l, warps_m)) : l->warp;
-  const ir_expr *warp_n =
-      warps_n > 1 ? ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, warps_m)) : thread_int(l, 0);
-  if (warps_m == 1) warp_m = thread_int(l, 0);
+  const ir_expr *warp_m = thread_digit(l, l->warp, 1, warps_m, warps_n * s->parts);
+  const ir_expr *warp_n = thread_digit(l, l->warp, warps_m, warps_n, s->parts);
+  const ir_expr *first_k =
+      thread_mul(l, thread_digit(l, l->warp, warps_m * warps_n, s->parts, 1), thread_int(l, own_k));
   const ir_expr *a_row, *a_k, *b_row, *b_k;
   lane_place(l, true, s->rows_k_major, chunk, &a_row, &a_k);
   lane_place(l, false, s->columns_k_major, chunk, &b_row, &b_k);
   a_row = thread_role_let(l, "a_row", thread_add(l, a_row, thread_mul(l, warp_m, thread_int(l, m_blocks * 16))));
-  a_k = thread_role_let(l, "a_k", a_k);
+  a_k = thread_role_let(l, "a_k", thread_add(l, a_k, first_k));
   b_row = thread_role_let(l, "b_row", thread_add(l, b_row, thread_mul(l, warp_n, thread_int(l, n_blocks * 8))));
-  b_k = thread_role_let(l, "b_k", b_k);
+  b_k = thread_role_let(l, "b_k", thread_add(l, b_k, first_k));
 
   const ir_expr *keep = accumulates(l, op);
   int64_t known;
@@ -189,11 +189,12 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
                             : thread_array(l, "a", a_type, m_blocks * 4 * 32 / ir_bits(a_type));
   ir_value *b =
       b_registers ? thread_registers(l, s->columns->value) : thread_array(l, "b", b_type, 4 * 32 / ir_bits(b_type));
-  packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, false);
+  packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, s->group);
+  int group = s->group < own_k ? s->group : own_k; /* what the warp has of one */
   ir_value *sums = accumulator;
   for (int step = 0; step < steps; step++) {
     const ir_expr *k0 = thread_int(l, step * depth);
-    if (scale.buffer && step * depth % s->group == 0) sums = open_group(l, accumulator->type, m_blocks * n_blocks * 4);
+    if (scale.buffer && step * depth % group == 0) sums = open_group(l, accumulator->type, m_blocks * n_blocks * 4);
     for (int mb = 0; mb < m_blocks && !a_registers; mb++)
       load_matrices(l, s->rows, a, thread_int(l, mb * 4), thread_add(l, a_row, thread_int(l, mb * 16)),
                     thread_add(l, a_k, k0), s->rows_k_major, 4);
@@ -214,8 +215,8 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
           ir_attr_set(&mma->attrs, IR_ATTR_K, depth);
         }
     }
-    if (scale.buffer && (step + 1) * depth % s->group == 0)
-      close_group(l, &scale, step * depth / s->group, accumulator, sums, m_blocks, n_blocks);
+    if (scale.buffer && (step + 1) * depth % group == 0)
+      close_group(l, &scale, step * depth / group, accumulator, sums, m_blocks, n_blocks);
   }
 }
 

@@ -120,6 +120,12 @@ const ir_expr *thread_mul(lower *l, const ir_expr *a, const ir_expr *b) {
   return ir_binary(l->memory, IR_EXPR_MUL, a, b);
 }
 
+const ir_expr *thread_digit(lower *l, const ir_expr *number, int stride, int count, int above) {
+  if (count == 1) return thread_int(l, 0);
+  const ir_expr *digit = stride > 1 ? ir_binary(l->memory, IR_EXPR_DIV, number, thread_int(l, stride)) : number;
+  return above > 1 ? ir_binary(l->memory, IR_EXPR_MOD, digit, thread_int(l, count)) : digit;
+}
+
 const ir_expr *thread_u32(lower *l, const ir_expr *e) { return e->type == IR_U32 ? e : ir_cast(l->memory, IR_U32, e); }
 
 const ir_expr *thread_i64(lower *l, const ir_expr *e) { return e->type == IR_I64 ? e : ir_cast(l->memory, IR_I64, e); }

@@ -2,7 +2,20 @@
 
 enum { BLOCK_ROWS = 64, GROUP_ROWS = 16, VECTOR_BYTES = 16, BLOCK_BYTES = 2048 };
 
-packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_ref *ref, bool is_codes) {
+/* first[w] = the first column of warp w, in blocks of `width` columns; false when that is the first of all for every
+ * warp. */
+static bool first_columns(const tile_layout *layout, int width, int *first) {
+  bool any = false;
+  for (int warp = 0; warp < layout->warp_count; warp++) {
+    int at[LAYOUT_MAX_RANK];
+    tile_layout_coord(layout, 0, 0, warp, at);
+    first[warp] = at[1] / width;
+    any |= first[warp] > 0;
+  }
+  return any;
+}
+
+packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_ref *ref, int group) {
   packed_operand p = {.l = l, .layout = layout};
   if (!ref || !ref->value) return p;
   p.buffer = ref->value;
@@ -12,12 +25,19 @@ packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_r
   p.block_bytes = BLOCK_ROWS * bits / 8;
   p.unit_rows = bits < 8 ? 8 / bits : 1;
   p.unit_bytes = bits < 8 ? 1 : bits / 8;
-  if (is_codes) {
+  if (!group) {
     p.columns = p.columns * bits / (BLOCK_BYTES / BLOCK_ROWS * 8);
     p.block_bytes = BLOCK_BYTES;
     p.unit_rows = GROUP_ROWS;
     p.unit_bytes = TILE_LANES * VECTOR_BYTES;
     p.lane = thread_mul(l, l->lane, thread_int(l, VECTOR_BYTES));
+  }
+  int *first = ARENA_ARRAY(l->env->scratch, int, layout->warp_count);
+  if (p.columns > 1 && first_columns(layout, group ? group : BLOCK_BYTES / BLOCK_ROWS * 8 / bits, first)) {
+    const ir_expr *column = thread_table(l, first, layout->warp_count, l->warp);
+    if (!column) BUG("warps do not share k evenly");
+    const ir_expr *bytes = thread_mul(l, column, thread_int(l, p.block_bytes));
+    p.lane = p.lane ? thread_add(l, p.lane, bytes) : bytes;
   }
   return p;
 }

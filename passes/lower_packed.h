@@ -16,16 +16,16 @@ typedef struct packed_operand {
   int columns; /* blocks side by side in the tile */
   int block_bytes;
   int unit_rows, unit_bytes; /* rows that lie together, and the bytes from one such unit to the next */
-  const ir_expr *lane;       /* what the lane adds; NULL: nothing */
+  const ir_expr *lane;       /* bytes that the lane and the warp's share of k add; NULL: none */
   const ir_expr *own;        /* address of the thread's first row */
 } packed_operand;
 
-/* `ref` may be NULL or none. */
-packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_ref *ref, bool is_codes);
-/* into[0 .. 3] = the vector of codes of block column `block`, of the 16 rows that begin `distance` below the thread's
+/* Scales and zeros of groups of `group` columns, or codes (group 0). `ref` may be NULL or none. */
+packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_ref *ref, int group);
+/* into[0 .. 3] = the vector of codes of block column `block` of the warp's share of k, of the 16 rows that begin `distance` below the thread's
  * first one. */
 void packed_load_codes(packed_operand *p, ir_value *into, int distance, int block);
-/* The scale or zero of the row `distance` below the thread's first one, loaded at the place: in the low bits of a word,
+/* The scale or zero of the row `distance` below the thread's first one, of the warp's group `column`, loaded: in the low bits of a word,
  * or as f32. */
 const ir_expr *packed_factor_word(packed_operand *p, const char *name, int distance, int column);
 

@@ -20,22 +20,43 @@ static bool end_of(const ir_ref *region, int dim, end *out) {
   return false;
 }
 
+typedef struct bound {
+  const ir_value *variable;
+  int64_t most;
+} bound;
+
+static bool find_loop(void *data, ir_block *block, ir_op *op) {
+  bound *b = data;
+  (void)block;
+  int64_t first, past;
+  if (op->kind != IR_OP_FOR || op->write[0].value != b->variable) return true;
+  if (ir_is_constant(op->expr[0], &first) && first >= 0 && ir_is_constant(op->expr[1], &past)) b->most = past - 1;
+  return false;
+}
+
+/* The largest value of an index of the grid or of a loop that begins at 0 or above; -1 when that is not known. */
+static int64_t most_of(ir_kernel *kernel, const ir_value *variable) {
+  bound b = {variable, -1};
+  int64_t count;
+  for (int i = 0; i < kernel->grid_count; i++)
+    if (kernel->grid[i].index == variable) return ir_is_constant(kernel->grid[i].extent, &count) ? count - 1 : -1;
+  ir_walk(&kernel->body, find_loop, &b);
+  return b.most;
+}
+
 /* Whether the region stays inside its tensor in that dimension, whatever the block and the iteration. */
-static bool stays_inside(const ir_kernel *kernel, const ir_ref *region, int dim) {
+static bool stays_inside(ir_kernel *kernel, const ir_ref *region, int dim) {
   end e;
   if (!region->count) return true;
   if (!end_of(region, dim, &e)) return false;
-  int64_t start, extent, step, count;
+  int64_t start, extent, step;
   if (!ir_is_constant(e.extent, &extent)) return false;
   if (ir_is_constant(e.start, &start)) return start >= 0 && start + e.span <= extent;
   if (e.start->kind != IR_EXPR_MUL || e.start->args[0]->kind != IR_EXPR_VALUE ||
       !ir_is_constant(e.start->args[1], &step))
     return false;
-  for (int i = 0; i < kernel->grid_count; i++) {
-    if (kernel->grid[i].index == e.start->args[0]->value && ir_is_constant(kernel->grid[i].extent, &count))
-      return step > 0 && (count - 1) * step + e.span <= extent;
-  }
-  return false;
+  int64_t most = most_of(kernel, e.start->args[0]->value);
+  return most >= 0 && step > 0 && most * step + e.span <= extent;
 }
 
 /* The only op that writes the value, when it stands in the block before `reader`; else NULL. */

@@ -22,11 +22,13 @@
 #include "passes/estimate.h"
 #include "passes/pass.h"
 #include "passes/region.h"
+#include "passes/split_dots.h"
 #include "passes/tensor_core.h"
 #include "passes/variance.h"
 
 #include <string.h>
 
+enum { MOST_SHARED_COLUMNS = 32 }; /* of a dot whose k warps share: they exchange all their sums */
 enum { MAX_DOTS = 16, MAX_COPIES = 64, RESERVED_SHARED_BYTES = 2048 };
 
 typedef struct survey {
@@ -97,10 +99,11 @@ static int choose_warpgroups(const survey *s) {
   return groups;
 }
 
-static void set_dot(ir_op *dot, ir_instruction instruction, int warps_m, int warps_n) {
+static void set_dot(ir_op *dot, ir_instruction instruction, warp_grid grid) {
   ir_attr_set(&dot->attrs, IR_ATTR_INSTRUCTION, instruction);
-  ir_attr_set(&dot->attrs, IR_ATTR_WARPS_M, warps_m);
-  ir_attr_set(&dot->attrs, IR_ATTR_WARPS_N, warps_n);
+  ir_attr_set(&dot->attrs, IR_ATTR_WARPS_M, grid.warps_m);
+  ir_attr_set(&dot->attrs, IR_ATTR_WARPS_N, grid.warps_n);
+  if (grid.warps_k > 1) ir_attr_set(&dot->attrs, IR_ATTR_WARPS_K, grid.warps_k);
 }
 
 /* The largest power of two that divides `count`, at most `most`. */
@@ -111,17 +114,26 @@ static int power_dividing(int count, int most) {
   return power;
 }
 
-/* Warps of an mma dot: along m alone when rows are reduced, else as square as the fragments allow. */
-static void choose_mma_grid(const survey *s, const ir_op *dot, int warps, int *warps_m, int *warps_n) {
+/* Warps of an mma dot: along m alone when rows are reduced, else as square as the fragments allow. Where rows come from
+ * registers, what is left shares k, and a warp keeps two row blocks, whose products do not wait for each other. */
+static void choose_mma_grid(const survey *s, const ir_op *dot, int warps, warp_grid *grid) {
   dot_shape d = dot_shape_of(dot);
   int m_blocks = d.m / 16, n_blocks = d.n / 8;
-  *warps_m = power_dividing(m_blocks, warps);
-  *warps_n = power_dividing(n_blocks, warps / *warps_m);
-  if (s->reduces || d.rows->value->space == IR_TILE) return;
-  while (*warps_m > 1 && *warps_m * 16 * 2 > *warps_n * 8 * 4 && n_blocks % (*warps_n * 2) == 0 &&
-         d.m / *warps_m < d.n / *warps_n) {
-    *warps_m /= 2;
-    *warps_n *= 2;
+  bool in_registers = d.rows->value->space == IR_TILE;
+  int parts = in_registers && !s->reduces && s->env->options->level >= 2 && d.n <= MOST_SHARED_COLUMNS
+                  ? split_dots_parts(s->kernel, dot, warps)
+                  : 1;
+  grid->warps_m = power_dividing(m_blocks, warps);
+  if (parts > 1 && grid->warps_m == m_blocks && grid->warps_m > 1) grid->warps_m /= 2;
+  grid->warps_k = power_dividing(warps / grid->warps_m, parts);
+  if (parts > 1 && grid->warps_m * grid->warps_k < warps) grid->warps_m = power_dividing(m_blocks, warps);
+  grid->warps_k = power_dividing(warps / grid->warps_m, parts);
+  grid->warps_n = power_dividing(n_blocks, warps / (grid->warps_m * grid->warps_k));
+  if (s->reduces || in_registers) return;
+  while (grid->warps_m > 1 && grid->warps_m * 16 * 2 > grid->warps_n * 8 * 4 && n_blocks % (grid->warps_n * 2) == 0 &&
+         d.m / grid->warps_m < d.n / grid->warps_n) {
+    grid->warps_m /= 2;
+    grid->warps_n *= 2;
   }
 }
 
@@ -134,11 +146,10 @@ static int choose_mma_warps(const survey *s) {
   if (pinned_warps(s) > 0) warps = power_dividing(pinned_warps(s), 32);
   /* every dot must be able to use all of them, so that tiles passed from one to the next stay in their warps */
   for (int i = 0; i < s->dot_count; i++) {
-    dot_shape d = dot_shape_of(s->dot[i]);
-    int m = power_dividing(d.m / 16, warps),
-        n = s->reduces || d.rows->value->space == IR_TILE ? 1 : power_dividing(d.n / 8, warps / m);
-    if (s->reduces || d.rows->value->space == IR_TILE) n = power_dividing(d.n / 8, warps / m);
-    if (m * n < warps) warps = m * n;
+    warp_grid grid;
+    choose_mma_grid(s, s->dot[i], warps, &grid);
+    int used = grid.warps_m * grid.warps_n * grid.warps_k;
+    if (used < warps) warps = used;
   }
   return warps;
 }
@@ -157,17 +168,18 @@ static int schedule_dots(survey *s) {
   if (target->has_wgmma && s->env->options->level >= 2 && !narrow && all_dots(s, wgmma_refusal, "wgmma")) {
     int groups = choose_warpgroups(s);
     for (int i = 0; i < s->dot_count; i++)
-      set_dot(s->dot[i], IR_INSTRUCTION_WGMMA, groups * 4, 1);
+      set_dot(s->dot[i], IR_INSTRUCTION_WGMMA, (warp_grid){groups * 4, 1, 1});
     return groups * 4;
   }
   bool mma = all_dots(s, mma_refusal, "mma");
   int warps = mma ? choose_mma_warps(s) : 8;
   for (int i = 0; i < s->dot_count; i++) {
-    int warps_m = warps, warps_n = 1;
+    warp_grid grid = {warps, 1, 1};
     bool possible = !mma_refusal(kernel, s->dot[i]);
-    if (possible) choose_mma_grid(s, s->dot[i], warps, &warps_m, &warps_n);
-    if (possible && warps_m * warps_n != warps) possible = false;
-    set_dot(s->dot[i], possible ? IR_INSTRUCTION_MMA : IR_INSTRUCTION_FMA, warps_m, warps_n);
+    if (possible) choose_mma_grid(s, s->dot[i], warps, &grid);
+    if (possible && grid.warps_m * grid.warps_n * grid.warps_k != warps) possible = false;
+    if (!possible) grid = (warp_grid){warps, 1, 1};
+    set_dot(s->dot[i], possible ? IR_INSTRUCTION_MMA : IR_INSTRUCTION_FMA, grid);
   }
   return warps;
 }
@@ -284,6 +296,11 @@ static void fit_stages(survey *s) {
   int64_t fixed = RESERVED_SHARED_BYTES;
   for (int i = 0; i < s->kernel->value_count; i++)
     if (s->kernel->values[i]->space == IR_SHARED) fixed += buffer_bytes(s->kernel->values[i]);
+  for (int i = 0; i < s->dot_count; i++) { /* what warps that share k exchange */
+    int64_t parts = ir_attr_get(&s->dot[i]->attrs, IR_ATTR_WARPS_K, 1);
+    const ir_value *sums = s->dot[i]->write[0].value;
+    if (parts > 1) fixed += parts * ir_element_count(sums) * ir_bits(sums->type) / 8;
+  }
   int stages[MAX_COPIES];
   if (count_stages(s, fixed + staging_bytes(s, false), stages) < 2 && count_stages(s, fixed, stages) >= 2)
     staging_bytes(s, true);

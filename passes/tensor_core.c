@@ -8,6 +8,7 @@ dot_shape dot_shape_of(const ir_op *dot) {
   dot_shape s = {.accumulator = dot->write[0].value, .swapped = ir_attr_get(&dot->attrs, IR_ATTR_SWAP, 0) != 0};
   int m = (int)region_extent(a, transpose_a ? 1 : 0), n = (int)region_extent(b, transpose_b ? 0 : 1);
   s.k = (int)region_extent(a, transpose_a ? 0 : 1);
+  s.parts = s.accumulator->rank == 3 ? (int)ir_extent(s.accumulator, 0) : 1;
   s.m = s.swapped ? n : m;
   s.n = s.swapped ? m : n;
   s.rows = s.swapped ? &dot->read[1] : &dot->read[0];

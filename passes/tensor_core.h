@@ -8,7 +8,8 @@
  * transposed b. */
 typedef struct dot_shape {
   int m, n, k;           /* of the whole tile, after the swap */
-  ir_value *accumulator; /* [n, m] in memory order when swapped */
+  ir_value *accumulator; /* [n, m] in memory order when swapped; [parts, ...] when warps share k */
+  int parts;
   const ir_ref *rows;    /* the m x k operand */
   const ir_ref *columns; /* the k x n operand */
   const ir_ref *scale;   /* m x k / group: multiplies the sums of a group of rows; NULL: none */

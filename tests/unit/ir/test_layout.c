@@ -63,8 +63,9 @@ static void expect_at(const tile_layout *layout, int reg, int lane, int warp, in
  * ----------------------------------------------------------------------------------------------------- */
 
 static void check_mma(const fragment *f, int rows, int cols, int k, warp_grid g) {
-  tile_layout acc, a, b;
+  tile_layout acc, parts, a, b;
   assert_true(tile_layout_mma_accumulator(rows, cols, g, &acc));
+  assert_true(tile_layout_mma_parts(rows, cols, g, &parts) && tile_layout_verify(&parts));
   assert_true(tile_layout_mma_a(rows, k, f->bits, g, &a));
   assert_true(tile_layout_mma_b(cols, k, f->bits, g, &b));
   assert_true(tile_layout_verify(&acc) && tile_layout_verify(&a) && tile_layout_verify(&b));
@@ -82,6 +83,10 @@ static void check_mma(const fragment *f, int rows, int cols, int k, warp_grid g)
           for (int i = 0; i < 4; i++) {
             cell c = table_mma_c(lane, i);
             expect_at(&acc, (m * n8 + n) * 4 + i, lane, warp, (wm * m16 + m) * 16 + c.row, (wn * n8 + n) * 8 + c.col);
+            int part[LAYOUT_MAX_RANK], whole[LAYOUT_MAX_RANK];
+            tile_layout_coord(&parts, (m * n8 + n) * 4 + i, lane, warp, part);
+            tile_layout_coord(&acc, (m * n8 + n) * 4 + i, lane, warp, whole);
+            assert_true(part[0] == wk && part[1] == whole[0] && part[2] == whole[1]);
           }
       for (int s = 0; s < steps; s++) {
         int first = (wk * steps + s) * depth;
