@@ -16,10 +16,11 @@
 #include <math.h>
 
 static const double launch_us = 2.0;
-static const double load_clocks = 800;       /* from issue to arrival, memory busy */
-static const double role_turn_clocks = 100;  /* a consumer's barrier, when a producer role fills the ring */
-static const double block_turn_clocks = 180; /* the same with a barrier of the whole block */
-static const double hbm_reached = 0.90;      /* of the nominal bandwidth */
+static const double load_clocks = 800; /* from issue to arrival, memory busy */
+static const double role_turn_clocks[2] = {60,
+                                           5}; /* a consumer's barrier, when a producer fills the ring; more a warp */
+static const double block_turn_clocks[2] = {100, 15}; /* the same with a barrier of the whole block */
+static const double hbm_reached = 0.90;               /* of the nominal bandwidth */
 static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double start_clocks = 600; /* of a block that replaces another */
 
@@ -102,7 +103,8 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
 
 /* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
-  double turns = w->turns * (m->producers ? role_turn_clocks : block_turn_clocks);
+  const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
+  double turns = w->turns * (turn[0] + turn[1] * m->warps);
   double alone = larger(throughput_clocks(m, w, 1) + turns, ring_clocks(m, w, 1)) + w->sync_waits * load_clocks;
   return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
 }
