@@ -15,8 +15,8 @@
  *    multiples of 16 bytes (-O2), else cp.async in 16-, 8- or 4-byte pieces, else ordinary loads and stores.
  * 4. A producer role takes the loads over when there is a tensor core to keep busy and a load on an mbarrier; blocks
  *    are then persistent.
- * 5. Stages are what the source asks for, less what does not fit into shared memory. Rather than leave a loop without a
- *    second one, results go to memory unstaged (direct).
+ * 5. Stages are what the source asks for, less what does not fit into shared memory. Rather than leave a loop with fewer
+ *    than three of those that it asks for, results go to memory unstaged (direct).
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
 #include "passes/estimate.h"
@@ -28,6 +28,7 @@
 
 #include <string.h>
 
+enum { ENOUGH_STAGES = 3 };
 enum { MOST_SHARED_COLUMNS = 32 }; /* of a dot whose k warps share: they exchange all their sums */
 enum { MAX_DOTS = 16, MAX_COPIES = 64, RESERVED_SHARED_BYTES = 2048 };
 
@@ -272,26 +273,26 @@ static int64_t staging_bytes(survey *s, bool direct) {
   return direct ? 0 : bytes;
 }
 
-/* The stages of every loop that fit beside `fixed` bytes, the first loop first. The least that a loop with something to
- * overlap gets of the two or more that it asks for; 2 when there is no such loop. */
-static int count_stages(const survey *s, int64_t fixed, int *stages) {
+/* The stages of every loop that fit beside `fixed` bytes, the first loop first. Whether each loop gets what it asks for,
+ * or three. */
+static bool count_stages(const survey *s, int64_t fixed, int *stages) {
   int64_t budget = ir_target_of(s->kernel->target)->shared_bytes, ring = 0;
-  int least = 2;
+  bool enough = true;
   for (int i = 0; i < s->loop_count; i++) {
     int64_t bytes = ring_bytes(s->loop[i]);
     int asked = (int)ir_attr_get(&s->loop[i]->attrs, IR_ATTR_STAGES, 1);
     stages[i] = s->env->options->level < 1 || !bytes ? 1 : asked;
-    bool overlaps = stages[i] > 1;
+    int wanted = stages[i] < ENOUGH_STAGES ? stages[i] : ENOUGH_STAGES;
     while (stages[i] > 1 && fixed + ring + (stages[i] - 1) * bytes > budget)
       stages[i]--;
     ring += (stages[i] - 1) * bytes;
-    if (overlaps && stages[i] < least) least = stages[i];
+    enough &= stages[i] >= wanted;
   }
-  return least;
+  return enough;
 }
 
-/* Staging the results gives way where a loop would have no second stage: a block stores once, and waits for every load
- * of a loop that cannot run ahead. */
+/* Staging the results gives way where a loop would be short of stages: a block stores once, and waits for every load of a
+ * loop that cannot run ahead. */
 static void fit_stages(survey *s) {
   int64_t fixed = RESERVED_SHARED_BYTES;
   for (int i = 0; i < s->kernel->value_count; i++)
@@ -302,10 +303,13 @@ static void fit_stages(survey *s) {
     if (parts > 1) fixed += parts * ir_element_count(sums) * ir_bits(sums->type) / 8;
   }
   int stages[MAX_COPIES];
-  if (count_stages(s, fixed + staging_bytes(s, false), stages) < 2 && count_stages(s, fixed, stages) >= 2)
-    staging_bytes(s, true);
-  else
-    count_stages(s, fixed + staging_bytes(s, false), stages);
+  int64_t staging = staging_bytes(s, false);
+  if (!count_stages(s, fixed + staging, stages)) {
+    if (count_stages(s, fixed, stages))
+      staging_bytes(s, true);
+    else
+      count_stages(s, fixed + staging, stages);
+  }
   for (int i = 0; i < s->loop_count; i++) {
     ir_op *loop = s->loop[i];
     int asked = (int)ir_attr_get(&loop->attrs, IR_ATTR_STAGES, 1);
