@@ -155,6 +155,8 @@ const ir_expr *thread_canonical(lower *l, const tile_layout *layout) {
   return all;
 }
 
+enum { SWIZZLE_ROW = 128 }; /* bytes whose chunks of 16 a swizzle permutes */
+
 const ir_expr *thread_shared_offset(lower *l, const ir_value *buffer, const ir_expr *const *coord) {
   const shared_layout *s = buffer->shared;
   int bits = s->element_bits, inner = s->contiguous;
@@ -164,19 +166,24 @@ const ir_expr *thread_shared_offset(lower *l, const ir_value *buffer, const ir_e
   const ir_expr *bytes =
       bits >= 8 ? thread_mul(l, coord[inner], thread_int(l, bits / 8))
                 : ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, coord[inner], thread_int(l, bits)), thread_int(l, 8));
-  const ir_expr *offset = thread_add(l, thread_mul(l, row, thread_int(l, s->panel_bytes)), bytes);
+  const ir_expr *span = thread_int(l, s->panel_bytes), *panel = NULL;
   if (s->panel_count > 1) {
-    const ir_expr *span = thread_int(l, s->panel_bytes);
-    const ir_expr *panel = ir_binary(l->memory, IR_EXPR_DIV, bytes, span);
-    offset = thread_add(l, thread_mul(l, panel, thread_int(l, s->rows * s->panel_bytes)),
-                        thread_add(l, thread_mul(l, row, span), ir_binary(l->memory, IR_EXPR_MOD, bytes, span)));
+    panel = thread_mul(l, ir_binary(l->memory, IR_EXPR_DIV, bytes, span), thread_int(l, s->rows * s->panel_bytes));
+    bytes = ir_binary(l->memory, IR_EXPR_MOD, bytes, span);
   }
+  const ir_expr *offset = thread_add(l, thread_mul(l, row, span), bytes);
   int mask = s->swizzle == SHARED_SWIZZLE_NONE ? 0 : s->swizzle / 16 - 1;
-  if (!mask) return offset;
-  offset = thread_let(l, "flat", offset);
-  const ir_expr *chunk = ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, offset, thread_int(l, 7)),
-                                   thread_int(l, mask));
-  return ir_binary(l->memory, IR_EXPR_XOR, offset, ir_binary(l->memory, IR_EXPR_SHL, chunk, thread_int(l, 4)));
+  if (!mask) return panel ? thread_add(l, panel, offset) : offset;
+  /* Panels that are whole periods of the swizzle are added after it, and a row within its 128 bytes chooses the chunk
+   * alone: places along a row then differ by little but constants, which cost a load nothing. */
+  bool is_apart = !panel || s->rows * s->panel_bytes % (SWIZZLE_ROW * (mask + 1)) == 0;
+  if (!is_apart) offset = thread_add(l, panel, offset);
+  bool by_row = is_apart && SWIZZLE_ROW % s->panel_bytes == 0;
+  if (!by_row) offset = thread_let(l, "flat", offset);
+  const ir_expr *chunk = by_row ? quotient(l, row, SWIZZLE_ROW / s->panel_bytes) : quotient(l, offset, SWIZZLE_ROW);
+  chunk = ir_binary(l->memory, IR_EXPR_AND, chunk, thread_int(l, mask));
+  offset = ir_binary(l->memory, IR_EXPR_XOR, offset, ir_binary(l->memory, IR_EXPR_SHL, chunk, thread_int(l, 4)));
+  return panel && is_apart ? thread_add(l, panel, offset) : offset;
 }
 
 const ir_expr *thread_shared_address(lower *l, ir_value *buffer, const ir_expr *slot, const ir_expr *const *coord) {
