@@ -179,10 +179,10 @@ __device__ __forceinline__ u32 encode_e8m0(float x)
   if (u << 1 < 0x01000000u) return u << 1 > 0x00c00000u ? 1u : 0u; // a subnormal: above 1.5 * 2^-127 or not
   return min((u + 0x3fffffu + (u >> 23 & 1u)) >> 23, 254u);
 }
-//@ decode_e8m0 : not_a_number
-// 2^(code - 127)
+//@ decode_e8m0
+// 2^(code - 127): a code of 0 is subnormal, and the infinity of 255 becomes NaN where it meets the zero
 __device__ __forceinline__ float decode_e8m0(u32 code)
-{ return code == 255u ? not_a_number() : __uint_as_float(code == 0u ? 0x00400000u : code << 23); }
+{ const float power = fmaxf(__uint_as_float(code << 23), __uint_as_float(0x00400000u)); return fmaf(power, 0.0f, power); }
 //@ lop3
 // PTX ISA: lop3
 template <u32 table> __device__ __forceinline__ u32 lop3(u32 a, u32 b, u32 c)

@@ -15,8 +15,10 @@
  *    be rounded.
  * 2. Narrow floats are moved into the exponent and mantissa of the wide one; a multiplication by a power of two mends
  *    the exponent's bias.
- * 3. A table of 16 values, rounded to the operand's type, is looked up by byte permutations: four codes at once are the
- *    selector, once for the low bytes of the values and once for the high ones.
+ * 3. A table of 16 values, rounded to the operand's type, is looked up by byte permutations, which know eight bytes: four
+ *    codes at once are the selector, for each byte of the values and each half of the table. A selector's highest bit,
+ *    the code's or its complement, leaves nothing of what the other half holds there, or a number too small to count:
+ *    with negative values below and positive ones above, a difference of magnitudes is the value.
  * 4. Zeros of the operand's type are subtracted from the exact value, scales multiply last: one rounding each, none
  *    when the zeros are integers. Zeros that are codes are added to what rule 1 subtracts.
  * Everything else is computed in f32 from the exact value, or from single codes, and rounded once. */
@@ -24,7 +26,9 @@
 #include "passes/lower.h"
 #include "passes/lower_packed.h"
 
-enum { GROUP_ROWS = 16, VECTOR_WORDS = 4, MAX_ROW_GROUPS = 64, MAX_RAISED = 16 };
+#include <math.h>
+
+enum { GROUP_ROWS = 16, VECTOR_WORDS = 4, MAX_ROW_GROUPS = 64, MAX_RAISED = 16, HALF_TABLE = 8 };
 enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA }; /* (a & b) ^ c, (a & b) | c */
 
 /* Scales or zeros, and those known by now: of row g and g + 8 of a group, by column. */
@@ -54,8 +58,9 @@ typedef struct decoding {
   decode_factor scale, zero;
   int group; /* codes that share a scale; 0: all */
   int group_words, row_groups;
-  int row[MAX_ROW_GROUPS];   /* of the thread's first 16-row group */
-  const ir_expr *low, *high; /* bytes of the values last looked up */
+  int row[MAX_ROW_GROUPS];        /* of the thread's first 16-row group */
+  const ir_expr *looked_up[2][2]; /* last: by half of the table, by byte */
+  const ir_expr *moved[2];        /* upper bytes of registers 0 and 2, 1 and 3 of a word */
   raised_zero raised[MAX_RAISED];
   int raised_count;
   bool folds_zero; /* into what rule 1 subtracts */
@@ -233,6 +238,25 @@ static const ir_expr *integer_pair(decoding *d, const ir_expr *word, int index, 
   return pairwise(d, IR_EXPR_SUB2, raised, base_pair(d, one + (double)(sign << d->raise) + (double)d->offset, zero));
 }
 
+/* Whether sign and magnitude of a code fit in the upper byte of an f16: two registers are then moved at once. */
+static bool is_upper_byte(const decoding *d) {
+  return d->code_type == IR_F4E2M1 && d->type == IR_F16 && !d->offset && !d->raise;
+}
+
+/* Registers 0 and 2 of a word, and 1 and 3, have their codes in the same half of its bytes. */
+static const ir_expr *upper_byte_pair(decoding *d, const ir_expr *word, int index) {
+  int odd = index & 1;
+  if (index < 2) {
+    const ir_expr *magnitude = masked(d, shift(d, word, odd ? -3 : 1), word_constant(d, 0x0E0E0E0E));
+    const ir_expr *moved = lut(d, shift(d, word, odd ? 0 : 4), word_constant(d, 0x80808080), magnitude, LUT_AND_OR);
+    d->moved[odd] = thread_let(d->l, "moved", moved);
+  }
+  const ir_expr *zero = word_constant(d, 0), *spread = word_constant(d, 0x2404);
+  const ir_expr *upper = index < 2 ? ir_ternary(d->l->memory, IR_EXPR_PRMT, d->moved[odd], zero, spread)
+                                   : masked(d, d->moved[odd], both_halves(d, 0xFF00));
+  return pairwise(d, IR_EXPR_MUL2, upper, pair_of(d, 1 << 14));
+}
+
 /* Rule 2; NULL where there is no short way. */
 static const ir_expr *float_pair(decoding *d, const ir_expr *word, int index) {
   bool half = d->type == IR_F16;
@@ -261,36 +285,58 @@ static const ir_expr *permute(decoding *d, const ir_expr *a, const ir_expr *b, c
   return ir_ternary(d->l->memory, IR_EXPR_PRMT, a, b, selector);
 }
 
-/* Byte number `byte` of the values of four codes. */
-static const ir_expr *look_up(decoding *d, const ir_expr *selector, const ir_expr *half, int byte) {
-  uint32_t bytes[4] = {0};
-  for (int code = 0; code < 16; code++) {
-    uint32_t value = (uint32_t)ir_encode(d->type, ir_decode(d->code_type, (uint64_t)code));
-    bytes[code / 4] |= (value >> (8 * byte) & 0xFF) << (code % 4 * 8);
+/* The magnitude of entry `index` of a half of the table, in the operand's type. */
+static uint32_t entry(const decoding *d, int half, int index) {
+  return (uint32_t)ir_encode(d->type, fabs(ir_decode(d->code_type, (uint64_t)(half * HALF_TABLE + index))));
+}
+
+/* What is looked up for a code of the other half: the low byte's highest bit eight times over. */
+static double leftover(const decoding *d, int half, int index) {
+  return ir_decode(d->type, entry(d, half, index) & 0x80 ? 0xFF : 0);
+}
+
+/* Whether no value of the lower half is above zero, none of the upper one below, and all come out exactly. */
+static bool is_table(const decoding *d) {
+  if (ir_type_of(d->code_type)->class != IR_CLASS_TABLE || d->code_bits != 4 || d->operand_bits != 16 || d->offset ||
+      d->raise)
+    return false;
+  for (int index = 0; index < HALF_TABLE; index++) {
+    double below = ir_decode(d->code_type, (uint64_t)index);
+    double above = ir_decode(d->code_type, (uint64_t)(HALF_TABLE + index));
+    if (below > 0 || above < 0) return false;
+    below = ir_round(d->type, below);
+    above = ir_round(d->type, above);
+    if (ir_round(d->type, leftover(d, 1, index) + below) != below ||
+        ir_round(d->type, above - leftover(d, 0, index)) != above)
+      return false;
   }
-  const ir_expr *below = permute(d, word_constant(d, bytes[0]), word_constant(d, bytes[1]), selector);
-  const ir_expr *above = permute(d, word_constant(d, bytes[2]), word_constant(d, bytes[3]), selector);
-  return permute(d, below, above, half);
+  return true;
+}
+
+/* Byte number `byte` of the magnitudes of four codes: where a selector's highest bit is set there is a leftover. */
+static const ir_expr *look_up(decoding *d, const ir_expr *selector, int half, int byte) {
+  uint32_t bytes[2] = {0};
+  for (int index = 0; index < HALF_TABLE; index++)
+    bytes[index / 4] |= (entry(d, half, index) >> (8 * byte) & 0xFF) << (index % 4 * 8);
+  return permute(d, word_constant(d, bytes[0]), word_constant(d, bytes[1]), selector);
 }
 
 /* Rule 3. Registers come in pairs: an even one looks up both, the odd one after it takes what is there. */
 static const ir_expr *table_pair(decoding *d, const ir_expr *word, int index) {
   lower *l = d->l;
   if (index % 2 == 0) {
-    const ir_expr *bytes = permute(d, word, word_constant(d, 0), word_constant(d, index ? 0x4431 : 0x4420));
-    bytes = thread_let(l, "four_codes", bytes);
-    const ir_expr *selector = thread_let(l, "selector", masked(d, bytes, word_constant(d, 0x7777)));
-    const ir_expr *half = lut(d, shift(d, bytes, -1), word_constant(d, 0x4444), word_constant(d, 0x3210), LUT_AND_OR);
-    half = thread_let(l, "table_half", half);
-    d->low = thread_let(l, "low_bytes", look_up(d, selector, half, 0));
-    d->high = thread_let(l, "high_bytes", look_up(d, selector, half, 1));
+    const ir_expr *selector = permute(d, word, word_constant(d, 0), word_constant(d, index ? 0x4431 : 0x4420));
+    for (int half = 0; half < 2; half++) {
+      if (half) selector = ir_binary(l->memory, IR_EXPR_XOR, selector, word_constant(d, 0x8888));
+      selector = thread_let(l, half ? "above" : "below", selector);
+      for (int byte = 0; byte < 2; byte++)
+        d->looked_up[half][byte] = thread_let(l, byte ? "high_bytes" : "low_bytes", look_up(d, selector, half, byte));
+    }
   }
-  return permute(d, d->low, d->high, word_constant(d, index % 2 ? 0x7351 : 0x6240));
-}
-
-static bool is_table(const decoding *d) {
-  return ir_type_of(d->code_type)->class == IR_CLASS_TABLE && d->code_bits == 4 && d->operand_bits == 16 &&
-         !d->offset && !d->raise;
+  const ir_expr *own = word_constant(d, index % 2 ? 0x7351 : 0x6240);
+  const ir_expr *below = permute(d, d->looked_up[0][0], d->looked_up[0][1], own);
+  const ir_expr *above = permute(d, d->looked_up[1][0], d->looked_up[1][1], own);
+  return pairwise(d, IR_EXPR_SUB2, above, below);
 }
 
 /* Four bytes at once; the subtraction borrows nothing because each byte has 128 added. NULL where a code may not fit.
@@ -320,6 +366,7 @@ static const ir_expr *exact_register(decoding *d, const ir_expr *word, int index
   }
   if (is_exact_integer(d)) return integer_pair(d, word, index, zero);
   if (is_table(d)) return table_pair(d, word, index);
+  if (is_upper_byte(d)) return upper_byte_pair(d, word, index);
   return d->offset || d->raise ? NULL : float_pair(d, word, index);
 }
 
@@ -421,7 +468,7 @@ void thread_decode(lower *l, const ir_op *op) {
   d->scale.operand = operand_of(d, 1, d->group);
   d->zero.operand = operand_of(d, 2, d->group);
   bool factors_fit = is_pair_type(d, &d->scale.operand) && is_pair_type(d, &d->zero.operand);
-  d->pairs = factors_fit && (is_table(d) || exact_register(d, word_constant(d, 0), 0, NULL));
+  d->pairs = factors_fit && (is_table(d) || is_upper_byte(d) || exact_register(d, word_constant(d, 0), 0, NULL));
   d->folds_zero = d->pairs && folds_zero(d);
   for (int i = 0; i < d->row_groups; i++)
     decode_group(d, thread_registers(l, to), i);
