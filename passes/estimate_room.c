@@ -115,7 +115,7 @@ static int64_t extra_bytes(const room *c, const ir_block *block) {
 }
 
 static int64_t count_shared(const room *c) {
-  int64_t bytes = BARRIER_BYTES;
+  int64_t bytes = BARRIER_BYTES + decode_table_bytes(c->kernel);
   for (int i = 0; i < c->kernel->value_count; i++) {
     const ir_value *value = c->kernel->values[i];
     if (value->space == IR_SHARED) bytes += aligned_bytes(ir_element_count(value), value->type);

@@ -280,9 +280,10 @@ const ir_op *work_reader(const ir_op *const *dot, int count, const ir_value *til
 }
 
 /* Instructions a code, from the bit tricks of each pair of types. */
-static double decode_cost(const ir_op *decode) {
+static double decode_cost(const ir_op *decode, bool from_table) {
   ir_type code = decode->read[0].value->type, to = decode->write[0].value->type;
-  double cost = ir_type_of(code)->class == IR_CLASS_TABLE ? 1.9 : ir_bits(to) == 8 ? 0.45 : to == IR_BF16 ? 1.4 : 1.2;
+  bool permutes = ir_type_of(code)->class == IR_CLASS_TABLE && !from_table;
+  double cost = permutes ? 1.9 : ir_bits(to) == 8 ? 0.45 : to == IR_BF16 ? 1.4 : 1.2;
   if (decode->read_count > 1 && decode->read[1].value) cost += 0.5;
   if (decode->read_count > 2 && decode->read[2].value) cost += 0.25;
   return cost;
@@ -297,8 +298,11 @@ static void count_decode(counter *c, const ir_op *decode, double weight) {
     const ir_value *from = decode->read[i].value;
     if (from && from->space == IR_SHARED) bytes += (double)ir_element_count(from) * ir_bits(from->type) / 8;
   }
+  bool from_table = decode_uses_table(decode, dot);
+  if (from_table) bytes += elements * ir_bits(decode->write[0].value->type) / 8;
   c->now->shared += weight * again * bytes;
-  c->now->alu += weight * again * elements * decode_cost(decode) * 1.3; /* half of it runs on pipes of 64 lanes */
+  c->now->alu +=
+      weight * again * elements * decode_cost(decode, from_table) * 1.3; /* half of it runs on pipes of 64 lanes */
 }
 
 /* -- Copies -------------------------------------------------------------------------------------------------------- */

@@ -18,18 +18,22 @@
  * 3. A table of 16 values, rounded to the operand's type, is looked up by byte permutations, which know eight bytes: four
  *    codes at once are the selector, for each byte of the values and each half of the table. A selector's highest bit,
  *    the code's or its complement, leaves nothing of what the other half holds there, or a number too small to count:
- *    with negative values below and positive ones above, a difference of magnitudes is the value.
+ *    with negative values below and positive ones above, a difference of magnitudes is the value. That is 5 instructions
+ *    a register on a pipe of 16 lanes; where a dot has few columns and every code counts (decode_uses_table), a table of
+ *    whole registers in shared memory takes 2.25 and a load, whose 128 bytes are one access.
  * 4. Zeros of the operand's type are subtracted from the exact value, scales multiply last: one rounding each, none
  *    when the zeros are integers. Zeros that are codes are added to what rule 1 subtracts.
  * Everything else is computed in f32 from the exact value, or from single codes, and rounded once. */
 #include "ir/numeric.h"
 #include "passes/lower.h"
 #include "passes/lower_packed.h"
+#include "passes/lower_rows.h"
+#include "passes/tensor_core.h"
 
 #include <math.h>
 
 enum { GROUP_ROWS = 16, VECTOR_WORDS = 4, MAX_ROW_GROUPS = 64, MAX_RAISED = 16, HALF_TABLE = 8 };
-enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA }; /* (a & b) ^ c, (a & b) | c */
+enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA, LUT_CHOOSE = 0xE4 }; /* (a & b) ^ c, (a & b) | c, c ? a : b by bits */
 
 /* Scales or zeros, and those known by now: of row g and g + 8 of a group, by column. */
 typedef struct decode_factor {
@@ -60,7 +64,9 @@ typedef struct decoding {
   int group_words, row_groups;
   int row[MAX_ROW_GROUPS];        /* of the thread's first 16-row group */
   const ir_expr *looked_up[2][2]; /* last: by half of the table, by byte */
-  const ir_expr *moved[2];        /* upper bytes of registers 0 and 2, 1 and 3 of a word */
+  const ir_expr *moved[2];        /* what registers 0 and 2, 1 and 3 of a word share */
+  ir_value *pair_table;           /* in shared memory; NULL: none */
+  const ir_expr *table_lane;      /* the lane's place in an entry of it, in bytes */
   raised_zero raised[MAX_RAISED];
   int raised_count;
   bool folds_zero; /* into what rule 1 subtracts */
@@ -339,6 +345,52 @@ static const ir_expr *table_pair(decoding *d, const ir_expr *word, int index) {
   return pairwise(d, IR_EXPR_SUB2, above, below);
 }
 
+/* Fills a table of the words of all pairs of codes, in front of what the role does: entry `pair` at 128 * pair, once for
+ * each lane. A thread fills whole entries, its stores a bank further than its neighbour's. */
+static void fill_pair_table(decoding *d) {
+  lower *l = d->l;
+  arena *memory = l->memory;
+  d->pair_table = thread_scratch(l, "pairs", IR_U32, 2, (int[]){DECODE_TABLE_PAIRS, TILE_LANES});
+  ir_block *outer = thread_enter(l, l->prologue);
+  ir_value *word = thread_array(l, "pair_values", IR_U32, 1);
+  int threads = l->warp_count * TILE_LANES;
+  const ir_expr *turn, *copy, *value[2], *zero = thread_int(l, 0);
+  ir_block *turns = thread_loop(l, "turn", thread_int(l, (DECODE_TABLE_PAIRS + threads - 1) / threads), 1, &turn);
+  const ir_expr *pair = thread_let(l, "pair", thread_add(l, thread_mul(l, turn, thread_int(l, threads)), l->thread));
+  if (DECODE_TABLE_PAIRS % threads)
+    thread_guard(l, ir_binary(memory, IR_EXPR_LT, pair, thread_int(l, DECODE_TABLE_PAIRS)));
+  for (int part = 0; part < 2; part++)
+    value[part] = unpack(d, d->code_type, thread_u32(l, pair), part);
+  thread_set_word(l, word, zero, thread_pack(l, d->type, value, 2));
+  thread_loop(l, "copy", thread_int(l, TILE_LANES), 1, &copy);
+  const ir_expr *lane = ir_binary(memory, IR_EXPR_AND, thread_add(l, l->lane, copy), thread_int(l, TILE_LANES - 1));
+  const ir_expr *at[2] = {pair, lane};
+  thread_store_word(l, d->pair_table, thread_shared_address(l, d->pair_table, NULL, at), word, zero, NULL);
+  thread_leave(l, turns);
+  thread_meet(l);
+  l->meeting_count--; /* not one to be taken back: what reads the table comes after this block */
+  thread_leave(l, outer);
+  d->table_lane = thread_role_let(l, "table_lane", thread_u32(l, thread_mul(l, l->lane, thread_int(l, 4))));
+}
+
+/* Both codes of a register, 16 bits apart, come together: those of registers 0 and 2 of a word at bits 0 and 8, those of
+ * 1 and 3 at bits 4 and 12. */
+static const ir_expr *pair_in_memory(decoding *d, const ir_expr *word, int index) {
+  lower *l = d->l;
+  if (index == 0) {
+    const ir_expr *second = thread_let(l, "second_codes", shift(d, word, -12));
+    for (int odd = 0; odd < 2; odd++) {
+      const ir_expr *first = word_constant(d, odd ? 0xF0F0 : 0x0F0F);
+      d->moved[odd] = thread_let(l, "entries", lut(d, word, second, first, LUT_CHOOSE));
+    }
+  }
+  const ir_expr *entry = shift(d, d->moved[index & 1], 7 - 4 * (index & 1) - 8 * (index >> 1));
+  const ir_expr *offset = lut(d, entry, word_constant(d, 0x7F80), d->table_lane, LUT_AND_OR), *zero = thread_int(l, 0);
+  ir_value *pair = thread_array(l, "pair", IR_U32, 1);
+  thread_load_word(l, pair, zero, d->pair_table, thread_add(l, ir_address(l->memory, d->pair_table, NULL), offset));
+  return thread_word(l, pair, zero);
+}
+
 /* Four bytes at once; the subtraction borrows nothing because each byte has 128 added. NULL where a code may not fit.
  */
 static const ir_expr *integer_bytes(decoding *d, const ir_expr *word, int index) {
@@ -365,6 +417,7 @@ static const ir_expr *exact_register(decoding *d, const ir_expr *word, int index
     return d->code_type == d->type && !d->offset && !d->raise ? word : NULL;
   }
   if (is_exact_integer(d)) return integer_pair(d, word, index, zero);
+  if (d->pair_table) return pair_in_memory(d, word, index);
   if (is_table(d)) return table_pair(d, word, index);
   if (is_upper_byte(d)) return upper_byte_pair(d, word, index);
   return d->offset || d->raise ? NULL : float_pair(d, word, index);
@@ -470,6 +523,7 @@ void thread_decode(lower *l, const ir_op *op) {
   bool factors_fit = is_pair_type(d, &d->scale.operand) && is_pair_type(d, &d->zero.operand);
   d->pairs = factors_fit && (is_table(d) || is_upper_byte(d) || exact_register(d, word_constant(d, 0), 0, NULL));
   d->folds_zero = d->pairs && folds_zero(d);
+  if (is_table(d) && d->pairs && decode_uses_table(op, dot_of_rows(&l->kernel->body, to))) fill_pair_table(d);
   for (int i = 0; i < d->row_groups; i++)
     decode_group(d, thread_registers(l, to), i);
 }

@@ -294,7 +294,7 @@ static bool count_stages(const survey *s, int64_t fixed, int *stages) {
 /* Staging the results gives way where a loop would be short of stages: a block stores once, and waits for every load of a
  * loop that cannot run ahead. */
 static void fit_stages(survey *s) {
-  int64_t fixed = RESERVED_SHARED_BYTES;
+  int64_t fixed = RESERVED_SHARED_BYTES + decode_table_bytes(s->kernel);
   for (int i = 0; i < s->kernel->value_count; i++)
     if (s->kernel->values[i]->space == IR_SHARED) fixed += buffer_bytes(s->kernel->values[i]);
   for (int i = 0; i < s->dot_count; i++) { /* what warps that share k exchange */

@@ -1,4 +1,6 @@
 #include "passes/tensor_core.h"
+
+enum { MAX_TABLE_COLUMNS = 64 }; /* with more, the codes are few beside the multiplications */
 #include "passes/region.h"
 
 dot_shape dot_shape_of(const ir_op *dot) {
@@ -99,3 +101,35 @@ const char *mma_refusal(const ir_kernel *kernel, const ir_op *dot) {
     return "operands other than 16-bit ones must have k contiguous";
   return NULL;
 }
+
+/* -- Tables -------------------------------------------------------------------------------------------------------- */
+
+bool decode_uses_table(const ir_op *decode, const ir_op *dot) {
+  ir_type code = decode->read[0].value->type, to = decode->write[0].value->type;
+  return ir_type_of(code)->class == IR_CLASS_TABLE && ir_bits(code) == 4 && ir_bits(to) == 16 &&
+         ir_attr_get(&decode->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND && dot &&
+         ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_MMA &&
+         dot_shape_of(dot).n <= MAX_TABLE_COLUMNS;
+}
+
+const ir_op *dot_of_rows(const ir_block *block, const ir_value *rows) {
+  const ir_op *found = NULL;
+  for (const ir_op *op = block->first; op && !found; op = op->next) {
+    if (op->kind == IR_OP_DOT && dot_shape_of(op).rows->value == rows) return op;
+    found = dot_of_rows(&op->body, rows);
+    if (!found) found = dot_of_rows(&op->other, rows);
+  }
+  return found;
+}
+
+static int64_t block_table_bytes(const ir_kernel *kernel, const ir_block *block) {
+  int64_t bytes = 0;
+  for (const ir_op *op = block->first; op; op = op->next) {
+    bytes += block_table_bytes(kernel, &op->body) + block_table_bytes(kernel, &op->other);
+    if (op->kind == IR_OP_DECODE && decode_uses_table(op, dot_of_rows(&kernel->body, op->write[0].value)))
+      bytes += DECODE_TABLE_BYTES;
+  }
+  return bytes;
+}
+
+int64_t decode_table_bytes(const ir_kernel *kernel) { return block_table_bytes(kernel, &kernel->body); }

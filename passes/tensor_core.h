@@ -26,6 +26,16 @@ const char *mma_refusal(const ir_kernel *kernel, const ir_op *dot);
 
 /* Depth of one instruction: 32 bytes of the operand type (mma of tf32: 8 elements). */
 int tensor_core_depth(ir_type operand);
+/* The dot in the block, or within it, whose rows are this tile; NULL. */
+const ir_op *dot_of_rows(const ir_block *block, const ir_value *rows);
+/* Whether the decode for this dot looks pairs of codes up in shared memory: 16 values in the registers of an mma of few
+ * columns (wgmma reads shared memory itself). The table has the word of every pair once for each lane, each in a bank
+ * of its own. */
+enum { DECODE_TABLE_PAIRS = 256, DECODE_TABLE_BYTES = DECODE_TABLE_PAIRS * 32 * 4 };
+bool decode_uses_table(const ir_op *decode, const ir_op *dot);
+/* The bytes of the kernel's tables, beside its buffers. */
+int64_t decode_table_bytes(const ir_kernel *kernel);
+
 /* The widest legal n of one wgmma that divides `columns` (at most 256), 0 when there is none. */
 int wgmma_columns(int columns, ir_type operand);
 

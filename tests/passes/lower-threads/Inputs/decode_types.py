@@ -29,6 +29,11 @@ for code, operand in itertools.product(types, ("f16", "bf16")):
         target, level = TARGETS[i % 2]
         run("matmul_w4a16", target, level, WT=code, T=operand, BK=depth, M=64, N=128, K=256, BM=64, BN=128, **factor)
         count += 1
+for code, operand, scale in itertools.product(("f4e2m1", "nf4"), ("f16", "bf16"), ("f16", "e8m0")): # few tokens: scales wait for the sums
+    few = dict(WT=code, T=operand, ST=operand if scale == "f16" else scale, M=3, K=512, BM=8, BK=256)
+    run("matmul_w4a16", "sm_90a", "-O2", G=32, N=136, BN=64, **few)
+    run("matmul_w4a16", "sm_90a", "-O2", G=64, N=256, BN=128, ZERO="original", **few)
+    count += 2
 for code, operand in itertools.product(("u2", "u4", "i4", "i8"), ("f16", "bf16")): # zeros that are codes; a last tile that is not whole
     run("matmul_w4a16", "sm_90a", "-O2", WT=code, T=operand, ST=operand, ZERO="quantized", G=64, BK=128, M=64, N=136, K=192, BM=64, BN=128)
     count += 1
