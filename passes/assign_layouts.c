@@ -241,12 +241,11 @@ typedef struct replacement {
 } replacement;
 
 static bool is_replaced(const replacement *r, const ir_expr *const *index) {
-  for (int d = 0; r->access && d < r->from->rank; d++) {
-    int coordinate = -1;
-    for (int v = 0; v < r->op->variable_count && index[d]->kind == IR_EXPR_VALUE; v++)
-      if (r->op->variable[v] == index[d]->value) coordinate = v;
-    if (coordinate != r->access->coordinate[d]) return false;
-  }
+  int coordinate[IR_MAX_RANK];
+  if (!r->access) return true;
+  parallel_coordinates(r->op, r->from, index, r->from->rank, coordinate);
+  for (int d = 0; d < r->from->rank; d++)
+    if (coordinate[d] != r->access->coordinate[d]) return false;
   return true;
 }
 

@@ -12,19 +12,35 @@ static int variable_number(const ir_op *parallel, const ir_expr *e) {
   return -1;
 }
 
-static void add(collector *c, ir_value *tile, const ir_expr *const *index, int count, bool written) {
-  parallel_access access = {.tile = tile, .written = written, .regular = true};
-  for (int d = 0; d < count; d++) {
-    int64_t constant;
-    access.coordinate[d] = variable_number(c->parallel, index[d]);
-    if (access.coordinate[d] < 0 && !(ir_is_constant(index[d], &constant) && constant == 0 && ir_extent(tile, d) == 1))
-      access.regular = false;
-    if (access.coordinate[d] >= 0) {
-      int64_t extent;
-      if (!ir_is_constant(c->parallel->expr[access.coordinate[d]], &extent) || extent != ir_extent(tile, d))
-        access.regular = false;
-    }
+/* The first variable of extent 1 that none of the `count` coordinates is; -1 when there is none. */
+static int free_variable(const ir_op *parallel, const int *coordinate, int count) {
+  for (int v = 0; v < parallel->variable_count; v++) {
+    int64_t extent;
+    bool free = ir_is_constant(parallel->expr[v], &extent) && extent == 1;
+    for (int d = 0; d < count; d++)
+      free &= coordinate[d] != v;
+    if (free) return v;
   }
+  return -1;
+}
+
+bool parallel_coordinates(const ir_op *parallel, const ir_value *tile, const ir_expr *const *index, int count,
+                          int coordinate[IR_MAX_RANK]) {
+  bool regular = true;
+  int64_t constant, extent;
+  for (int d = 0; d < count; d++) {
+    int v = coordinate[d] = variable_number(parallel, index[d]);
+    regular &= v >= 0 ? ir_is_constant(parallel->expr[v], &extent) && extent == ir_extent(tile, d)
+                      : ir_is_constant(index[d], &constant) && constant == 0 && ir_extent(tile, d) == 1;
+  }
+  for (int d = 0; d < count && regular; d++)
+    if (coordinate[d] < 0) coordinate[d] = free_variable(parallel, coordinate, count);
+  return regular;
+}
+
+static void add(collector *c, ir_value *tile, const ir_expr *const *index, int count, bool written) {
+  parallel_access access = {.tile = tile, .written = written};
+  access.regular = parallel_coordinates(c->parallel, tile, index, count, access.coordinate);
   if (c->count < c->capacity) c->accesses[c->count++] = access;
 }
 

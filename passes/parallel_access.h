@@ -5,7 +5,8 @@
 #include "ir/ir.h"
 
 /* coordinate[d]: the number of the parallel variable that is index d of the tile, or -1 for the constant 0 of an
- * extent-1 dimension. */
+ * extent-1 dimension. Such a 0 counts as a variable of extent 1 that no other index names, where there is one: it is
+ * all the values that the variable has. */
 typedef struct parallel_access {
   ir_value *tile;
   bool written;
@@ -15,6 +16,10 @@ typedef struct parallel_access {
 
 /* The accesses to tiles in the body, nested ops included, in program order; at most `capacity` are stored. */
 int parallel_accesses(const ir_op *parallel, parallel_access *accesses, int capacity);
+
+/* Fills `coordinate` for one access with `count` indices; false where it is not regular. */
+bool parallel_coordinates(const ir_op *parallel, const ir_value *tile, const ir_expr *const *index, int count,
+                          int coordinate[IR_MAX_RANK]);
 
 /* Whether the access covers every coordinate exactly once. */
 bool parallel_access_is_full(const ir_op *parallel, const parallel_access *access);
