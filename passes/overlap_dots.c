@@ -24,6 +24,7 @@
  * Fires on loops with two wgmma dots in their own body and elementwise work between them, in kernels with a producer
  * role. */
 #include "passes/pass.h"
+#include "passes/rename_ops.h"
 
 enum { MAX_MOVED = 8 };
 
@@ -116,36 +117,8 @@ static const char *find_moved(ir_op *loop, moved_part *x) {
 
 /* -- Rewriting ----------------------------------------------------------------------------------------------------- */
 
-typedef struct renaming {
-  ir_kernel *kernel;
-  pass_env *env;
-  const ir_expr **replace; /* by value number */
-  int count;
-} renaming;
-
-static const ir_expr *rename_expr(void *data, const ir_expr *e) {
-  renaming *r = data;
-  return ir_substitute(r->env->memory, e, r->replace, r->count);
-}
-
-/* Replaces values in the op and its bodies; lets get names of their own, so that the copy may stand in an enclosing
- * scope. */
-static void rename_op(renaming *r, ir_op *op) {
-  ir_op_each_expr(op, rename_expr, r);
-  if (op->kind == IR_OP_LET) {
-    ir_value *old = op->write[0].value;
-    ir_value *fresh = ir_value_create(r->env->memory, r->kernel, IR_SCALAR, old->type, old->name, old->loc);
-    op->write[0].value = fresh;
-    r->replace[old->number] = ir_read(r->env->memory, fresh);
-  }
-  for (ir_op *child = op->body.first; child; child = child->next)
-    rename_op(r, child);
-  for (ir_op *child = op->other.first; child; child = child->next)
-    rename_op(r, child);
-}
-
 /* X for the iteration whose loop variable is `at`, in front of `before` (NULL: at the end). */
-static void insert_moved(renaming *r, ir_block *block, ir_op *before, const moved_part *x, ir_value *variable,
+static void insert_moved(op_renaming *r, ir_block *block, ir_op *before, const moved_part *x, ir_value *variable,
                          const ir_expr *at) {
   r->replace[variable->number] = at;
   for (int i = 0; i < x->count; i++) {
@@ -162,7 +135,7 @@ static void rewrite(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *lo
   arena *memory = env->memory;
   ir_value *variable = loop->write[0].value;
   const ir_expr *lo = loop->expr[0], *hi = loop->expr[1], *step = loop->expr[2];
-  renaming r = {kernel, env, ARENA_ARRAY(env->scratch, const ir_expr *, kernel->value_count), kernel->value_count};
+  op_renaming r = rename_begin(kernel, env);
 
   ir_op *guard = ir_op_create(memory, IR_OP_IF, loop->loc);
   ir_op_add_expr(memory, guard, ir_binary(memory, IR_EXPR_LT, lo, hi));
@@ -177,14 +150,14 @@ static void rewrite(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *lo
     ir_block_append(&guard->body, copy);
   }
 
-  renaming own = {kernel, env, ARENA_ARRAY(env->scratch, const ir_expr *, r.count), r.count};
+  op_renaming own = rename_begin(kernel, env);
   const ir_expr *previous = ir_binary(memory, IR_EXPR_SUB, ir_read(memory, variable), step);
   ir_op *after_first = x->first_dot->next;
   insert_moved(&own, &loop->body, after_first, x, variable, previous);
   loop->expr[0] = ir_binary(memory, IR_EXPR_ADD, lo, step);
   ir_block_append(&guard->body, loop);
 
-  renaming last = {kernel, env, ARENA_ARRAY(env->scratch, const ir_expr *, r.count), r.count};
+  op_renaming last = rename_begin(kernel, env);
   const ir_expr *one = ir_int(memory, 1);
   const ir_expr *turns =
       ir_binary(memory, IR_EXPR_DIV, ir_binary(memory, IR_EXPR_SUB, ir_binary(memory, IR_EXPR_SUB, hi, lo), one), step);
