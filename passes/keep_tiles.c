@@ -14,6 +14,8 @@
  * without its loops the second load finds in the tile what it would fetch. The test is on sizes, at run time, and is not
  * made where the count is known.
  *
+ * What is still loaded there is loaded as soon as its tile is free, so that its latency lies under the first load's.
+ *
  * The loops stand in the kernel's own block, count from 0 in ones to the same number, and have no dots: those overlap
  * their loads with work. A load goes when the one before it into the same tile was of the same region, the tile was not
  * written since, and the kernel does not write the tensor. Without such a load nothing changes. */
@@ -84,14 +86,20 @@ static bool same_load(const ir_op *a, const ir_op *b) {
   return !a->write[0].count && !b->write[0].count && same_region(&a->read[0], &b->read[0]);
 }
 
-static bool is_kept(const ir_op *load, const bool *exchanged) {
-  if (load->kind != IR_OP_COPY || load->read[0].value->space != IR_GLOBAL || load->write[0].value->space != IR_TILE ||
-      exchanged[load->read[0].value->number])
+/* A load into a tile, of what is the same throughout the kernel. */
+static bool is_fixed_load(const ir_op *op, const bool *exchanged) {
+  if (op->kind != IR_OP_COPY || op->read[0].value->space != IR_GLOBAL || op->write[0].value->space != IR_TILE ||
+      exchanged[op->read[0].value->number])
     return false;
-  for (int d = 0; d < load->read[0].count; d++)
-    if (!is_fixed(load->read[0].start[d])) return false;
-  for (int i = 0; i < load->expr_count; i++)
-    if (!is_fixed(load->expr[i])) return false;
+  for (int d = 0; d < op->read[0].count; d++)
+    if (!is_fixed(op->read[0].start[d])) return false;
+  for (int i = 0; i < op->expr_count; i++)
+    if (!is_fixed(op->expr[i])) return false;
+  return true;
+}
+
+static bool is_kept(const ir_op *load, const bool *exchanged) {
+  if (!is_fixed_load(load, exchanged)) return false;
   for (ir_op *op = load->previous; op; op = op->previous) {
     if (same_load(op, load)) return true;
     if (ir_op_writes(op, load->write[0].value)) return false;
@@ -108,6 +116,28 @@ static int drop_loads(ir_block *block, const bool *exchanged) {
     dropped++;
   }
   return dropped;
+}
+
+static bool stands_before(ir_op *before, ir_op *load) {
+  const ir_value *tile = load->write[0].value;
+  return ir_op_reads(before, tile) || ir_op_writes(before, tile) ||
+         (before->kind == IR_OP_LET && ir_op_reads(load, before->write[0].value));
+}
+
+/* Issues each load as early as its tile is free, behind the first load that it may follow at once: behind a reduction,
+ * its latency would not lie under that of others. */
+static void advance_loads(ir_block *block, const bool *exchanged) {
+  for (ir_op *op = block->first, *next; op; op = next) {
+    next = op->next;
+    if (!is_fixed_load(op, exchanged)) continue;
+    ir_op *top = op, *behind_load = NULL;
+    for (; top->previous && !stands_before(top->previous, op); top = top->previous)
+      if (is_fixed_load(top->previous, exchanged)) behind_load = top;
+    if (behind_load) top = behind_load;
+    if (top == op || !top->previous) continue; /* the first load waits for nothing */
+    ir_block_remove(block, op);
+    ir_block_insert_before(block, top, op);
+  }
 }
 
 /* -- Rewriting ----------------------------------------------------------------------------------------------------- */
@@ -129,8 +159,10 @@ static ir_op *keep_from(ir_kernel *kernel, pass_env *env, ir_op *first) {
   if (last == first || trips != 1 || !is_fixed(count) || !can_branch(first, last)) return first->next;
 
   ir_block once = run_once(kernel, env, first, last, count);
-  int dropped = drop_loads(&once, region_exchanged(env->scratch, kernel));
+  const bool *exchanged = region_exchanged(env->scratch, kernel);
+  int dropped = drop_loads(&once, exchanged);
   if (!dropped) return first->next;
+  advance_loads(&once, exchanged);
   diag_remark(env->diagnostics, "keep-tiles", "keep", true, first->loc,
               "where this loop runs once, %d load%s of what a tile holds already %s left out", dropped,
               dropped == 1 ? "" : "s", dropped == 1 ? "is" : "are");
