@@ -22,9 +22,18 @@ static const double role_turn_clocks[2] = {60,
 static const double block_turn_clocks[2] = {100, 15}; /* the same with a barrier of the whole block */
 static const double hbm_reached = 0.90;               /* of the nominal bandwidth */
 static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
+static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
 static const double start_clocks = 600; /* of a block that replaces another */
 
-enum { ALU_LANES = 128, LARGEST_REGISTERS = 255, WORK_REGISTERS = 48, RESERVED_SHARED = 1024, MAX_BLOCKS = 32 };
+enum {
+  ALU_LANES = 128,
+  LARGEST_REGISTERS = 255,
+  WORK_REGISTERS = 48,
+  PLAIN_REGISTERS = 28,
+  NARROW_REGISTERS = 12,
+  RESERVED_SHARED = 1024,
+  MAX_BLOCKS = 32
+};
 
 const char *estimate_term_name(estimate_term term) {
   static const char *const names[ESTIMATE_TERM_COUNT] = {"tensor", "shared", "l2",      "hbm",
@@ -50,6 +59,13 @@ static int register_budget(const machine *m) {
       entry = whole < 248 ? whole : 248; /* setmaxnreg: 40 for the producer, the rest in eights */
   int given = (entry * (groups + m->producers / 4) - 40 * (m->producers / 4)) / (groups ? groups : 1) / 8 * 8;
   return given < 240 ? given : 240;
+}
+
+/* Registers of a thread that computes. Without dots ptxas needs fewer beside the tiles; the elements in flight of
+ * copies that may go one by one have an address and a condition each. */
+static int registers_of(const block_work *w) {
+  if (w->has_dots) return w->registers + WORK_REGISTERS;
+  return w->registers + PLAIN_REGISTERS + (w->is_narrow ? w->registers * 3 / 10 + NARROW_REGISTERS : 0);
 }
 
 static const char *refusal_of(const machine *m, const block_work *w, estimate *e) {
@@ -136,20 +152,38 @@ static void spread(const machine *m, const block_work *w, double count, double d
   distinct[2] = distinct[2] < w->grid[2] ? distinct[2] : w->grid[2];
 }
 
+/* Bytes of a wave of `at_once` blocks: of what each block moves first, or of traffic `only` (< 0: all). */
+static double wave_bytes(const block_work *w, const double wave[3], int only) {
+  double total = 0;
+  for (int i = 0; i < w->moved_count; i++) {
+    const traffic *t = &w->moved[i];
+    double bytes = t->bytes;
+    for (int d = 0; d < 3; d++)
+      bytes *= t->varies[d] ? wave[d] : 1;
+    if (only < 0 ? !t->is_again : only == i) total += bytes;
+  }
+  return total;
+}
+
+/* The share of what a block loads again that the L2 no longer has: all that the blocks of a wave hold passes through it
+ * between the two loads. */
+static double share_lost(const machine *m, const block_work *w, const double wave[3]) {
+  double kept = l2_kept * (double)m->target->l2_bytes, lost = wave_bytes(w, wave, -1) / kept - 1;
+  return lost < again_lost ? again_lost : lost < 1 ? lost : 1;
+}
+
 /* Bytes of device memory over the whole launch. */
 static double memory_bytes(const machine *m, const block_work *w, double blocks, double at_once) {
   double wave[3], total = 0;
   double waves = larger(1, blocks / at_once);
   spread(m, w, at_once < blocks ? at_once : blocks, wave);
+  double lost = share_lost(m, w, wave);
   double band = m->raster > 1 ? m->raster : 1, bands = larger(1, w->grid[1] / band);
   for (int i = 0; i < w->moved_count; i++) {
     const traffic *t = &w->moved[i];
-    double whole = work_tensor_bytes(w, t->tensor), a_wave = t->bytes, all = t->bytes;
-    for (int d = 0; d < 3; d++) {
-      if (!t->varies[d]) continue;
-      a_wave *= wave[d];
-      all *= w->grid[d];
-    }
+    double whole = work_tensor_bytes(w, t->tensor), a_wave = wave_bytes(w, wave, i), all = t->bytes;
+    for (int d = 0; d < 3; d++)
+      all *= t->varies[d] ? w->grid[d] : 1;
     double once = whole < all ? whole : all, bytes;
     double kept = l2_kept * (double)m->target->l2_bytes;
     if (!t->is_load || once <= kept) {
@@ -162,7 +196,7 @@ static double memory_bytes(const machine *m, const block_work *w, double blocks,
       bytes = a_wave * waves;
     }
     bytes = bytes < a_wave * waves ? bytes : a_wave * waves;
-    total += larger(bytes, t->is_load ? 0 : t->bytes);
+    total += t->is_again ? bytes * lost : larger(bytes, t->is_load ? 0 : t->bytes);
   }
   return total;
 }
@@ -214,7 +248,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
                .raster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 0),
                .persistent = ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) != 0};
   m.l2_share = multicast_share(&m, &w);
-  *out = (estimate){.registers = w.registers + WORK_REGISTERS, .shared_bytes = w.shared_bytes, .uses_fma = w.uses_fma};
+  *out = (estimate){.registers = registers_of(&w), .shared_bytes = w.shared_bytes, .uses_fma = w.uses_fma};
   double blocks = w.grid[0] * w.grid[1] * w.grid[2], per_us = m.target->clock_ghz * 1e3;
   out->blocks = blocks;
   out->refusal = refusal_of(&m, &w, out);

@@ -53,6 +53,36 @@ static void live_block(liveness *l, const ir_block *block, int value_count) {
   }
 }
 
+typedef struct uses {
+  const ir_value *tile;
+  int count; /* of reads and writes */
+  int pairs; /* of an elementwise loop that writes it and a reduction of it behind that */
+} uses;
+
+static bool count_pair(void *context, ir_block *block, ir_op *op) {
+  uses *u = context;
+  (void)block;
+  u->pairs += op->kind == IR_OP_REDUCE && op->read[0].value == u->tile && op->previous &&
+              op->previous->kind == IR_OP_PARALLEL && ir_op_writes(op->previous, u->tile);
+  return true;
+}
+
+static void count_use(void *context, ir_op *op, ir_value *value, bool written) {
+  uses *u = context;
+  (void)op, (void)written;
+  u->count += value == u->tile;
+}
+
+/* Whether the tile is only what elementwise loops compute for the reductions behind them: its elements go into the
+ * sums as they come. */
+static bool is_summed_at_once(const room *c, const ir_value *tile) {
+  uses u = {tile, 0, 0};
+  ir_walk((ir_block *)&c->kernel->body, count_pair, &u);
+  for (ir_op *op = c->kernel->body.first; op && u.pairs; op = op->next)
+    ir_op_visit(op, true, count_use, &u);
+  return u.pairs > 0 && u.count == 2 * u.pairs;
+}
+
 /* Registers of one thread for the tile. A row vector is held by every thread of a quad; what a decode leaves for a dot
  * exists a few steps at a time. */
 static double tile_registers(const room *c, const ir_value *tile) {
@@ -68,6 +98,7 @@ static double tile_registers(const room *c, const ir_value *tile) {
            two = blocks * 4 * 8 + blocks * 8; /* two sets of four steps, and raw codes */
     return all < two ? all : two;
   }
+  if (!c->dot_count && is_summed_at_once(c, tile)) return 0;
   return words / (c->warps * 32.0);
 }
 
@@ -86,6 +117,17 @@ static int count_registers(const room *c) {
     if (live > most) most = live;
   }
   return (int)(most + 0.999);
+}
+
+/* Whether some copy between a tile and memory goes element by element where sizes turn out odd. */
+static bool find_narrow(void *context, ir_block *block, ir_op *op) {
+  const room *c = context;
+  (void)block;
+  if (op->kind != IR_OP_COPY) return true;
+  bool loads = op->read[0].value->space == IR_GLOBAL;
+  const ir_ref *ref = loads ? &op->read[0] : &op->write[0];
+  const ir_value *tile = loads ? op->write[0].value : op->read[0].value;
+  return ref->value->space != IR_GLOBAL || tile->space != IR_TILE || region_access_bytes(c->scratch, ref) >= 4;
 }
 
 /* -- Shared memory ------------------------------------------------------------------------------------------------- */
@@ -131,6 +173,8 @@ void work_room(ir_kernel *kernel, const ir_op *const *dot, int dot_count, int le
   room r = {.kernel = kernel, .dot = dot, .dot_count = dot_count, .level = level, .scratch = scratch};
   r.warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4);
   r.producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0);
+  out->has_dots = dot_count > 0;
   out->registers = count_registers(&r);
+  out->is_narrow = !ir_walk(&kernel->body, find_narrow, &r);
   out->shared_bytes = count_shared(&r);
 }

@@ -193,6 +193,14 @@ static double distinct(const ir_op *parallel, const int64_t *values, const ir_ex
   return product;
 }
 
+/* Whether all blocks together load all of the tensor: what else they load of it is not a part of its own. */
+static bool loads_whole(const block_work *w, const traffic *t) {
+  double all = t->bytes;
+  for (int d = 0; d < 3; d++)
+    all *= t->varies[d] ? w->grid[d] : 1;
+  return all >= work_tensor_bytes(w, t->tensor);
+}
+
 static void move(counter *c, const ir_value *tensor, double bytes, uint8_t mask, bool is_load, bool by_map) {
   c->now->l2 += bytes;
   block_work *out = c->out;
@@ -201,6 +209,9 @@ static void move(counter *c, const ir_value *tensor, double bytes, uint8_t mask,
   *t = (traffic){.tensor = tensor, .bytes = bytes, .is_load = is_load, .is_shared_by_cluster = by_map};
   for (int d = 0; d < 3; d++)
     t->varies[d] = mask >> d & 1;
+  for (const traffic *before = out->moved; before < t && is_load; before++)
+    t->is_again |= before->tensor == tensor && before->is_load && loads_whole(out, before) &&
+                   !memcmp(before->varies, t->varies, sizeof t->varies);
 }
 
 /* The expression, computed `count` times; `parallel` (may be NULL) holds the coordinates. */

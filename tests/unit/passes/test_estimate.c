@@ -44,6 +44,33 @@ static const char rows[] = "source \"rows.tl\"\n"
                            "  %%Y[%%bm * 32 : 32, %%bn * 128 : 128] <- copy %%x {engine = simt}\n"
                            "end\n";
 
+/* Goes over each row twice, `%d` rows a block in tiles of `%d` columns; the second tensor that is loaded is `%s`. */
+static const char readings[] = "source \"twice.tl\"\n"
+                               "kernel @twice target sm_90a form scheduled {threads = 128, warps = 4}\n"
+                               "  size %%M\n  size %%N\n"
+                               "  arg %%X: global f16[%%M, %%N] in\n"
+                               "  arg %%Z: global f16[%%M, %%N] in\n"
+                               "  arg %%Y: global f16[%%M, %%N] out\n"
+                               "  grid %%i in ceildiv(%%M, %d)\n"
+                               "  alloc %%x: tile f32[%d, %d]\n"
+                               "  alloc %%sum: tile f32[%d, %d]\n"
+                               "  alloc %%total: tile f32[%d]\n"
+                               "  alloc %%j: index\n  alloc %%k: index\n  alloc %%a: index\n  alloc %%b: index\n"
+                               "do\n"
+                               "  %%total <- fill 0.0\n"
+                               "  for %%j in 0 .. ceildiv(%%N, %d) step 1 do\n"
+                               "    %%x <- copy %%X[%%i * %d : %d, %%j * %d : %d] {engine = simt}\n"
+                               "    parallel %%a in %d, %%b in %d do\n"
+                               "      %%sum[%%a, %%b] <- %%x[%%a, %%b] * %%x[%%a, %%b]\n"
+                               "    end\n"
+                               "    %%total <- reduce %s {axis = 1, operation = sum, accumulate = 1}\n"
+                               "  end\n"
+                               "  for %%k in 0 .. ceildiv(%%N, %d) step 1 do\n"
+                               "    %%x <- copy %s[%%i * %d : %d, %%k * %d : %d] {engine = simt}\n"
+                               "    %%Y[%%i * %d : %d, %%k * %d : %d] <- copy %%x {engine = simt}\n"
+                               "  end\n"
+                               "end\n";
+
 typedef struct sizes {
   int64_t m, n, k;
 } sizes;
@@ -82,6 +109,13 @@ static estimate multiply_at(int bm, int bn, sizes s) { return multiply_with("sm_
 static estimate rows_at(const char *type, const char *value, sizes s) {
   char text[4096];
   snprintf(text, sizeof text, rows, type, type, value);
+  return estimate_text(text, s);
+}
+
+static estimate twice_at(int r, int c, const char *again, const char *reduced, sizes s) {
+  char text[4096];
+  snprintf(text, sizeof text, readings, r, r, c, r, c, r, c, r, r, c, c, r, c, reduced, c, again, r, r, c, c, r, r, c,
+           c);
   return estimate_text(text, s);
 }
 
@@ -147,6 +181,28 @@ static void test_stages_hide_latency(void **state) {
   assert_true(four < two);
 }
 
+/* What a block loads again costs device memory only when the blocks of a wave hold more than the L2 keeps. */
+static void test_loads_again(void **state) {
+  (void)state;
+  sizes s = {16384, 8192, 1};
+  double tensor = 2.0 * 16384 * 8192 / (4800e3 * 0.9), few = twice_at(1, 2048, "%X", "%sum", s).term[ESTIMATE_HBM],
+         many = twice_at(16, 256, "%X", "%sum", s).term[ESTIMATE_HBM],
+         other = twice_at(1, 2048, "%Z", "%sum", s).term[ESTIMATE_HBM];
+  assert_true(few > 2 * tensor && few < 2.3 * tensor);
+  assert_true(many > 2.99 * tensor && many < 3.01 * tensor);
+  assert_true(other > 2.99 * tensor && other < 3.01 * tensor);
+  assert_true(twice_at(1, 2048, "%X", "%sum", s).microseconds < twice_at(16, 256, "%X", "%sum", s).microseconds);
+}
+
+/* What an elementwise loop computes for a sum needs no registers of its own; what is there beside it does. */
+static void test_summed_at_once(void **state) {
+  (void)state;
+  sizes s = {16384, 8192, 1};
+  estimate once = twice_at(1, 4096, "%X", "%sum", s), other = twice_at(1, 4096, "%X", "%x", s);
+  assert_true(once.registers < other.registers);
+  assert_true(once.registers >= 4096 / 128);
+}
+
 /* One block more than the SMs hold begins another wave. */
 static void test_waves(void **state) {
   (void)state;
@@ -183,6 +239,8 @@ int main(void) {
       cmocka_unit_test(test_bounds),
       cmocka_unit_test(test_tiles),
       cmocka_unit_test(test_stages_hide_latency),
+      cmocka_unit_test(test_loads_again),
+      cmocka_unit_test(test_summed_at_once),
       cmocka_unit_test(test_waves),
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_no_work),
