@@ -151,7 +151,7 @@ ROWS = {"M": [0, 1, 3, 4, 5, 13], "N": [1, 2, 127, 128, 129, 256, 331, 512], "RO
 SOFTMAX = Example(
     {**ROWS, "T": ["f16", "bf16", "f32"], "SCALE": [1.0, 0.125]},
     "MN", lambda case: {"X": (case["T"], (case["M"], case["N"]))}, lambda case: {"Y": case["T"]},
-    lambda case: 2.0 ** -18, more=[{"T": "f16", "SCALE": 1.0, "M": 9, "N": 2500}])
+    lambda case: 2.0 ** -18, more=[{"T": "f16", "SCALE": 1.0, "M": 9, "N": 2500}, {"T": "f16", "SCALE": 1.0, "M": 2, "N": 8500}])
 
 
 def rmsnorm_tensors(case):
@@ -167,7 +167,8 @@ RMSNORM = Example(
     "MN", rmsnorm_tensors,
     lambda case: {"Y": case["T"], "R": case["T"]} if case["RESIDUAL"] else {"Y": case["T"]},
     lambda case: 2.0 ** -18 + (2.01 * numbers.unit(case["T"]) if case["RESIDUAL"] else 0),
-    more=[{"T": "f16", "RESIDUAL": True, "EPSILON": 1e-6, "M": 9, "N": 2500}])
+    more=[{"T": "f16", "RESIDUAL": True, "EPSILON": 1e-6, "M": 9, "N": 2500},
+          {"T": "f16", "RESIDUAL": False, "EPSILON": 1e-6, "M": 2, "N": 8500}])
 
 CUMSUM = Example(
     {**ROWS, "T": ["f32", "f16", "bf16"]}, "MN", lambda case: {"X": (case["T"], (case["M"], case["N"]))},
