@@ -17,8 +17,8 @@
  * What is still loaded there is loaded as soon as its tile is free, so that its latency lies under the first load's.
  *
  * The loops stand in the kernel's own block, count from 0 in ones to the same number, and have no dots: those overlap
- * their loads with work. A load goes when the one before it into the same tile was of the same region, the tile was not
- * written since, and the kernel does not write the tensor. Without such a load nothing changes. */
+ * their loads with work. A load goes when the one before it into the same tile was of the same region, and neither tile
+ * nor tensor was written since. Without such a load nothing changes. */
 #include "passes/pass.h"
 #include "passes/region.h"
 #include "passes/rename_ops.h"
@@ -86,10 +86,9 @@ static bool same_load(const ir_op *a, const ir_op *b) {
   return !a->write[0].count && !b->write[0].count && same_region(&a->read[0], &b->read[0]);
 }
 
-/* A load into a tile, of what is the same throughout the kernel. */
-static bool is_fixed_load(const ir_op *op, const bool *exchanged) {
-  if (op->kind != IR_OP_COPY || op->read[0].value->space != IR_GLOBAL || op->write[0].value->space != IR_TILE ||
-      exchanged[op->read[0].value->number])
+/* A load into a tile, from a place that is the same throughout the kernel. */
+static bool is_fixed_load(const ir_op *op) {
+  if (op->kind != IR_OP_COPY || op->read[0].value->space != IR_GLOBAL || op->write[0].value->space != IR_TILE)
     return false;
   for (int d = 0; d < op->read[0].count; d++)
     if (!is_fixed(op->read[0].start[d])) return false;
@@ -98,11 +97,25 @@ static bool is_fixed_load(const ir_op *op, const bool *exchanged) {
   return true;
 }
 
+static bool is_alone(void *context, ir_block *block, ir_op *op) {
+  (void)context, (void)block;
+  return op->kind != IR_OP_ATOMIC && op->kind != IR_OP_WHILE;
+}
+
+/* Whether the load may fetch something else behind the op: what the kernel writes too, other blocks may have written
+ * where they speak to each other. */
+static bool changes(ir_op *op, const ir_op *load, const bool *exchanged) {
+  const ir_value *tensor = load->read[0].value;
+  if (ir_op_writes(op, load->write[0].value) || ir_op_writes(op, tensor)) return true;
+  if (!exchanged[tensor->number]) return false;
+  return !is_alone(NULL, NULL, op) || !ir_walk(&op->body, is_alone, NULL) || !ir_walk(&op->other, is_alone, NULL);
+}
+
 static bool is_kept(const ir_op *load, const bool *exchanged) {
-  if (!is_fixed_load(load, exchanged)) return false;
+  if (!is_fixed_load(load)) return false;
   for (ir_op *op = load->previous; op; op = op->previous) {
     if (same_load(op, load)) return true;
-    if (ir_op_writes(op, load->write[0].value)) return false;
+    if (changes(op, load, exchanged)) return false;
   }
   return false;
 }
@@ -129,10 +142,10 @@ static bool stands_before(ir_op *before, ir_op *load) {
 static void advance_loads(ir_block *block, const bool *exchanged) {
   for (ir_op *op = block->first, *next; op; op = next) {
     next = op->next;
-    if (!is_fixed_load(op, exchanged)) continue;
+    if (!is_fixed_load(op) || exchanged[op->read[0].value->number]) continue;
     ir_op *top = op, *behind_load = NULL;
     for (; top->previous && !stands_before(top->previous, op); top = top->previous)
-      if (is_fixed_load(top->previous, exchanged)) behind_load = top;
+      if (is_fixed_load(top->previous)) behind_load = top;
     if (behind_load) top = behind_load;
     if (top == op || !top->previous) continue; /* the first load waits for nothing */
     ir_block_remove(block, op);
