@@ -16,6 +16,8 @@
  *  4. An op goes when all it does is write values that nothing with an effect reads. What orders threads, writes global
  *     memory or signals a barrier has an effect; so has a role and a while loop.
  *  5. A control op with empty bodies goes, and a value that no op names any more is taken off the kernel's list.
+ *  6. Where ifs of one condition over sizes follow one another, the first does what all do when it holds: what they load
+ *     is in flight at once.
  *
  * Repeated until nothing changes, so a second run does nothing. */
 #include "passes/pass.h"
@@ -135,6 +137,43 @@ static bool never_runs(const ir_op *loop) {
          ir_is_constant(loop->expr[2], &step) && lo >= hi && step > 0;
 }
 
+/* -- 6: ifs of the same sizes -------------------------------------------------------------------------------------- */
+
+static bool is_over_sizes(const ir_expr *e) {
+  if (e->value && e->value->space != IR_SIZE) return false;
+  for (int i = 0; i < e->arg_count; i++)
+    if (!is_over_sizes(e->args[i])) return false;
+  return true;
+}
+
+static bool is_same_choice(const ir_op *a, const ir_op *b) {
+  return b && b->kind == IR_OP_IF && is_over_sizes(a->expr[0]) && ir_expr_equal(a->expr[0], b->expr[0]) &&
+         !ir_attr_has(&a->attrs, IR_ATTR_COLD) && !ir_attr_has(&b->attrs, IR_ATTR_COLD);
+}
+
+static void append_all(ir_block *block, ir_block *from) {
+  while (from->first) {
+    ir_op *op = from->first;
+    ir_block_remove(from, op);
+    ir_block_append(block, op);
+  }
+}
+
+/* The other sides stay apart: of a copy, they are the one that goes element by element, and the elements of several at
+ * once would take more registers than all the rest. */
+static void join_choices(simplifier *s, ir_block *block, ir_op *op) {
+  const ir_expr *otherwise = ir_unary(s->env->memory, IR_EXPR_NOT, op->expr[0]);
+  for (ir_op *second = op->next, *next; is_same_choice(op, second); second = next) {
+    next = second->next;
+    append_all(&op->body, &second->body);
+    if (!op->other.first) append_all(&op->other, &second->other);
+    second->expr[0] = otherwise;
+    append_all(&second->body, &second->other);
+    if (!second->body.first) ir_block_remove(block, second);
+    s->changed = true;
+  }
+}
+
 static void fold_block(simplifier *s, ir_block *block) {
   for (ir_op *op = block->first, *next; op; op = next) {
     ir_op_each_expr(op, fold, s);
@@ -173,6 +212,8 @@ static void fold_block(simplifier *s, ir_block *block) {
         s->changed = true;
         continue;
       }
+      join_choices(s, block, op);
+      next = op->next;
       break;
     default:
       break;
