@@ -405,6 +405,12 @@ void ir_op_visit(ir_op *op, bool nested, ir_visit *visit, void *context);
 bool ir_op_reads(ir_op *op, const ir_value *value); /* nested bodies included */
 bool ir_op_writes(ir_op *op, const ir_value *value);
 bool ir_orders(const ir_op *op);
+/* Whether a kernel that is launched before the one ahead in the stream has ended (attribute pdl) may read the tensor all
+ * the same: it only reads it, and the tensor is in packed order. What is packed was put into the kernel's own order once,
+ * by whoever prepared it, and is taken to be complete before the launches that overlap. */
+bool ir_is_prepared(const ir_value *tensor);
+/* Whether the op, or an op inside it when `nested`, accesses device memory that is not so: grid.wait comes first. */
+bool ir_needs_grid_wait(ir_op *op, bool nested);
 /* Calls `visit` for every op of the block, bodies included, in program order; stops when it returns false. */
 typedef bool ir_walk_visit(void *context, ir_block *block, ir_op *op);
 bool ir_walk(ir_block *block, ir_walk_visit *visit, void *context);

@@ -103,6 +103,20 @@ bool ir_op_writes(ir_op *op, const ir_value *value) {
 
 bool ir_orders(const ir_op *op) { return ir_op_info_of(op->kind)->effects == IR_EFFECT_O; }
 
+bool ir_is_prepared(const ir_value *tensor) { return tensor->packed && tensor->direction == IR_IN; }
+
+static void look_for_tensor(void *context, ir_op *op, ir_value *value, bool written) {
+  (void)written;
+  const ir_value *tensor = value->space == IR_MAP ? value->tensor : value;
+  if (tensor->space == IR_GLOBAL && !ir_is_prepared(tensor) && op->kind != IR_OP_TMA_PREFETCH) *(bool *)context = true;
+}
+
+bool ir_needs_grid_wait(ir_op *op, bool nested) {
+  bool found = false;
+  ir_op_visit(op, nested, look_for_tensor, &found);
+  return found;
+}
+
 bool ir_walk(ir_block *block, ir_walk_visit *visit, void *context) {
   for (ir_op *op = block->first, *next; op; op = next) {
     next = op->next; /* the visitor may remove the op */

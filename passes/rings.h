@@ -7,7 +7,7 @@
 /* Both by value number, in the arena given to rings_find. */
 typedef struct rings {
   ir_value **
-      freed_by; /* of a buffer that a producer fills: the last mbar.wait in front of the copy in its block; else NULL */
+      freed_by; /* of a buffer that a producer fills: the last mbar.wait in front of the copy in program text; else NULL */
   bool *
       read_by_lanes; /* of a barrier: lanes read its buffers each for itself, so they must meet before one of them frees the slot */
 } rings;
