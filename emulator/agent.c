@@ -95,6 +95,7 @@ static void fork_role(machine *m, agent *a, const instruction *in) {
   child->warp_count = (int)ir_attr_get(&in->op->attrs, IR_ATTR_WARP_COUNT, 1);
   memcpy(child->scalars, a->scalars, sizeof(cell) * LANES * (size_t)values);
   memcpy(child->scalar_initialised, a->scalar_initialised, sizeof(uint32_t) * (size_t)values);
+  child->grid_waited = a->grid_waited;
   lanes_release(a, child->clock, child->async_clock);
   clock_advance(a);
 }
@@ -160,11 +161,20 @@ static outcome execute_op(machine *m, agent *a, const instruction *in) {
   }
 }
 
+/* The launch behind takes the end of this kernel for the end of all those ahead. */
+static void check_grid_waited(machine *m, agent *a) {
+  for (int i = 0; i < a->block->agent_count; i++)
+    if (a->block->agents[i].grid_waited) return;
+  finding(m, a, EMULATOR_RACE, m->kernel->loc, nowhere,
+          "the block ends without a grid.wait: the kernel ahead in the stream may still be running");
+}
+
 /* When the last agent of a block leaves, what others do to its shared memory must be over. */
 static void check_outside(machine *m, agent *a) {
   block *b = a->block;
   for (int i = 0; i < b->agent_count; i++)
     if (&b->agents[i] != a && b->agents[i].state != AGENT_DONE && b->agents[i].state != AGENT_IDLE) return;
+  if (m->overlapped) check_grid_waited(m, a);
   for (int k = 0; k < b->cluster->clock_count; k++) {
     uint32_t seen = 0;
     for (int i = 0; i < b->agent_count; i++)
@@ -198,9 +208,18 @@ static void check_end(machine *m, agent *a) {
   }
 }
 
+/* What the kernel ahead may still write, or read. */
+static void check_awaited(machine *m, agent *a, const instruction *in) {
+  if (!in->awaited || !(acting_lanes(a) & ~a->grid_waited)) return;
+  finding(m, a, EMULATOR_RACE, nowhere, in->awaited->loc,
+          "'%s' is accessed without a grid.wait before it: the kernel ahead in the stream may not be done with it",
+          in->awaited->name);
+}
+
 /* One instruction. False: the agent cannot go on now. */
 static bool execute(machine *m, agent *a) {
   const instruction *in = &m->code.instructions[a->pc];
+  check_awaited(m, a, in);
   switch (in->code) {
   case CODE_OP:
     if (execute_op(m, a, in) == OUTCOME_BLOCKED) return false;

@@ -338,6 +338,8 @@ outcome execute_sync(machine *m, agent *a, const instruction *in) {
     clock_advance(a);
     break;
   case IR_OP_GRID_WAIT:
+    a->grid_waited |= acting_lanes(a);
+    break;
   case IR_OP_GRID_LAUNCH:
     break; /* one kernel runs alone */
   case IR_OP_SETMAXNREG:

@@ -224,6 +224,7 @@ static void build_op(compiler *c, const ir_op *op) {
     if (control[i].kind == op->kind) kind = control[i].begin;
   int at = append(c, kind, op, c->depth);
   fill_operands(c, at);
+  if (c->m->overlapped) c->out->instructions[at].awaited = ir_awaited_tensor((ir_op *)op, false);
   mark_definition(c, op);
   if (kind == CODE_OP) return;
   bool outside = c->in_parallel;

@@ -82,6 +82,7 @@ typedef struct instruction {
   int frame;  /* of control ops: index in agent->frames */
   operand write[IR_MAX_REFS], read[IR_MAX_REFS];
   const program **expr; /* op->expr_count */
+  const ir_value *awaited; /* of a kernel whose launches overlap: a tensor that it accesses and that grid.wait is for */
   int child;            /* CODE_ROLE before the thread form: number of the role's agent */
 } instruction;
 
@@ -181,6 +182,7 @@ struct agent {
   lane_groups cp, bulk;
   int bulk_instruction; /* the newest bulk store */
   uint32_t now;         /* number of the agent's next events of its own */
+  uint32_t grid_waited; /* lanes that have executed grid.wait */
   uint32_t unsynced;    /* lanes that have accessed shared memory since the lanes last met */
   uint32_t *clock;      /* vector clock: what every lane has observed. Of the agent's own clocks, what all lanes know */
   uint32_t *async_clock; /* generic accesses made visible to the async proxy, and observed by every lane */
@@ -268,6 +270,7 @@ struct machine {
   bool concurrent; /* more than one agent a block: accesses need an order */
   bool checks;
   bool reference;
+  bool overlapped; /* launched before the kernel ahead in the stream has ended */
   bool stopped;
   uint64_t random;
   uint64_t steps, step_limit;

@@ -180,6 +180,7 @@ static void prepare(machine *m, const ir_kernel *kernel, const emulator_launch *
   m->thread_form = kernel->form == IR_FORM_THREAD;
   m->reference = o->precision == EMULATOR_REFERENCE && !m->thread_form;
   m->checks = !o->no_checks;
+  m->overlapped = m->checks && kernel->form >= IR_FORM_PIPELINED && ir_attr_get(&kernel->attrs, IR_ATTR_PDL, 0);
   m->finding_limit = o->finding_limit > 0 ? o->finding_limit : 1;
   m->step_limit = o->step_limit ? o->step_limit : DEFAULT_STEP_GIGA * 1000000000ull;
   m->random = o->seed;

@@ -409,8 +409,9 @@ bool ir_orders(const ir_op *op);
  * the same: it only reads it, and the tensor is in packed order. What is packed was put into the kernel's own order once,
  * by whoever prepared it, and is taken to be complete before the launches that overlap. */
 bool ir_is_prepared(const ir_value *tensor);
-/* Whether the op, or an op inside it when `nested`, accesses device memory that is not so: grid.wait comes first. */
-bool ir_needs_grid_wait(ir_op *op, bool nested);
+/* A tensor that is not so and that the op, or an op inside it when `nested`, reads or writes: grid.wait comes first. NULL:
+ * none. */
+const ir_value *ir_awaited_tensor(ir_op *op, bool nested);
 /* Calls `visit` for every op of the block, bodies included, in program order; stops when it returns false. */
 typedef bool ir_walk_visit(void *context, ir_block *block, ir_op *op);
 bool ir_walk(ir_block *block, ir_walk_visit *visit, void *context);

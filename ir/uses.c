@@ -108,11 +108,11 @@ bool ir_is_prepared(const ir_value *tensor) { return tensor->packed && tensor->d
 static void look_for_tensor(void *context, ir_op *op, ir_value *value, bool written) {
   (void)written;
   const ir_value *tensor = value->space == IR_MAP ? value->tensor : value;
-  if (tensor->space == IR_GLOBAL && !ir_is_prepared(tensor) && op->kind != IR_OP_TMA_PREFETCH) *(bool *)context = true;
+  if (tensor->space == IR_GLOBAL && !ir_is_prepared(tensor) && op->kind != IR_OP_TMA_PREFETCH) *(const ir_value **)context = tensor;
 }
 
-bool ir_needs_grid_wait(ir_op *op, bool nested) {
-  bool found = false;
+const ir_value *ir_awaited_tensor(ir_op *op, bool nested) {
+  const ir_value *found = NULL;
   ir_op_visit(op, nested, look_for_tensor, &found);
   return found;
 }

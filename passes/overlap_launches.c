@@ -4,7 +4,7 @@
  *             for %k in 0 .. %n step 1 do                  role producer do
  *               mbar.wait %As_empty@%put, ...                for %ahead in 0 .. 4 step 1 do
  *               mbar.expect %As_full@%put, bytes               if %ahead < %n do
- *               %As@%put <- copy %A[...], ...                    mbar.wait, mbar.expect
+ *               %As@%put <- copy %A[...], ...                    mbar.expect %As_full@%put, bytes
  *               %Ws@%put <- copy %W[...], ...                    %Ws@%put <- copy %W[... %ahead ...], ...
  *               ...            (%put advances)                   ...            (%put advances)
  *             end                                            ...                (%put goes back)
@@ -39,7 +39,7 @@ typedef struct state {
   ir_kernel *kernel;
   pass_env *env;
   arena *memory;
-  bool waits; /* a wait was placed that every launch passes */
+  bool waits; /* a wait was placed that every block passes */
 } state;
 
 static ir_op *new_wait(state *s, src_loc loc) { return ir_op_create(s->memory, IR_OP_GRID_WAIT, loc); }
@@ -117,7 +117,7 @@ static ir_op *read_fill(state *s, plan *p, ir_op *op, bool *ahead) {
   count c = {full, 0};
   ir_walk(&s->kernel->body, count_expects, &c);
   for (op = op->next; op && is_fill(op, full); op = op->next)
-    *ahead |= !ir_needs_grid_wait(op, false);
+    *ahead |= !ir_awaited_tensor(op, false);
   *ahead &= c.expects == 1; /* else its slots may be taken, and what frees them may need what comes behind the wait */
   if (*ahead && full->slots < p->slots) p->slots = full->slots;
   for (; op && op->kind != IR_OP_MBAR_WAIT; op = op->next)
@@ -159,7 +159,7 @@ static ir_op *op_at(state *s, const ir_op *op, const ir_expr *const *replace, in
   return clone;
 }
 
-/* The loop that fills the rings, not yet in the kernel. */
+/* The loop that fills the rings, not yet in the kernel. Nothing has filled a slot before, so that all are free. */
 static ir_op *make_fill(state *s, const plan *p, const ir_expr *first) {
   arena *memory = s->memory;
   ir_op *loop = p->loop;
@@ -183,7 +183,7 @@ static ir_op *make_fill(state *s, const plan *p, const ir_expr *first) {
     end = read_fill(s, &unchanged, op, &ahead);
     if (end == loop) end = NULL;
     for (; op != end; op = op->next)
-      if (ahead && !(op->kind == IR_OP_COPY && ir_needs_grid_wait(op, false)))
+      if (ahead && op->kind != IR_OP_MBAR_WAIT && !(op->kind == IR_OP_COPY && ir_awaited_tensor(op, false)))
         ir_block_append(&guard->body, op_at(s, op, replace, values));
   }
   return fill;
@@ -210,7 +210,7 @@ static void guard_fills(state *s, plan *p, const ir_expr *first) {
     for (ir_op *next; ahead && op != end; op = next) {
       next = op->next;
       if (op->kind != IR_OP_MBAR_WAIT && op->kind != IR_OP_MBAR_EXPECT &&
-          (!is_fill(op, full) || ir_needs_grid_wait(op, false)))
+          (!is_fill(op, full) || ir_awaited_tensor(op, false)))
         continue;
       ir_block_remove(&loop->body, op);
       ir_block_append(&guard->body, op);
@@ -218,9 +218,15 @@ static void guard_fills(state *s, plan *p, const ir_expr *first) {
   }
 }
 
+static bool needs_wait(ir_op *first) {
+  for (ir_op *op = first; op; op = op->next)
+    if (ir_awaited_tensor(op, true)) return true;
+  return false;
+}
+
 /* Rule 3, for the first op of the block that needs the wait: it is such a loop, or a loop with one inside. */
 static bool fill_rings_ahead(state *s, plan *p, ir_block *block, ir_op *op) {
-  if (op->kind != IR_OP_FOR || ir_needs_grid_wait(op, false)) return false;
+  if (op->kind != IR_OP_FOR || ir_awaited_tensor(op, false)) return false;
   p->block = block;
   p->loop = op;
   if (plan_loop(s, p)) {
@@ -242,15 +248,17 @@ static bool fill_rings_ahead(state *s, plan *p, ir_block *block, ir_op *op) {
     for (int i = 0; i < p->moved_count; i++)
       insert_set(s, block, op, p->moved[i], IR_OP_SET, ir_read(s->memory, kept[i]));
     ir_block_insert_before(block, op, new_wait(s, op->loc));
-    for (int i = 0; i < p->depth; i++) /* a loop may have no iteration, and the wait with it */
-      ir_block_insert_after(p->around_block[i], p->around[i], new_wait(s, p->around[i]->loc));
+    s->waits |= !p->depth;
+    for (int i = 0; i < p->depth; i++) /* a loop may have no iteration, and no wait then */
+      if (needs_wait(p->around[i]->next))
+        ir_block_insert_after(p->around_block[i], p->around[i], new_wait(s, p->around[i]->loc));
     return true;
   }
   if (p->depth == MAX_NESTING) return false;
   p->around_block[p->depth] = block;
   p->around[p->depth++] = op;
   ir_op *inner = op->body.first;
-  while (inner && !ir_needs_grid_wait(inner, true))
+  while (inner && !ir_awaited_tensor(inner, true))
     inner = inner->next;
   return inner && fill_rings_ahead(s, p, &op->body, inner);
 }
@@ -264,7 +272,7 @@ static bool is_prologue_copy(ir_op *op) {
 
 static bool is_prologue(ir_op *op) {
   if (op->kind == IR_OP_CP_COMMIT || is_prologue_copy(op)) return true;
-  if (op->kind != IR_OP_IF || op->other.first || ir_needs_grid_wait(op, false)) return false;
+  if (op->kind != IR_OP_IF || op->other.first || ir_awaited_tensor(op, false)) return false;
   for (ir_op *child = op->body.first; child; child = child->next)
     if (!is_prologue_copy(child)) return false;
   return true;
@@ -273,7 +281,7 @@ static bool is_prologue(ir_op *op) {
 /* Whether one of the ops from `first` to `last`, or inside them, fills the buffer from a tensor that is not prepared. */
 static bool is_filled_late(ir_op *first, const ir_op *last, const ir_value *buffer) {
   for (ir_op *op = first; op != last; op = op->next) {
-    if (op->kind == IR_OP_COPY && op->write[0].value == buffer && ir_needs_grid_wait(op, false)) return true;
+    if (op->kind == IR_OP_COPY && op->write[0].value == buffer && ir_awaited_tensor(op, false)) return true;
     if (is_filled_late(op->body.first, NULL, buffer)) return true;
   }
   return false;
@@ -284,7 +292,7 @@ static bool is_filled_late(ir_op *first, const ir_op *last, const ir_value *buff
 static void copy_ahead(state *s, ir_block *block, ir_op *wait, const ir_op *last) {
   for (ir_op *op = wait->next, *next; op != last; op = next) {
     next = op->next;
-    if (op->kind == IR_OP_COPY && !ir_needs_grid_wait(op, false) &&
+    if (op->kind == IR_OP_COPY && !ir_awaited_tensor(op, false) &&
         !is_filled_late(wait->next, last, op->write[0].value))
       move_before(block, op, block, wait);
     if (op->kind != IR_OP_IF) continue;
@@ -292,7 +300,7 @@ static void copy_ahead(state *s, ir_block *block, ir_op *wait, const ir_op *last
     ir_op_add_expr(s->memory, early, op->expr[0]);
     for (ir_op *copy = op->body.first, *after; copy; copy = after) {
       after = copy->next;
-      if (ir_needs_grid_wait(copy, false) || is_filled_late(wait->next, last, copy->write[0].value)) continue;
+      if (ir_awaited_tensor(copy, false) || is_filled_late(wait->next, last, copy->write[0].value)) continue;
       ir_block_remove(&op->body, copy);
       ir_block_append(&early->body, copy);
     }
@@ -309,10 +317,10 @@ static void place_in_flow(state *s, ir_block *block) {
       place_in_flow(s, &op->body);
       continue;
     }
-    if (!ir_needs_grid_wait(op, true)) continue;
-    s->waits = true;
+    if (!ir_awaited_tensor(op, true)) continue;
     plan p = {.depth = 0};
     if (fill_rings_ahead(s, &p, block, op)) return;
+    s->waits = true;
     ir_op *wait = new_wait(s, op->loc), *last = op;
     ir_block_insert_before(block, op, wait);
     while (last && is_prologue(last))

@@ -10,6 +10,8 @@
  *     engines, the tensor core; ordinary stores are fenced before an engine reads them
  *   - the registers of asynchronous dots are left alone until their group was waited for
  *   - hardware barriers are 0 .. 15 and meet exactly the threads of the roles that use them
+ *   - where launches overlap (attribute pdl), a grid.wait is on every way to an access that needs one, in the same flow of
+ *     control, and one is on every way to the end
  *
  * Nothing is changed. A failure is the compiler's own mistake and is reported as such. */
 #include "passes/prove.h"
@@ -60,6 +62,38 @@ static bool check_hardware_barriers(pass_env *env, const prove_program *program)
                         "prevented it",
                         id, uses[id].threads, uses[id].coming);
   return true;
+}
+
+/* -- The kernel ahead in the stream -------------------------------------------------------------------------------- */
+
+/* *waited: whether a grid.wait is on every way to the block, and then to what is behind it. */
+static bool check_waits(pass_env *env, ir_block *block, bool *waited) {
+  for (ir_op *op = block->first; op; op = op->next) {
+    const ir_value *tensor = *waited ? NULL : ir_awaited_tensor(op, false);
+    if (tensor)
+      return diag_error(env->diagnostics, DIAG_PROOF, op->loc,
+                        "%s is accessed without a grid.wait before it; overlap-launches should have prevented it",
+                        tensor->name);
+    bool body = *waited, other = *waited;
+    if (!check_waits(env, &op->body, &body) || !check_waits(env, &op->other, &other)) return false;
+    bool passes = op->kind == IR_OP_GRID_WAIT || (op->kind == IR_OP_IF && body && other);
+    *waited |= passes;
+  }
+  return true;
+}
+
+/* One role's wait holds up the block's end; it orders nothing of another's. */
+static bool check_launches(pass_env *env, ir_kernel *kernel) {
+  if (!ir_attr_get(&kernel->attrs, IR_ATTR_PDL, 0)) return true;
+  bool waited = false, ends_late = false;
+  if (!check_waits(env, &kernel->body, &waited)) return false;
+  for (ir_op *op = kernel->body.first; op; op = op->next) {
+    bool of_role = false;
+    if (op->kind == IR_OP_ROLE && check_waits(env, &op->body, &of_role)) ends_late |= of_role;
+  }
+  if (waited || ends_late) return true;
+  return diag_error(env->diagnostics, DIAG_PROOF, kernel->loc,
+                    "%s may end without a grid.wait; overlap-launches should have prevented it", kernel->name);
 }
 
 /* -- Sizes --------------------------------------------------------------------------------------------------------- */
@@ -150,7 +184,7 @@ bool prove_barriers(ir_kernel *kernel, pass_env *env) {
   if (!prove_flatten(kernel, env->scratch, &program))
     return diag_error(env->diagnostics, DIAG_PROOF, kernel->loc, "%s has more roles or deeper loops than can be proved",
                       kernel->name);
-  if (!check_hardware_barriers(env, &program)) return false;
+  if (!check_hardware_barriers(env, &program) || !check_launches(env, kernel)) return false;
   prove_machine *machine = prove_machine_create(&program, env);
   plan p = plan_targets(&program);
   int combinations = 1, count = 0;

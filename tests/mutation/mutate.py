@@ -23,6 +23,8 @@ CASES = [
     ('matmul i8', 'matmul.tl', f'{SMALL} -D BK=64 -D T=i8', 'M=128 N=192 K=320'),
     ('matmul_w4a16', 'matmul_w4a16.tl', f'{SMALL} -D BK=64 -D G=64', 'M=128 N=192 K=320'),
     ('matmul_w4a16 few tokens', 'matmul_w4a16.tl', '-D BM=8 -D BN=64 -D BK=128 -D stages=2', 'M=5 N=256 K=640', 'M=5 N=64 K=128'),
+    ('matmul_w4a16 overlapped', 'matmul_w4a16.tl', f'{SMALL} -D BK=64 -D G=64 --pin=pdl=1', 'M=128 N=192 K=320', 'M=64 N=64 K=64'),
+    ('matmul_w4a16 overlapped few', 'matmul_w4a16.tl', '-D BM=8 -D BN=64 -D BK=128 -D stages=2 --pin=pdl=1', 'M=5 N=256 K=640', 'M=5 N=64 K=128', 'M=5 N=64 K=384'),
     ('matmul_w2a8', 'matmul_w2a8.tl', SMALL, 'M=128 N=192 K=640'),
     ('matmul_nf4', 'matmul_nf4.tl', SMALL, 'M=128 N=192 K=320'),
     ('flash_attention', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
@@ -35,14 +37,14 @@ CASES = [
     ('cumsum', 'cumsum.tl', '', 'M=8 N=1500'),
 ]
 
-SYNC = re.compile(r'^(mbar\.(wait|expect|arrive|init)|bar\.(sync|arrive)|warp\.sync|fence\.\w+|cluster\.sync|cp\.(commit|wait)|bulk\.(commit|wait)|wgmma\.(fence|commit|wait))\b')
+SYNC = re.compile(r'^(mbar\.(wait|expect|arrive|init)|bar\.(sync|arrive)|warp\.sync|fence\.\w+|cluster\.sync|cp\.(commit|wait)|bulk\.(commit|wait)|wgmma\.(fence|commit|wait)|grid\.wait)\b')
 ACCESS = re.compile(r'<- (ld|st)\.(shared|global)|<- (ldmatrix|stmatrix|cp\.async|tma\.\w+|bulk\.load|wgmma|red\.global) ')
 REGISTERS = re.compile(r'<- mma ')  # what a synchronising op passes on its way to the next access
 
 
 # (kernel, what was done, to which op, why the result is still right). Only consulted for survivors.
 EQUIVALENT = [
-    ('*', r'moved up', r'(mbar|cp|bulk|wgmma)\.wait', 'a wait that stands earlier is stronger: it orders everything behind it, and more'),
+    ('*', r'moved up', r'(mbar|cp|bulk|wgmma|grid)\.wait', 'a wait that stands earlier is stronger: it orders everything behind it, and more'),
     ('*', r'moved down', r'mbar\.expect', 'the arrival that the expect makes still closes the phase, whatever bytes came before it: the transaction count may pass '
      'below zero within a phase (PTX ISA, mbarrier, tx-count)'),
     ('*', r'moved (up|down)', r'(cp|bulk|wgmma)\.commit', 'it still stands between the ops that it closes and the wait for them'),
@@ -293,7 +295,7 @@ def main():
             for target in TARGETS:
                 if not fnmatch.fnmatch(case[0], options.only) or not fnmatch.fnmatch(target, options.target):
                     continue
-                if 'cluster' in case[2] and target != 'sm_90a':
+                if ('cluster' in case[2] or 'pdl' in case[2]) and target != 'sm_90a':
                     continue
                 result = one_case(options, case, target, pool, folder)
                 if not result:
