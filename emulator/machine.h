@@ -81,9 +81,9 @@ typedef struct instruction {
   int target; /* of the jump */
   int frame;  /* of control ops: index in agent->frames */
   operand write[IR_MAX_REFS], read[IR_MAX_REFS];
-  const program **expr; /* op->expr_count */
+  const program **expr;    /* op->expr_count */
   const ir_value *awaited; /* of a kernel whose launches overlap: a tensor that it accesses and that grid.wait is for */
-  int child;            /* CODE_ROLE before the thread form: number of the role's agent */
+  int child;               /* CODE_ROLE before the thread form: number of the role's agent */
 } instruction;
 
 typedef struct code {

@@ -196,9 +196,14 @@ typedef struct bitblas_kernel_config {
   const bitblas_size *expected; /* run-time sizes that the schedule is chosen for; any others are served as well */
   int32_t expected_count;
   int32_t level; /* 0 plain, 1 asynchronous copies, 2 everything */
+  /* 1: launches may start before the kernel ahead of them in the stream has ended, and wait for it on the device. Before
+   * they wait they read packed tensors (bitblas_tensor_info): what wrote those must have ended before the kernel ahead was
+   * launched, by a bitblas_synchronize or with a launch between that does not overlap. GPUs before sm_90 ignore it; of a
+   * cubin its record says. 64 bits wide here and below, so that it lies in no padding of an older struct. */
+  int64_t overlap_launches;
 } bitblas_kernel_config;
 #define BITBLAS_KERNEL_CONFIG_INIT                                                                                     \
-  { sizeof(bitblas_kernel_config), NULL, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 2 }
+  { sizeof(bitblas_kernel_config), NULL, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 2, 0 }
 
 /* Takes the kernel from the store, or compiles it and keeps it there, and loads it. One key is compiled by one thread
  * of a context at a time; the others wait and take its result. Nothing of config is kept.
@@ -352,12 +357,16 @@ typedef struct bitblas_matmul_config {
   bitblas_fast_decoding fast_decoding;
   bitblas_activation activation;
   int32_t A_strided; /* 1: each run says how far the rows of A lie apart */
+  /* 1: as in bitblas_kernel_config. A run may start to load W, scales and zeros while the kernel ahead of it in the stream
+   * is still at work; A, bias and C it leaves alone until then. Whatever wrote W, scales and zeros (an upload, a transform
+   * on the device) must have ended: bitblas_synchronize once they are in place. */
+  int64_t overlap_launches;
 } bitblas_matmul_config;
 #define BITBLAS_MATMUL_CONFIG_INIT                                                                                     \
   {                                                                                                                    \
     sizeof(bitblas_matmul_config), 0, NULL, 0, 0, 0, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE,          \
         BITBLAS_TYPE_NONE, BITBLAS_LAYOUT_NT, 0, -1, 0, 0, BITBLAS_ZEROS_ORIGINAL, BITBLAS_TYPE_NONE,                  \
-        BITBLAS_FAST_DECODING_AUTO, BITBLAS_ACTIVATION_NONE, 0                                                         \
+        BITBLAS_FAST_DECODING_AUTO, BITBLAS_ACTIVATION_NONE, 0, 0                                                      \
   }
 
 /* Checks the config; nothing is compiled. Nothing of config is kept.
@@ -558,12 +567,13 @@ typedef struct bitblas_linear_config { /* as in bitblas_matmul_config, layout nt
   int32_t opt_M_count;
   bitblas_fast_decoding fast_decoding;
   bitblas_activation activation;
+  int64_t overlap_launches; /* loads have ended when they return: nothing is left to do */
 } bitblas_linear_config;
 #define BITBLAS_LINEAR_CONFIG_INIT                                                                                     \
   {                                                                                                                    \
     sizeof(bitblas_linear_config), 0, 0, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE,   \
         0, -1, 0, 0, BITBLAS_ZEROS_ORIGINAL, BITBLAS_TYPE_NONE, NULL, 0, BITBLAS_FAST_DECODING_AUTO,                   \
-        BITBLAS_ACTIVATION_NONE                                                                                        \
+        BITBLAS_ACTIVATION_NONE, 0                                                                                     \
   }
 
 /* Fills in what follows from a weight: the features, W_dtype, groups, scaling and zeros, and f32 for a scale_dtype of NONE
@@ -671,11 +681,13 @@ typedef struct bitblas_flash_atten_config {
   int32_t kv_lengths; /* 1: each sequence has a length of its own, up to what K and V have room for */
   int32_t page_size;  /* keys of a page, a power of two from 16; K and V are pages. 0: they are not */
   int32_t splits;     /* parts that the keys are cut into; 1: never cut; 0: chosen by the sizes of a run */
+  int64_t
+      overlap_launches; /* 1: as in bitblas_kernel_config. Nothing is packed: only the way to the first load overlaps */
 } bitblas_flash_atten_config;
 #define BITBLAS_FLASH_ATTEN_CONFIG_INIT                                                                                \
   {                                                                                                                    \
     sizeof(bitblas_flash_atten_config), 0, 0, 0, 0, 0, 0, 0, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE,  \
-        BITBLAS_FLASH_ATTEN_NNN, 0, 0, 0, 0, 0, 0, 0, 0                                                                \
+        BITBLAS_FLASH_ATTEN_NNN, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                             \
   }
 
 /* Checks the config; nothing is compiled. Nothing of config is kept.

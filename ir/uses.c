@@ -108,7 +108,8 @@ bool ir_is_prepared(const ir_value *tensor) { return tensor->packed && tensor->d
 static void look_for_tensor(void *context, ir_op *op, ir_value *value, bool written) {
   (void)written;
   const ir_value *tensor = value->space == IR_MAP ? value->tensor : value;
-  if (tensor->space == IR_GLOBAL && !ir_is_prepared(tensor) && op->kind != IR_OP_TMA_PREFETCH) *(const ir_value **)context = tensor;
+  if (tensor->space == IR_GLOBAL && !ir_is_prepared(tensor) && op->kind != IR_OP_TMA_PREFETCH)
+    *(const ir_value **)context = tensor;
 }
 
 const ir_value *ir_awaited_tensor(ir_op *op, bool nested) {

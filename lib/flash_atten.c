@@ -31,7 +31,8 @@ bitblas_status bitblas_flash_atten_create(bitblas_context *context, const bitbla
   bitblas_flash_atten_config config = BITBLAS_FLASH_ATTEN_CONFIG_INIT;
   if (!context || !op) return lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: %s is null", context ? "op" : "context");
   *op = NULL;
-  bitblas_status status = lib_take_config("config", given, &config, sizeof config, sizeof config);
+  bitblas_status status =
+      lib_take_config("config", given, &config, sizeof config, offsetof(bitblas_flash_atten_config, overlap_launches));
   if (status == BITBLAS_OK) status = flash_atten_take_config(&config);
   if (status != BITBLAS_OK) return status;
   bitblas_flash_atten *made = calloc(1, sizeof *made);
@@ -195,6 +196,7 @@ static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) 
   config.text = embedded_text(names[kind], &config.text_length);
   config.defines = list.items;
   config.define_count = list.count;
+  config.overlap_launches = op->config.overlap_launches;
   return bitblas_kernel_create(op->context, &config, &op->kernels[kind]);
 }
 

@@ -48,21 +48,19 @@ static bitblas_status check_type(const char *field, bitblas_type is, bool half, 
                   wide ? "f32" : "f16");
 }
 
-static bitblas_status check_flag(const char *field, int32_t value) {
+static bitblas_status check_flag(const char *field, int64_t value) {
   if (value == 0 || value == 1) return BITBLAS_OK;
-  return lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: config.%s is %d, neither 0 nor 1; the nearest is %d", field,
-                  (int)value, value > 1);
+  return lib_fail(BITBLAS_ERROR_ARGUMENT, "flash_atten: config.%s is %" PRId64 ", neither 0 nor 1; the nearest is %d",
+                  field, value, value > 1);
 }
 
 static bitblas_status check_flags(const bitblas_flash_atten_config *c) {
   const struct {
     const char *field;
-    int32_t value;
-  } flags[] = {{"causal", c->causal},
-               {"lse", c->lse},
-               {"varlen_q", c->varlen_q},
-               {"varlen_kv", c->varlen_kv},
-               {"kv_lengths", c->kv_lengths}};
+    int64_t value;
+  } flags[] = {{"causal", c->causal},         {"lse", c->lse},
+               {"varlen_q", c->varlen_q},     {"varlen_kv", c->varlen_kv},
+               {"kv_lengths", c->kv_lengths}, {"overlap_launches", c->overlap_launches}};
   bitblas_status status = BITBLAS_OK;
   for (size_t i = 0; i < sizeof flags / sizeof *flags && status == BITBLAS_OK; i++)
     status = check_flag(flags[i].field, flags[i].value);

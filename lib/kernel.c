@@ -98,10 +98,17 @@ static bitblas_status take_bindings(work *w) {
   }
   if (config->level < 0 || config->level > 2)
     return lib_fail(BITBLAS_ERROR_ARGUMENT, "config.level is %d, not 0, 1 or 2", (int)config->level);
+  if (config->overlap_launches < 0 || config->overlap_launches > 1)
+    return lib_fail(BITBLAS_ERROR_ARGUMENT, "config.overlap_launches is %" PRId64 ", not 0 or 1",
+                    config->overlap_launches);
   w->options.bindings = bindings;
   w->options.binding_count = config->define_count;
   w->options.passes = (pass_options){
       .level = config->level, .expected = expected, .expected_count = config->expected_count, .candidate = w->plan};
+  if (!config->overlap_launches) return BITBLAS_OK;
+  static const pass_number overlap = {"pdl", 1};
+  w->options.passes.pins = &overlap;
+  w->options.passes.pin_count = 1;
   return BITBLAS_OK;
 }
 
@@ -140,6 +147,8 @@ static const char *make_key(work *w) {
              context_is_emulator(c) ? "text" : "cubin", (int)w->config.level);
   if (!context_is_emulator(c) && c->nvrtc_path) str_printf(&key, "nvrtc %s\n", c->nvrtc_path);
   if (w->plan) str_printf(&key, "plan %d\n", w->plan);
+  for (int i = 0; i < w->options.passes.pin_count; i++)
+    str_printf(&key, "pin %s=%" PRId64 "\n", w->options.passes.pins[i].name, w->options.passes.pins[i].value);
   for (int i = 0; i < w->options.binding_count; i++)
     str_printf(&key, "define %s=%s\n", w->options.bindings[i].name, w->options.bindings[i].value);
   for (int i = 0; i < w->options.passes.expected_count; i++)
@@ -378,7 +387,8 @@ bitblas_status kernel_create(bitblas_context *context, const bitblas_kernel_conf
   work w = {.context = context, .config = BITBLAS_KERNEL_CONFIG_INIT, .plan = plan};
   if (!context || !kernel) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", context ? "kernel" : "context");
   *kernel = NULL;
-  bitblas_status status = lib_take_config("config", config, &w.config, sizeof w.config, sizeof w.config);
+  bitblas_status status =
+      lib_take_config("config", config, &w.config, sizeof w.config, offsetof(bitblas_kernel_config, overlap_launches));
   if (status != BITBLAS_OK) return status;
   bitblas_kernel *k = calloc(1, sizeof *k);
   ASSERT(k);

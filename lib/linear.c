@@ -28,6 +28,7 @@ static bitblas_matmul_config matmul_config(const bitblas_linear_config *c) {
   m.scale_dtype = c->scale_dtype;
   m.fast_decoding = c->fast_decoding;
   m.activation = c->activation;
+  m.overlap_launches = c->overlap_launches;
   return m;
 }
 
@@ -41,7 +42,8 @@ bitblas_status bitblas_linear_create(bitblas_context *context, const bitblas_lin
   bitblas_linear_config c = BITBLAS_LINEAR_CONFIG_INIT;
   if (!context || !linear) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", context ? "linear" : "context");
   *linear = NULL;
-  bitblas_status status = lib_take_config("config", config, &c, sizeof c, sizeof c);
+  bitblas_status status =
+      lib_take_config("config", config, &c, sizeof c, offsetof(bitblas_linear_config, overlap_launches));
   if (status == BITBLAS_OK) status = check_features("in_features", c.in_features);
   if (status == BITBLAS_OK) status = check_features("out_features", c.out_features);
   if (status != BITBLAS_OK) return status;
@@ -155,6 +157,7 @@ static bitblas_status load_permutation(bitblas_linear *l, const int32_t *permuta
   config.text = embedded_text("gather.tl", &config.text_length);
   config.defines = defines, config.define_count = 1;
   config.expected = sizes, config.expected_count = 2;
+  config.overlap_launches = c->overlap_launches;
   bitblas_status status = bitblas_kernel_create(l->context, &config, &l->gather);
   return status == BITBLAS_OK ? to_device(l->context, permutation, (size_t)c->K * sizeof *permutation, &l->permutation)
                               : status;

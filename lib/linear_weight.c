@@ -87,7 +87,8 @@ bitblas_status bitblas_linear_config_for(const bitblas_weight *weight, bitblas_l
   bitblas_linear_config c = BITBLAS_LINEAR_CONFIG_INIT;
   bitblas_weight_info w = BITBLAS_WEIGHT_INFO_INIT;
   bitblas_status status = bitblas_weight_describe(weight, &w);
-  if (status == BITBLAS_OK) status = lib_take_config("config", config, &c, sizeof c, sizeof c);
+  if (status == BITBLAS_OK)
+    status = lib_take_config("config", config, &c, sizeof c, offsetof(bitblas_linear_config, overlap_launches));
   if (status != BITBLAS_OK) return status;
   c.in_features = w.columns;
   c.out_features = w.rows;
@@ -100,7 +101,7 @@ bitblas_status bitblas_linear_config_for(const bitblas_weight *weight, bitblas_l
                  : w.zeros_mode == BITBLAS_WEIGHT_ZEROS_RESCALE ? BITBLAS_ZEROS_RESCALE
                                                                 : BITBLAS_ZEROS_ORIGINAL;
   c.scale_dtype = scale_for(&w, &c);
-  memcpy(config, &c, sizeof c);
+  memcpy(config, &c, c.size < sizeof c ? c.size : sizeof c);
   return BITBLAS_OK;
 }
 

@@ -56,6 +56,7 @@ bitblas_status matmul_create_kernel(const bitblas_matmul *op, int index, int pla
   config.define_count = op->define_count;
   config.expected = &expected;
   config.expected_count = op->config.M ? 0 : 1;
+  config.overlap_launches = op->config.overlap_launches;
   return kernel_create(op->context, &config, plan, kernel);
 }
 

@@ -37,9 +37,9 @@ static bool is_integer(bitblas_type type) { return ir_is_integer(lib_ir_type(typ
 
 /* -- Checks -------------------------------------------------------------------------------------------------------- */
 
-static bitblas_status check_flag(const char *field, int32_t value) {
+static bitblas_status check_flag(const char *field, int64_t value) {
   if (value == 0 || value == 1) return BITBLAS_OK;
-  return lib_fail(BITBLAS_ERROR_ARGUMENT, "config.%s is %d, not 0 or 1", field, (int)value);
+  return lib_fail(BITBLAS_ERROR_ARGUMENT, "config.%s is %" PRId64 ", not 0 or 1", field, value);
 }
 
 static bitblas_status check_choice(const char *field, int value, int count) {
@@ -173,7 +173,8 @@ bitblas_type matmul_kernel_scale(const bitblas_matmul *op) {
 bitblas_status matmul_decide(bitblas_matmul *op, const bitblas_matmul_config *given) {
   op->config = (bitblas_matmul_config)BITBLAS_MATMUL_CONFIG_INIT;
   bitblas_matmul_config *c = &op->config;
-  bitblas_status status = lib_take_config("config", given, c, sizeof *c, sizeof *c);
+  bitblas_status status =
+      lib_take_config("config", given, c, sizeof *c, offsetof(bitblas_matmul_config, overlap_launches));
   if (status == BITBLAS_OK) status = check_extent("N", c->N);
   if (status == BITBLAS_OK) status = check_extent("K", c->K);
   if (status == BITBLAS_OK) status = decide_types(c);
@@ -185,6 +186,7 @@ bitblas_status matmul_decide(bitblas_matmul *op, const bitblas_matmul_config *gi
   if (status == BITBLAS_OK) status = check_flag("with_scaling", c->with_scaling);
   if (status == BITBLAS_OK) status = check_flag("with_zeros", c->with_zeros);
   if (status == BITBLAS_OK) status = check_flag("A_strided", c->A_strided);
+  if (status == BITBLAS_OK) status = check_flag("overlap_launches", c->overlap_launches);
   if (status == BITBLAS_OK) status = check_layout(c);
   if (status == BITBLAS_OK) status = decide_groups(op);
   if (status == BITBLAS_OK) status = check_zeros(c);

@@ -152,6 +152,7 @@ static const char *choice_key(const bitblas_matmul *op, int index, arena *memory
   str key = STR_EMPTY;
   str_printf(&key, "choice of a plan\ncompiler %s\ndevice %s\nM %" PRId64 "\n", compiler_identity,
              bitblas_context_device_name(op->context), op->rows[index]);
+  if (op->config.overlap_launches) str_append(&key, "overlap launches\n");
   for (int i = 0; i < op->define_count; i++)
     str_printf(&key, "define %s=%s\n", op->defines[i].name, op->defines[i].value);
   const char *text = arena_strdup(memory, str_text(&key));

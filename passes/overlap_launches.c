@@ -193,9 +193,8 @@ static ir_op *make_fill(state *s, const plan *p, const ir_expr *first) {
 static void guard_fills(state *s, plan *p, const ir_expr *first) {
   arena *memory = s->memory;
   ir_op *loop = p->loop;
-  const ir_expr *behind =
-      ir_binary(memory, IR_EXPR_ADD, loop->expr[0],
-                ir_binary(memory, IR_EXPR_MUL, ir_int(memory, p->slots), loop->expr[2]));
+  const ir_expr *behind = ir_binary(memory, IR_EXPR_ADD, loop->expr[0],
+                                    ir_binary(memory, IR_EXPR_MUL, ir_int(memory, p->slots), loop->expr[2]));
   const ir_expr *again = ir_binary(memory, IR_EXPR_OR, ir_unary(memory, IR_EXPR_NOT, first),
                                    ir_binary(memory, IR_EXPR_GE, ir_read(memory, loop->write[0].value), behind));
   for (ir_op *op = loop->body.first, *end; op; op = end) {
@@ -348,7 +347,6 @@ bool overlap_launches(ir_kernel *kernel, pass_env *env) {
   state s = {.kernel = kernel, .env = env, .memory = env->memory};
   place_in_flow(&s, &kernel->body);
   if (!s.waits) ir_block_append(&kernel->body, new_wait(&s, kernel->loc));
-  ir_block_insert_before(&kernel->body, kernel->body.first,
-                         ir_op_create(env->memory, IR_OP_GRID_LAUNCH, kernel->loc));
+  ir_block_insert_before(&kernel->body, kernel->body.first, ir_op_create(env->memory, IR_OP_GRID_LAUNCH, kernel->loc));
   return true;
 }
