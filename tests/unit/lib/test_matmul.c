@@ -98,6 +98,7 @@ static void refuses_configs(void **state) {
   WRONG_CONFIG(ARGUMENT, "with_scaling is -1", c.with_scaling = -1);
   WRONG_CONFIG(ARGUMENT, "with_zeros is 7", c.with_zeros = 7);
   WRONG_CONFIG(ARGUMENT, "A_strided is 4096", c.A_strided = 4096);
+  WRONG_CONFIG(ARGUMENT, "overlap_launches is 4294967297", c.overlap_launches = 4294967297);
   WRONG_CONFIG(ARGUMENT, "zeros_mode is 3", c.zeros_mode = (bitblas_zeros_mode)3);
   WRONG_CONFIG(ARGUMENT, "fast_decoding is 9", c.fast_decoding = (bitblas_fast_decoding)9);
   WRONG_CONFIG(ARGUMENT, "activation is 4", c.activation = (bitblas_activation)4);

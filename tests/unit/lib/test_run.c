@@ -260,6 +260,99 @@ static void flash_atten_run_allocates_nothing(void **state) {
   }
 }
 
+/* -- Launches that overlap ------------------------------------------------------------------------------------------------ */
+
+static atomic_int overlapping;
+
+static int count_overlapping(const cuda_launch_config *config, void **parameters) {
+  (void)parameters;
+  for (uint32_t i = 0; i < config->attribute_count; i++)
+    if (config->attributes[i].id == CUDA_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION &&
+        config->attributes[i].value.programmatic_serialization == 1)
+      atomic_fetch_add(&overlapping, 1);
+  return CUDA_OK;
+}
+
+static int runs_of_matmul(bitblas_context *context, const bitblas_matmul_config *config, void *memory) {
+  bitblas_matmul *op;
+  check(bitblas_matmul_create(context, config, &op));
+  check(bitblas_matmul_prepare(op, NULL, 0));
+  bitblas_matmul_args args = BITBLAS_MATMUL_ARGS_INIT;
+  args.A = args.W = args.scales = args.C = memory;
+  atomic_store(&overlapping, 0);
+  for (int m = 0; m < 2; m++) {
+    args.M = matmul_rows[m];
+    check(bitblas_matmul_run(op, &args));
+    assert_int_equal(strstr(bitblas_matmul_get_source(op, args.M, BITBLAS_SOURCE_CUDA), "grid_wait();") != NULL,
+                     config->overlap_launches && config->size == sizeof *config);
+  }
+  bitblas_matmul_destroy(op);
+  return atomic_load(&overlapping);
+}
+
+/* The launch asks for it when the config does, and only then: the store keeps both. A struct of before the field has none. */
+static void matmul_overlaps_when_asked(void **state) {
+  bitblas_context *context = ((fixture *)*state)->context;
+  stand_in()->on_launch = count_overlapping;
+  void *memory = allocate(context, 1 << 20);
+  bitblas_matmul_config config = BITBLAS_MATMUL_CONFIG_INIT;
+  config.opt_M = matmul_rows, config.opt_M_count = 2;
+  config.N = 256, config.K = 256;
+  config.W_dtype = BITBLAS_TYPE_U4, config.with_scaling = 1;
+  assert_int_equal(runs_of_matmul(context, &config, memory), 0);
+  config.overlap_launches = 1;
+  assert_int_equal(runs_of_matmul(context, &config, memory), 2);
+  config.size = offsetof(bitblas_matmul_config, overlap_launches);
+  assert_int_equal(runs_of_matmul(context, &config, memory), 0);
+  bitblas_free(context, memory);
+}
+
+/* Every kernel of a run: the parts of the keys and their merge; the gathering of inputs and the matmul. */
+static void ops_of_two_kernels_overlap(void **state) {
+  bitblas_context *context = ((fixture *)*state)->context;
+  stand_in()->on_launch = count_overlapping;
+  char *memory = allocate(context, 1 << 20);
+  bitblas_flash_atten_config attention = BITBLAS_FLASH_ATTEN_CONFIG_INIT;
+  attention.heads = 2, attention.kv_heads = 1, attention.dim = 64, attention.splits = 2;
+  attention.overlap_launches = 1;
+  bitblas_flash_atten *op;
+  check(bitblas_flash_atten_create(context, &attention, &op));
+  check(bitblas_flash_atten_prepare(op));
+  bitblas_flash_atten_args args = BITBLAS_FLASH_ATTEN_ARGS_INIT;
+  args.Q = args.O = (bitblas_tensor){memory, BITBLAS_TYPE_F16, 4, {1, 16, 2, 64}, {0}};
+  args.K = args.V = (bitblas_tensor){memory, BITBLAS_TYPE_F16, 4, {1, 512, 1, 64}, {0}};
+  args.workspace = memory, args.workspace_bytes = 1 << 20;
+  atomic_store(&overlapping, 0);
+  check(bitblas_flash_atten_run(op, &args));
+  assert_int_equal(atomic_load(&overlapping), 2);
+  bitblas_flash_atten_destroy(op);
+
+  enum { FEATURES = 64 };
+  static const int8_t weight[FEATURES * FEATURES];
+  int32_t permutation[FEATURES];
+  for (int i = 0; i < FEATURES; i++)
+    permutation[i] = FEATURES - 1 - i;
+  bitblas_linear_config config = BITBLAS_LINEAR_CONFIG_INIT;
+  config.in_features = config.out_features = FEATURES;
+  config.W_dtype = BITBLAS_TYPE_I4;
+  config.overlap_launches = 1;
+  bitblas_linear *linear;
+  check(bitblas_linear_create(context, &config, &linear));
+  bitblas_linear_values values = BITBLAS_LINEAR_VALUES_INIT;
+  values.weight = weight;
+  check(linear_load(linear, &values, permutation));
+  const int64_t rows = 16;
+  check(bitblas_linear_prepare(linear, &rows, 1));
+  bitblas_linear_args forward = BITBLAS_LINEAR_ARGS_INIT;
+  forward.M = rows, forward.A = memory, forward.C = memory + (1 << 16);
+  forward.workspace = memory + (1 << 17), forward.workspace_bytes = 1 << 17;
+  atomic_store(&overlapping, 0);
+  check(bitblas_linear_forward(linear, &forward));
+  assert_int_equal(atomic_load(&overlapping), 2);
+  bitblas_linear_destroy(linear);
+  bitblas_free(context, memory);
+}
+
 /* -- Many threads ------------------------------------------------------------------------------------------------------ */
 
 enum { THREADS = 8, SETS = 3, SET_BYTES = 1 << 18, THREAD_RUNS = 2000 };
@@ -314,6 +407,8 @@ int main(void) {
       TEST(matmul_run_allocates_nothing),
       TEST(linear_forward_allocates_nothing),
       TEST(flash_atten_run_allocates_nothing),
+      TEST(matmul_overlaps_when_asked),
+      TEST(ops_of_two_kernels_overlap),
       TEST(threads_get_their_own_maps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
