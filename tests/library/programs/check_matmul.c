@@ -76,6 +76,7 @@ static void vary(const combination *x, bitblas_matmul_config *c, int64_t *M, bit
   c->activation = (bitblas_activation)((n >> 19) % 8 < 4 ? 0 : (n >> 19) % 4);
   if (is_integer(c->out_dtype) && c->activation > BITBLAS_ACTIVATION_RELU) c->activation = BITBLAS_ACTIVATION_RELU;
   *form = (bitblas_form)((n >> 23) % 3);
+  c->overlap_launches = n >> 26 & 1;
 }
 
 static bool is_legal(bitblas_context *context, const combination *x) {
@@ -409,13 +410,13 @@ static void name_case(problem *p, char *text, size_t room) {
   const bitblas_matmul_config *c = &p->c;
   static const char *const layouts[] = {"nt", "nn", "tn", "tt"}, *const zeros[] = {"original", "rescale", "quantized"};
   snprintf(text, room,
-           "%s x %s -> %s%s %s M=%" PRId64 " N=%" PRId64 " K=%" PRId64 "%s%s g=%" PRId64 "%s%s%s%s act=%d form=%d%s",
+           "%s x %s -> %s%s %s M=%" PRId64 " N=%" PRId64 " K=%" PRId64 "%s%s g=%" PRId64 "%s%s%s%s act=%d form=%d%s%s",
            bitblas_type_name(c->A_dtype), bitblas_type_name(c->W_dtype), bitblas_type_name(c->out_dtype),
            c->accum_dtype == T(F16) ? " (f16)" : "", layouts[c->layout], p->M, c->N, c->K,
            c->with_scaling ? " scale=" : "", c->with_scaling ? bitblas_type_name(scale_type(p)) : "", c->group_size,
            c->with_zeros ? " zeros=" : "", c->with_zeros ? zeros[c->zeros_mode] : "", c->with_bias ? " bias" : "",
            c->A_strided ? " strided" : "", (int)c->activation, (int)p->form,
-           c->fast_decoding == BITBLAS_FAST_DECODING_OFF ? " slow" : "");
+           c->fast_decoding == BITBLAS_FAST_DECODING_OFF ? " slow" : "", c->overlap_launches ? " overlapped" : "");
 }
 
 typedef struct suite {
