@@ -43,6 +43,7 @@ typedef struct machine {
   cuda_stream stream;
   graph_driver graphs;
   clock_reader clocks;
+  bool overlaps; /* launches of our kernels with the end of the one ahead: overlap_launches */
   size_t l2_bytes;
   void *scratch; /* filled ahead of what is timed: the host is ahead then, and the L2 holds nothing of use */
   size_t scratch_bytes;

@@ -24,6 +24,7 @@ static void print_help(void) {
          "  --json=FILE       write the figures\n"
          "  --svg=FILE        write a roofline plot\n"
          "  --device=D        gpu (the default), or emulator: checks every case at small sizes\n"
+         "  --overlap         our launches may start before the one ahead has ended (overlap_launches)\n"
          "  --no-peers        time our side alone\n"
          "  --triton          Triton as the peer of products of 16 bits and of attention\n"
          "  --kernels=DIR     where the .tl of the examples are (of this source tree, or examples)\n"
@@ -68,6 +69,7 @@ static bool take_option(session_options *o, const char **patterns, const char *a
     o->emulator = strcmp(value, "emulator") == 0;
     return o->emulator || strcmp(value, "gpu") == 0;
   }
+  if (strcmp(argument, "--overlap") == 0) return o->overlaps = true;
   if (strcmp(argument, "--no-peers") == 0) return o->without_peers = true;
   if (strcmp(argument, "--triton") == 0) return o->triton = true;
   if ((value = value_of(argument, "--json"))) return (o->json = value) != NULL;

@@ -20,6 +20,7 @@ static bool decode_create(ours *o, const char *directory, complaint *problem) {
   bitblas_flash_atten_config config = BITBLAS_FLASH_ATTEN_CONFIG_INIT;
   config.heads = (int32_t)c->heads, config.kv_heads = (int32_t)c->kv_heads, config.dim = (int32_t)c->dim;
   config.dtype = c->a;
+  config.overlap_launches = o->m->overlaps;
   config.layout = BITBLAS_FLASH_ATTEN_BHSD;
   config.batch = c->batch, config.seq_len = 1, config.kv_seq_len = c->keys;
   ours_add_tensor(o, TENSOR_RANDOM, c->a, query);

@@ -78,6 +78,7 @@ static bool kernel_create(ours *o, const char *directory, complaint *problem) {
   config.path = path;
   config.defines = r.defines, config.define_count = r.define_count;
   config.expected = r.sizes, config.expected_count = r.size_count;
+  config.overlap_launches = o->m->overlaps;
   bitblas_context *context = o->c->older ? o->m->older : o->m->context;
   if (!is_done(bitblas_kernel_create(context, &config, &o->kernel), "compiling", problem)) return false;
   if (bitblas_kernel_tensor_count(o->kernel) != o->tensor_count)

@@ -308,6 +308,7 @@ static void describe_place(const session *s) {
 
 static bool open_all(session *s, bool *is_absent, complaint *problem) {
   if (!choose_cases(s, problem) || !machine_open(&s->m, s->options->emulator, is_absent, problem)) return false;
+  s->m.overlaps = s->options->overlaps;
   if (needs_python(s)) /* its imports take as long as the compilations */
     python_peer_start(s->options->python, s->options->peer_script, &s->python, &s->no_python);
   return data_open(&s->m, 0, &s->d, problem);

@@ -8,6 +8,7 @@ typedef struct session_options {
   const char *const *patterns; /* of names; none: all */
   int pattern_count;
   bool emulator;       /* only checks, at small sizes */
+  bool overlaps;       /* our launches with the end of the one ahead */
   bool without_peers;  /* only ours */
   bool triton;         /* the peer of products of 16 bits and of attention is Triton */
   const char *kernels; /* the directory of the examples' .tl */
