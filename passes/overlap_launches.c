@@ -125,6 +125,14 @@ static ir_op *read_fill(state *s, plan *p, ir_op *op, bool *ahead) {
   return op ? op : p->loop;
 }
 
+/* Whether the expression is the same wherever it is in scope. */
+static bool is_steady(const ir_expr *e) {
+  if (e->kind == IR_EXPR_ELEMENT || (e->kind == IR_EXPR_VALUE && e->value->is_mutable)) return false;
+  for (int i = 0; i < e->arg_count; i++)
+    if (!is_steady(e->args[i])) return false;
+  return true;
+}
+
 static bool plan_loop(state *s, plan *p) {
   enum { MOST_SLOTS = 1 << 16 };
   bool any = false;
@@ -225,7 +233,9 @@ static bool needs_wait(ir_op *first) {
 
 /* Rule 3, for the first op of the block that needs the wait: it is such a loop, or a loop with one inside. */
 static bool fill_rings_ahead(state *s, plan *p, ir_block *block, ir_op *op) {
-  if (op->kind != IR_OP_FOR || ir_awaited_tensor(op, false)) return false;
+  if (op->kind != IR_OP_FOR) return false;
+  for (int i = 0; i < op->expr_count; i++)
+    if (!is_steady(op->expr[i])) return false;
   p->block = block;
   p->loop = op;
   if (plan_loop(s, p)) {
