@@ -15,12 +15,10 @@
  *    be rounded.
  * 2. Narrow floats are moved into the exponent and mantissa of the wide one; a multiplication by a power of two mends
  *    the exponent's bias.
- * 3. A table of 16 values, rounded to the operand's type, is looked up by byte permutations, which know eight bytes: four
- *    codes at once are the selector, for each byte of the values and each half of the table. A selector's highest bit,
- *    the code's or its complement, leaves nothing of what the other half holds there, or a number too small to count:
- *    with negative values below and positive ones above, a difference of magnitudes is the value. That is 5 instructions
- *    a register on a pipe of 16 lanes; where a dot has few columns and every code counts (decode_uses_table), a table of
- *    whole registers in shared memory takes 2.25 and a load, whose 128 bytes are one access.
+ * 3. A table of 16 values, rounded to the operand's type, is looked up by byte permutations: four codes at once are the
+ *    selector, once for the low bytes of the values and once for the high ones. That is 6 instructions a register on a
+ *    pipe of 16 lanes; where a dot has few columns and every code counts (decode_uses_table), a table of whole registers
+ *    in shared memory takes 2.25 and a load, whose 128 bytes are one access.
  * 4. Zeros of the operand's type are subtracted from the exact value, scales multiply last: one rounding each, none
  *    when the zeros are integers. Zeros that are codes are added to what rule 1 subtracts.
  * Everything else is computed in f32 from the exact value, or from single codes, and rounded once. */
@@ -30,9 +28,7 @@
 #include "passes/lower_rows.h"
 #include "passes/tensor_core.h"
 
-#include <math.h>
-
-enum { GROUP_ROWS = 16, VECTOR_WORDS = 4, MAX_ROW_GROUPS = 64, MAX_RAISED = 16, HALF_TABLE = 8 };
+enum { GROUP_ROWS = 16, VECTOR_WORDS = 4, MAX_ROW_GROUPS = 64, MAX_RAISED = 16 };
 enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA, LUT_CHOOSE = 0xE4 }; /* (a & b) ^ c, (a & b) | c, c ? a : b by bits */
 
 /* Scales or zeros, and those known by now: of row g and g + 8 of a group, by column. */
@@ -62,11 +58,11 @@ typedef struct decoding {
   decode_factor scale, zero;
   int group; /* codes that share a scale; 0: all */
   int group_words, row_groups;
-  int row[MAX_ROW_GROUPS];        /* of the thread's first 16-row group */
-  const ir_expr *looked_up[2][2]; /* last: by half of the table, by byte */
-  const ir_expr *moved[2];        /* what registers 0 and 2, 1 and 3 of a word share */
-  ir_value *pair_table;           /* in shared memory; NULL: none */
-  const ir_expr *table_lane;      /* the lane's place in an entry of it, in bytes */
+  int row[MAX_ROW_GROUPS];   /* of the thread's first 16-row group */
+  const ir_expr *low, *high; /* bytes of the values last looked up */
+  const ir_expr *moved[2];   /* what registers 0 and 2, 1 and 3 of a word share */
+  ir_value *pair_table;      /* in shared memory; NULL: none */
+  const ir_expr *table_lane; /* the lane's place in an entry of it, in bytes */
   raised_zero raised[MAX_RAISED];
   int raised_count;
   bool folds_zero; /* into what rule 1 subtracts */
@@ -291,58 +287,36 @@ static const ir_expr *permute(decoding *d, const ir_expr *a, const ir_expr *b, c
   return ir_ternary(d->l->memory, IR_EXPR_PRMT, a, b, selector);
 }
 
-/* The magnitude of entry `index` of a half of the table, in the operand's type. */
-static uint32_t entry(const decoding *d, int half, int index) {
-  return (uint32_t)ir_encode(d->type, fabs(ir_decode(d->code_type, (uint64_t)(half * HALF_TABLE + index))));
-}
-
-/* What is looked up for a code of the other half: the low byte's highest bit eight times over. */
-static double leftover(const decoding *d, int half, int index) {
-  return ir_decode(d->type, entry(d, half, index) & 0x80 ? 0xFF : 0);
-}
-
-/* Whether no value of the lower half is above zero, none of the upper one below, and all come out exactly. */
-static bool is_table(const decoding *d) {
-  if (ir_type_of(d->code_type)->class != IR_CLASS_TABLE || d->code_bits != 4 || d->operand_bits != 16 || d->offset ||
-      d->raise)
-    return false;
-  for (int index = 0; index < HALF_TABLE; index++) {
-    double below = ir_decode(d->code_type, (uint64_t)index);
-    double above = ir_decode(d->code_type, (uint64_t)(HALF_TABLE + index));
-    if (below > 0 || above < 0) return false;
-    below = ir_round(d->type, below);
-    above = ir_round(d->type, above);
-    if (ir_round(d->type, leftover(d, 1, index) + below) != below ||
-        ir_round(d->type, above - leftover(d, 0, index)) != above)
-      return false;
+/* Byte number `byte` of the values of four codes. */
+static const ir_expr *look_up(decoding *d, const ir_expr *selector, const ir_expr *half, int byte) {
+  uint32_t bytes[4] = {0};
+  for (int code = 0; code < 16; code++) {
+    uint32_t value = (uint32_t)ir_encode(d->type, ir_decode(d->code_type, (uint64_t)code));
+    bytes[code / 4] |= (value >> (8 * byte) & 0xFF) << (code % 4 * 8);
   }
-  return true;
-}
-
-/* Byte number `byte` of the magnitudes of four codes: where a selector's highest bit is set there is a leftover. */
-static const ir_expr *look_up(decoding *d, const ir_expr *selector, int half, int byte) {
-  uint32_t bytes[2] = {0};
-  for (int index = 0; index < HALF_TABLE; index++)
-    bytes[index / 4] |= (entry(d, half, index) >> (8 * byte) & 0xFF) << (index % 4 * 8);
-  return permute(d, word_constant(d, bytes[0]), word_constant(d, bytes[1]), selector);
+  const ir_expr *below = permute(d, word_constant(d, bytes[0]), word_constant(d, bytes[1]), selector);
+  const ir_expr *above = permute(d, word_constant(d, bytes[2]), word_constant(d, bytes[3]), selector);
+  return permute(d, below, above, half);
 }
 
 /* Rule 3. Registers come in pairs: an even one looks up both, the odd one after it takes what is there. */
 static const ir_expr *table_pair(decoding *d, const ir_expr *word, int index) {
   lower *l = d->l;
   if (index % 2 == 0) {
-    const ir_expr *selector = permute(d, word, word_constant(d, 0), word_constant(d, index ? 0x4431 : 0x4420));
-    for (int half = 0; half < 2; half++) {
-      if (half) selector = ir_binary(l->memory, IR_EXPR_XOR, selector, word_constant(d, 0x8888));
-      selector = thread_let(l, half ? "above" : "below", selector);
-      for (int byte = 0; byte < 2; byte++)
-        d->looked_up[half][byte] = thread_let(l, byte ? "high_bytes" : "low_bytes", look_up(d, selector, half, byte));
-    }
+    const ir_expr *bytes = permute(d, word, word_constant(d, 0), word_constant(d, index ? 0x4431 : 0x4420));
+    bytes = thread_let(l, "four_codes", bytes);
+    const ir_expr *selector = thread_let(l, "selector", masked(d, bytes, word_constant(d, 0x7777)));
+    const ir_expr *half = lut(d, shift(d, bytes, -1), word_constant(d, 0x4444), word_constant(d, 0x3210), LUT_AND_OR);
+    half = thread_let(l, "table_half", half);
+    d->low = thread_let(l, "low_bytes", look_up(d, selector, half, 0));
+    d->high = thread_let(l, "high_bytes", look_up(d, selector, half, 1));
   }
-  const ir_expr *own = word_constant(d, index % 2 ? 0x7351 : 0x6240);
-  const ir_expr *below = permute(d, d->looked_up[0][0], d->looked_up[0][1], own);
-  const ir_expr *above = permute(d, d->looked_up[1][0], d->looked_up[1][1], own);
-  return pairwise(d, IR_EXPR_SUB2, above, below);
+  return permute(d, d->low, d->high, word_constant(d, index % 2 ? 0x7351 : 0x6240));
+}
+
+static bool is_table(const decoding *d) {
+  return ir_type_of(d->code_type)->class == IR_CLASS_TABLE && d->code_bits == 4 && d->operand_bits == 16 &&
+         !d->offset && !d->raise;
 }
 
 /* Fills a table of the words of all pairs of codes, in front of what the role does: entry `pair` at 128 * pair, once for
@@ -523,7 +497,7 @@ void thread_decode(lower *l, const ir_op *op) {
   bool factors_fit = is_pair_type(d, &d->scale.operand) && is_pair_type(d, &d->zero.operand);
   d->pairs = factors_fit && (is_table(d) || is_upper_byte(d) || exact_register(d, word_constant(d, 0), 0, NULL));
   d->folds_zero = d->pairs && folds_zero(d);
-  if (is_table(d) && d->pairs && decode_uses_table(op, dot_of_rows(&l->kernel->body, to))) fill_pair_table(d);
+  if (is_table(d) && decode_uses_table(op, dot_of_rows(&l->kernel->body, to))) fill_pair_table(d);
   for (int i = 0; i < d->row_groups; i++)
     decode_group(d, thread_registers(l, to), i);
 }
