@@ -139,6 +139,13 @@ static void choose_blocks(const prove_program *program, prove_env *env) {
   }
 }
 
+/* Whether the launch has a block at all: without tiles nothing runs, and what divides by their number means nothing. */
+static bool has_blocks(const ir_kernel *kernel, const prove_env *env) {
+  if (!kernel->block_count) return true;
+  prove_number blocks = prove_eval(env, kernel->block_count);
+  return !blocks.known || blocks.value > 0;
+}
+
 /* The sizes of combination `number`; false when there are none. */
 static bool choose_sizes(const prove_program *program, const plan *p, int number, prove_env *env, bool *fixed) {
   const ir_kernel *kernel = program->kernel;
@@ -159,7 +166,7 @@ static bool choose_sizes(const prove_program *program, const plan *p, int number
   choose_blocks(program, env);
   for (int l = 0; l < program->loop_count; l++)
     env->value[program->loop[l]->write[0].value->number].known = false;
-  return prove_facts_hold(kernel, env);
+  return prove_facts_hold(kernel, env) && has_blocks(kernel, env);
 }
 
 static bool is_new(const ir_kernel *kernel, const prove_number *value, prove_number *const *runs, int count) {

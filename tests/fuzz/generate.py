@@ -168,6 +168,11 @@ class Kernel:
         value = self.constant(type)
         return value, abs(float(value))
 
+    def may_be_rounded(self, a, b):
+        """Whether one of two tiles may be a copy of the other in 16 bits."""
+        types = {t.name: t.type for t in self.scope}
+        return a in types and b in types and any(types[name] in ("f16", "bf16") for name in (a, b))
+
     def value(self, type, shape, depth=0):
         """A tile expression of the shape."""
         rng = self.rng
@@ -186,6 +191,8 @@ class Kernel:
                            "sqrt"))
         if kind in ("+", "-", "*", "max", "min", "fma"):
             b, y = self.value(type, shape, depth + 1)
+            if kind == "-" and self.may_be_rounded(a, b): # nothing but a rounding might be left
+                kind = "+"
             if kind in ("+", "-"):
                 return self.bounded("(%s %s %s)" % (a, kind, b), x + y)
             if kind == "*":
