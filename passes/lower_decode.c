@@ -342,7 +342,6 @@ static void fill_pair_table(decoding *d) {
   thread_store_word(l, d->pair_table, thread_shared_address(l, d->pair_table, NULL, at), word, zero, NULL);
   thread_leave(l, turns);
   thread_meet(l);
-  l->meeting_count--; /* not one to be taken back: what reads the table comes after this block */
   thread_leave(l, outer);
   d->table_lane = thread_role_let(l, "table_lane", thread_u32(l, thread_mul(l, l->lane, thread_int(l, 4))));
 }

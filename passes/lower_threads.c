@@ -183,9 +183,11 @@ static void thread_role_body(lower *l, const ir_block *body, ir_block *out, int 
     declare_values(l, body);
     thread_ops(l, body);
   }
-  thread_thin_barriers(l, out);
   clear_words(l, out);
   prepend(out, &prologue);
+  for (int i = 0; i < l->meeting_count; i++)
+    if (l->meetings[i].block == &prologue) l->meetings[i].block = out;
+  thread_thin_barriers(l, out);
   bool failed = l->failed;
   *l = saved;
   l->failed = failed;
