@@ -182,6 +182,10 @@ bool ir_is_constant(const ir_expr *e, int64_t *value) {
   return true;
 }
 
+bool ir_is_zero(const ir_expr *e) {
+  return (e->kind == IR_EXPR_FLOAT && e->float_value == 0) || (e->kind == IR_EXPR_INT && e->int_value == 0);
+}
+
 bool ir_expr_equal(const ir_expr *a, const ir_expr *b) {
   if (a == b) return true;
   if (!a || !b || a->kind != b->kind || a->type != b->type || a->lane_type != b->lane_type || a->value != b->value ||

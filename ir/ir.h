@@ -381,6 +381,7 @@ const ir_expr *ir_typed(arena *memory, ir_expr_kind kind, ir_type lane_type, ir_
 const ir_expr *ir_leaf(arena *memory, ir_expr_kind kind, ir_type type); /* TID, LANE, ... */
 const ir_expr *ir_address(arena *memory, ir_value *buffer, const ir_expr *slot);
 bool ir_is_constant(const ir_expr *e, int64_t *value); /* INT or BOOL */
+bool ir_is_zero(const ir_expr *e);                     /* the number 0, INT or FLOAT */
 bool ir_expr_equal(const ir_expr *a, const ir_expr *b);
 /* The same expression with values replaced: replace[value->number] when not NULL. Folds. */
 const ir_expr *ir_substitute(arena *memory, const ir_expr *e, const ir_expr *const *replace, int count);

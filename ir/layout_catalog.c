@@ -24,36 +24,30 @@ static bool divides(int total, int parts, int unit) {
   return parts > 0 && total > 0 && total % parts == 0 && total / parts % unit == 0;
 }
 
-bool tile_layout_mma_accumulator(int rows, int cols, warp_grid grid, tile_layout *out) {
+/* The accumulator, behind `leading` dimensions: with one, the warps along k hold parts of it. */
+static bool build_accumulator(int rows, int cols, warp_grid grid, int leading, tile_layout *out) {
   if (!divides(rows, grid.warps_m, 16) || !divides(cols, grid.warps_n, 8) || grid.warps_k < 1) return false;
-  int warp_rows = rows / grid.warps_m, warp_cols = cols / grid.warps_n;
+  int warp_rows = rows / grid.warps_m, warp_cols = cols / grid.warps_n, row = leading, col = leading + 1;
   loops l = {.count = 0};
-  add(&l, TILE_REG, 2, 1, 1);
-  add(&l, TILE_REG, 2, 0, 8);
-  add(&l, TILE_REG, warp_cols / 8, 1, 8);
-  add(&l, TILE_REG, warp_rows / 16, 0, 16);
-  add(&l, TILE_LANE, 4, 1, 2);
-  add(&l, TILE_LANE, 8, 0, 1);
-  add(&l, TILE_WARP, grid.warps_m, 0, warp_rows);
-  add(&l, TILE_WARP, grid.warps_n, 1, warp_cols);
-  add(&l, TILE_WARP, grid.warps_k, 0, 0);
-  return tile_layout_build(2, (int[]){rows, cols}, l.digit, l.count, out);
+  add(&l, TILE_REG, 2, col, 1);
+  add(&l, TILE_REG, 2, row, 8);
+  add(&l, TILE_REG, warp_cols / 8, col, 8);
+  add(&l, TILE_REG, warp_rows / 16, row, 16);
+  add(&l, TILE_LANE, 4, col, 2);
+  add(&l, TILE_LANE, 8, row, 1);
+  add(&l, TILE_WARP, grid.warps_m, row, warp_rows);
+  add(&l, TILE_WARP, grid.warps_n, col, warp_cols);
+  add(&l, TILE_WARP, grid.warps_k, 0, leading);
+  const int extent[3] = {grid.warps_k, rows, cols};
+  return tile_layout_build(leading + 2, leading ? extent : extent + 1, l.digit, l.count, out);
+}
+
+bool tile_layout_mma_accumulator(int rows, int cols, warp_grid grid, tile_layout *out) {
+  return build_accumulator(rows, cols, grid, 0, out);
 }
 
 bool tile_layout_mma_parts(int rows, int cols, warp_grid grid, tile_layout *out) {
-  if (!divides(rows, grid.warps_m, 16) || !divides(cols, grid.warps_n, 8) || grid.warps_k < 1) return false;
-  int warp_rows = rows / grid.warps_m, warp_cols = cols / grid.warps_n;
-  loops l = {.count = 0};
-  add(&l, TILE_REG, 2, 2, 1);
-  add(&l, TILE_REG, 2, 1, 8);
-  add(&l, TILE_REG, warp_cols / 8, 2, 8);
-  add(&l, TILE_REG, warp_rows / 16, 1, 16);
-  add(&l, TILE_LANE, 4, 2, 2);
-  add(&l, TILE_LANE, 8, 1, 1);
-  add(&l, TILE_WARP, grid.warps_m, 1, warp_rows);
-  add(&l, TILE_WARP, grid.warps_n, 2, warp_cols);
-  add(&l, TILE_WARP, grid.warps_k, 0, 1);
-  return tile_layout_build(3, (int[]){grid.warps_k, rows, cols}, l.digit, l.count, out);
+  return build_accumulator(rows, cols, grid, 1, out);
 }
 
 bool tile_layout_mma_a(int rows, int k, int element_bits, warp_grid grid, tile_layout *out) {

@@ -17,10 +17,9 @@
 
 static const double launch_us = 2.0;
 static const double load_clocks = 800; /* from issue to arrival, memory busy */
-static const double role_turn_clocks[2] = {60,
-                                           5}; /* a consumer's barrier, when a producer fills the ring; more a warp */
-static const double block_turn_clocks[2] = {100, 15}; /* the same with a barrier of the whole block */
-static const double hbm_reached = 0.90;               /* of the nominal bandwidth */
+/* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
+static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {100, 15};
+static const double hbm_reached = 0.90; /* of the nominal bandwidth */
 static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
 static const double start_clocks = 600; /* of a block that replaces another */

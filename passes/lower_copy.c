@@ -59,9 +59,7 @@ static int side_vector(transfer *t, const ir_ref *ref) {
 
 static const ir_expr *fill_value(transfer *t) {
   if (!t->op->expr_count) return NULL;
-  const ir_expr *e = t->op->expr[0];
-  bool zero = (e->kind == IR_EXPR_FLOAT && e->float_value == 0) || (e->kind == IR_EXPR_INT && e->int_value == 0);
-  return zero ? NULL : e;
+  return ir_is_zero(t->op->expr[0]) ? NULL : t->op->expr[0];
 }
 
 /* The predicate of an access to global memory; true for shared memory. */

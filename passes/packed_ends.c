@@ -83,10 +83,6 @@ static const ir_op *writer_before(ir_kernel *kernel, const ir_block *block, cons
   return NULL;
 }
 
-static bool is_zero(const ir_expr *e) {
-  return (e->kind == IR_EXPR_FLOAT && e->float_value == 0) || (e->kind == IR_EXPR_INT && e->int_value == 0);
-}
-
 /* Whether the operand of `reader` is zero in dimension `dim` where `codes` lies past the end of its tensor. */
 static bool is_zero_there(ir_kernel *kernel, const ir_block *block, const ir_op *reader, const ir_ref *operand, int dim,
                           end codes) {
@@ -96,7 +92,7 @@ static bool is_zero_there(ir_kernel *kernel, const ir_block *block, const ir_op 
   const ir_ref *from = &op->read[0];
   end e;
   if (op->kind == IR_OP_COPY && from->value->space == IR_GLOBAL)
-    return (!op->expr_count || is_zero(op->expr[0])) && end_of(from, dim, &e) && same_end(e, codes);
+    return (!op->expr_count || ir_is_zero(op->expr[0])) && end_of(from, dim, &e) && same_end(e, codes);
   bool keeps_zero = op->kind == IR_OP_DECODE && !ir_attr_get(&op->attrs, IR_ATTR_OFFSET, 0) &&
                     !ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE) &&
                     ir_type_of(from->value->type)->class != IR_CLASS_TABLE;

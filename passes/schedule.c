@@ -189,10 +189,7 @@ static int schedule_dots(survey *s) {
 
 static bool converts(const ir_op *copy) { return copy->write[0].value->type != copy->read[0].value->type; }
 
-static bool fills_zero(const ir_op *copy) {
-  return !copy->expr_count || (copy->expr[0]->kind == IR_EXPR_FLOAT && copy->expr[0]->float_value == 0) ||
-         (copy->expr[0]->kind == IR_EXPR_INT && copy->expr[0]->int_value == 0);
-}
+static bool fills_zero(const ir_op *copy) { return !copy->expr_count || ir_is_zero(copy->expr[0]); }
 
 typedef struct packing {
   const ir_value *buffer;

@@ -27,10 +27,6 @@ static bool holds(ir_block *block, const ir_op *op) {
   return false;
 }
 
-static bool is_zero(const ir_expr *e) {
-  return (e->kind == IR_EXPR_FLOAT && e->float_value == 0) || (e->kind == IR_EXPR_INT && e->int_value == 0);
-}
-
 typedef struct naming {
   const ir_value *value;
   int count;
@@ -53,7 +49,7 @@ static bool find_place(ir_block *block, place *p) {
   const ir_value *accumulator = p->dot->write[0].value;
   ir_op *fill = NULL;
   for (ir_op *op = block->first; op; op = op->next) {
-    if (op->kind == IR_OP_FILL && op->write[0].value == accumulator && !op->write[0].count && is_zero(op->expr[0])) {
+    if (op->kind == IR_OP_FILL && op->write[0].value == accumulator && !op->write[0].count && ir_is_zero(op->expr[0])) {
       fill = op;
     } else if (op->kind == IR_OP_FOR && holds(&op->body, p->dot)) {
       p->block = block;
