@@ -74,18 +74,30 @@ enum {
   ROWS_WHOLE = 128, /* of a block: BM of flash_atten.tl */
   ROWS_PART = 16,   /* and of flash_decode.tl */
   KEYS_LEAST = 256, /* of a part */
+  KEYS_START = 128, /* as many keys as a block could stream while it starts and writes its part */
   BLOCKS_PER_SM = 2,
 };
 
 /* Up to 64 rows of queries to a head of K, a block of whole rows is mostly padding, and there are too few of them to
- * draw on all of the memory's bandwidth: the keys are cut until two blocks for each SM are at work. Parts are not so
- * short that filling the pipeline and the merge outweigh them, and where not even two would be long enough, or the
- * queries are many, whole rows need one kernel only. */
+ * draw on all of the memory's bandwidth: the keys are cut. Parts are not so short that filling the pipeline and the
+ * merge outweigh them, and where not even two would be long enough, or the queries are many, whole rows need one kernel
+ * only. */
 static bool few_rows(const bitblas_flash_atten_config *c, int64_t queries) {
   return queries * (c->heads / c->kv_heads) <= ROWS_SPLIT;
 }
 
 static bool many_keys(int64_t keys) { return keys >= 2 * KEYS_LEAST; }
+
+/* The number of parts whose blocks are through first: they come in rounds of two to an SM, and what a round takes is
+ * the keys of a part and a block's start. Of equals the fewest, which have the least to merge. */
+static int64_t fastest_splits(int64_t blocks, int64_t places, int64_t keys) {
+  int64_t most = keys / KEYS_LEAST, best = 1, least = INT64_MAX;
+  for (int64_t splits = 1; splits <= most && splits <= FLASH_ATTEN_SPLITS_MAX; splits++) {
+    int64_t clocks = ceildiv(blocks * splits, places) * (ceildiv(keys, splits) + KEYS_START);
+    if (clocks < least) best = splits, least = clocks;
+  }
+  return best;
+}
 
 static int64_t choose_splits(const bitblas_flash_atten *op, const call_sizes *s) {
   const bitblas_flash_atten_config *c = &op->config;
@@ -93,11 +105,8 @@ static int64_t choose_splits(const bitblas_flash_atten *op, const call_sizes *s)
   if (!few_rows(c, s->longest) || !many_keys(s->most_keys)) return 0;
   int sms =
       op->context->device ? device_get_facts(op->context->device)->sm_count : ir_target_of(op->context->target)->sms;
-  int64_t rows = s->longest * (c->heads / c->kv_heads), most = s->most_keys / KEYS_LEAST;
-  int64_t blocks = s->batch * c->kv_heads * ceildiv(rows, ROWS_PART);
-  int64_t splits = ceildiv((int64_t)BLOCKS_PER_SM * sms, blocks ? blocks : 1);
-  if (splits > most) splits = most;
-  return splits > FLASH_ATTEN_SPLITS_MAX ? FLASH_ATTEN_SPLITS_MAX : splits;
+  int64_t rows = s->longest * (c->heads / c->kv_heads);
+  return fastest_splits(s->batch * c->kv_heads * ceildiv(rows, ROWS_PART), (int64_t)BLOCKS_PER_SM * sms, s->most_keys);
 }
 
 /* Which kernels runs of this config may need. The merge also serves runs without keys. */
@@ -154,21 +163,31 @@ static void define_params(define_list *list, const bitblas_flash_atten_config *c
   define_text(list, "SCALE", list->values[list->count]);
 }
 
-/* Keys of a block: the most that leaves two of them room in shared memory beside the rows of Q, and (beyond a dim of 128)
- * registers for the scores. A page is copied at a time, or a part of it. */
-static int64_t keys_of_block(const bitblas_flash_atten *op, int64_t rows, int64_t most) {
+/* Keys of a block of whole rows: the most that leaves two buffers of them room in shared memory beside the rows of Q,
+ * and (beyond a dim of 128) registers for the scores. Of parts: few, since more blocks an SM hide each other's softmax.
+ * A page is copied at a time, or a part of it. */
+static int64_t keys_of_block(const bitblas_flash_atten *op, kernel_kind kind) {
+  enum { KEYS_WHOLE = 128, KEYS_WIDE = 64, KEYS_PART = 32 };
   const bitblas_flash_atten_config *c = &op->config;
+  int64_t rows = kind == PART ? ROWS_PART : ROWS_WHOLE;
   int64_t room = ir_target_of(op->context->target)->shared_bytes / 2 - rows * c->dim; /* in elements of 16 bits */
-  int64_t keys = c->dim > 128 || c->v_dim > 128 ? 64 : most;
+  int64_t keys = kind == PART ? KEYS_PART : c->dim > 128 || c->v_dim > 128 ? KEYS_WIDE : KEYS_WHOLE;
   while (2 * keys * (c->dim + c->v_dim) > room)
     keys /= 2;
   return c->page_size && c->page_size < keys ? c->page_size : keys;
 }
 
-/* Buffers of keys: what is in flight does not shrink with the pages. The compiler takes as many as fit. */
-static int64_t stages_of_loop(kernel_kind kind, int64_t keys) {
-  enum { KEYS_AHEAD_PART = 256, KEYS_AHEAD_WHOLE = 128 };
+/* Buffers of keys: of whole rows, what is in flight does not shrink with the pages, and the compiler takes as many as
+ * fit; of parts, as many as leave room for BLOCKS_PER_SM blocks. */
+static int64_t stages_of_loop(const bitblas_flash_atten *op, kernel_kind kind, int64_t keys) {
+  enum { KEYS_AHEAD_WHOLE = 128, KEYS_AHEAD_PART = 256, RESERVED = 2048 };
+  const bitblas_flash_atten_config *c = &op->config;
   int64_t stages = (kind == PART ? KEYS_AHEAD_PART : KEYS_AHEAD_WHOLE) / keys;
+  if (kind == PART) {
+    int64_t room = ir_target_of(op->context->target)->shared_bytes / BLOCKS_PER_SM - RESERVED - 2 * ROWS_PART * c->dim;
+    int64_t fit = room / (2 * keys * (c->dim + c->v_dim));
+    stages = stages < fit ? stages : fit;
+  }
   return stages < 2 ? 2 : stages;
 }
 
@@ -183,11 +202,10 @@ static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) 
     define_size(&list, "B", c->batch);
     define_size(&list, "Sq", c->seq_len);
     define_size(&list, "Sk", c->kv_seq_len);
-    const int64_t rows = kind == PART ? ROWS_PART : ROWS_WHOLE;
-    const int64_t most = kind == PART ? 64 : 128, keys = keys_of_block(op, rows, most);
-    define_number(&list, "BM", rows);
+    const int64_t keys = keys_of_block(op, kind);
+    define_number(&list, "BM", kind == PART ? ROWS_PART : ROWS_WHOLE);
     define_number(&list, "BN", keys);
-    define_number(&list, "stages", stages_of_loop(kind, keys));
+    define_number(&list, "stages", stages_of_loop(op, kind, keys));
   }
   char path[64];
   snprintf(path, sizeof path, EMBEDDED_DIRECTORY "%s", names[kind]);
@@ -196,7 +214,8 @@ static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) 
   config.text = embedded_text(names[kind], &config.text_length);
   config.defines = list.items;
   config.define_count = list.count;
-  config.overlap_launches = op->config.overlap_launches;
+  /* the merge always follows the parts: its launch lies under their end */
+  config.overlap_launches = op->config.overlap_launches || kind == MERGE;
   return bitblas_kernel_create(op->context, &config, &op->kernels[kind]);
 }
 
