@@ -294,7 +294,7 @@ const ir_op *work_reader(const ir_op *const *dot, int count, const ir_value *til
 static double decode_cost(const ir_op *decode, bool from_table) {
   ir_type code = decode->read[0].value->type, to = decode->write[0].value->type;
   bool permutes = ir_type_of(code)->class == IR_CLASS_TABLE && !from_table;
-  double cost = permutes ? 1.9 : ir_bits(to) == 8 ? 0.45 : to == IR_BF16 ? 1.4 : 1.2;
+  double cost = permutes ? 4.2 : ir_bits(to) == 8 ? 0.45 : to == IR_BF16 ? 1.4 : 1.2;
   if (decode->read_count > 1 && decode->read[1].value) cost += 0.5;
   if (decode->read_count > 2 && decode->read[2].value) cost += 0.25;
   return cost;

@@ -108,7 +108,6 @@ bool decode_uses_table(const ir_op *decode, const ir_op *dot) {
   ir_type code = decode->read[0].value->type, to = decode->write[0].value->type;
   return ir_type_of(code)->class == IR_CLASS_TABLE && ir_bits(code) == 4 && ir_bits(to) == 16 &&
          ir_attr_get(&decode->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND && dot &&
-         ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_MMA &&
          dot_shape_of(dot).n <= MAX_TABLE_COLUMNS;
 }
 
