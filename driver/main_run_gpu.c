@@ -100,7 +100,8 @@ static runtime_status measure(device *d, launch_kernel *kernel, const run_gpu_la
     sets[i] = (buffers){ARENA_ARRAY(memory, cuda_address, r->tensor_count), r->tensor_count, 0};
     if (status == RUNTIME_OK) status = prepare(d, r, launch, images, memory, &sets[i], &arguments[i], message);
   }
-  const launch_timing_options options = {.samples = launch->repeat};
+  /* what overlaps the launch ahead is timed in a row of them: an event between two would part them */
+  const launch_timing_options options = {.samples = launch->repeat, .launches_per_sample = r->pdl ? 20 : 1};
   if (status == RUNTIME_OK) status = launch_time(kernel, arguments, count, &options, NULL, timing, message);
   for (int i = 0; i < count; i++)
     release(d, &sets[i]);

@@ -32,7 +32,7 @@ struct launch_kernel {
 /* One block of memory: this, then the tensor maps, the other values, the pointers to both. */
 struct launch_call {
   alignas(64) const launch_kernel *kernel;
-  uint32_t grid[3];
+  uint32_t grid[3], shared_bytes;
   cuda_tensor_map *maps;
   uint64_t *values;
   void **pointers;
@@ -98,12 +98,29 @@ static void make_room_for_maps(launch_kernel *k) {
 
 static bool has_cluster(const record *r) { return r->cluster[0] * r->cluster[1] * r->cluster[2] > 1; }
 
+/* Whether the blocks of a launch may come to an SM while those of the launch ahead are still there. */
+static bool is_overlapped(const record *r) { return r->pdl && !has_cluster(r); }
+
+/* Shared memory of a block. Where a launch starts among the blocks of the one ahead, they fill up whatever SMs have room
+ * left, and the next launch finds room where they are not: three blocks on one SM and none on another. So as much is
+ * asked for that no SM takes more blocks than an even spread gives it. */
+static uint32_t shared_bytes_of(const launch_kernel *k, const uint32_t grid[3]) {
+  enum { RESERVED_BYTES = 1024, GRAIN = 128 }; /* CUDA C++ programming guide, "Compute Capability 9.x": shared memory */
+  const record *r = k->record;
+  const device_facts *facts = device_get_facts(k->device);
+  uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2], sms = (uint64_t)facts->sm_count;
+  uint64_t even = sms ? (blocks + sms - 1) / sms : 0;
+  if (!is_overlapped(r) || !even || even >= (uint64_t)k->facts.blocks_per_sm) return (uint32_t)r->shared_bytes;
+  int64_t share = (facts->shared_optin_bytes + RESERVED_BYTES) / (int64_t)even / GRAIN * GRAIN - RESERVED_BYTES;
+  return (uint32_t)(share > r->shared_bytes ? share : r->shared_bytes);
+}
+
 /* Fills config and its (at most two) attributes. */
-static void configure(const record *r, const uint32_t grid[3], cuda_stream stream, cuda_launch_attribute attributes[2],
-                      cuda_launch_config *config) {
+static void configure(const record *r, const uint32_t grid[3], uint32_t shared_bytes, cuda_stream stream,
+                      cuda_launch_attribute attributes[2], cuda_launch_config *config) {
   *config = (cuda_launch_config){.grid = {grid[0], grid[1], grid[2]},
                                  .block = {(uint32_t)r->block_threads, 1, 1},
-                                 .shared_bytes = (uint32_t)r->shared_bytes,
+                                 .shared_bytes = shared_bytes,
                                  .stream = stream,
                                  .attributes = attributes};
   memset(attributes, 0, 2 * sizeof *attributes);
@@ -131,8 +148,8 @@ static int count_resident(launch_kernel *k) {
   cuda_launch_attribute attributes[2];
   cuda_launch_config config;
   int blocks = r->cluster[0] * r->cluster[1] * r->cluster[2], clusters = 0;
-  configure(r, (const uint32_t[3]){(uint32_t)r->cluster[0], (uint32_t)r->cluster[1], (uint32_t)r->cluster[2]}, NULL,
-            attributes, &config);
+  configure(r, (const uint32_t[3]){(uint32_t)r->cluster[0], (uint32_t)r->cluster[1], (uint32_t)r->cluster[2]},
+            (uint32_t)r->shared_bytes, NULL, attributes, &config);
   result = driver->occupancy_clusters(&clusters, k->function, &config);
   if (clusters * blocks < f->resident_blocks) f->resident_blocks = clusters * blocks;
   return result;
@@ -150,8 +167,9 @@ static runtime_status set_up_function(launch_kernel *k, runtime_message *message
   int result = CUDA_OK;
   for (int i = 0; result == CUDA_OK && i < 3; i++)
     result = driver->function_get_attribute(wanted[i].value, wanted[i].attribute, k->function);
+  int most = is_overlapped(r) ? device_get_facts(k->device)->shared_optin_bytes : (int)r->shared_bytes;
   if (result == CUDA_OK && r->shared_bytes > 0)
-    result = driver->function_set_attribute(k->function, CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES, (int)r->shared_bytes);
+    result = driver->function_set_attribute(k->function, CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES, most);
   if (result == CUDA_OK && r->cluster[0] * r->cluster[1] * r->cluster[2] > CUDA_PORTABLE_CLUSTER_BLOCKS)
     result = driver->function_set_attribute(k->function, CUDA_FUNCTION_NON_PORTABLE_CLUSTER, 1);
   if (result == CUDA_OK) result = count_resident(k);
@@ -362,7 +380,10 @@ static runtime_status fill_call(launch_kernel *k, const launch_arguments *argume
                                 runtime_message *message) {
   runtime_status status = launch_grid(k->record, arguments->sizes, k->facts.resident_blocks, call->grid, message);
   if (status == RUNTIME_OK && !is_empty(call->grid)) status = find_maps(k, arguments, call->maps, message);
-  if (status == RUNTIME_OK) fill_parameters(call, arguments);
+  if (status == RUNTIME_OK) {
+    call->shared_bytes = shared_bytes_of(k, call->grid);
+    fill_parameters(call, arguments);
+  }
   return status;
 }
 
@@ -394,7 +415,7 @@ static runtime_status enqueue(const launch_call *call, cuda_stream stream, runti
   cuda_launch_attribute attributes[2];
   cuda_launch_config config;
   const cuda_driver *driver = device_driver(call->kernel->device);
-  configure(call->kernel->record, call->grid, stream, attributes, &config);
+  configure(call->kernel->record, call->grid, call->shared_bytes, stream, attributes, &config);
   int result = driver->launch_kernel(&config, call->kernel->function, call->pointers, NULL);
   return result == CUDA_OK ? RUNTIME_OK : cuda_fail(driver, message, call->kernel->record->entry, result);
 }

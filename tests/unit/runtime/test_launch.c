@@ -11,7 +11,7 @@
 /* What the last launch and the last map were. */
 typedef struct notes {
   uint32_t grid[3];
-  uint32_t cluster_x, attribute_count;
+  uint32_t cluster_x, attribute_count, shared_bytes;
   uint64_t extents[2], strides[2];
   unsigned char parameters[7][8];
   cuda_stream stream;
@@ -26,6 +26,7 @@ static int note_launch(const cuda_launch_config *config, void **parameters) {
     memcpy(note.parameters[i], parameters[i], bytes[i]);
   memcpy(note.grid, config->grid, sizeof note.grid);
   note.attribute_count = config->attribute_count;
+  note.shared_bytes = config->shared_bytes;
   note.cluster_x = config->attributes[0].value.cluster.x;
   note.stream = config->stream;
   return CUDA_OK;
@@ -167,6 +168,40 @@ static void keeps_a_prepared_call(void **state) {
   assert_non_null(strstr(f.message.text, "illegal address"));
   launch_call_free(call);
   close_fixture(&f);
+}
+
+/* Of launches that overlap, no SM takes more blocks than an even spread over 132 gives it. */
+static void spreads_blocks_that_overlap(void **state) {
+  (void)state;
+  static const struct {
+    int64_t rows; /* a block for each */
+    int cluster;
+    bool pdl;
+    uint32_t shared;
+  } cases[] = {{100, 1, true, 232448}, {132, 1, true, 232448}, {133, 1, true, 115712},
+               {264, 1, true, 115712}, {396, 1, true, 76800},  {397, 1, true, 50000},
+               {9999, 1, true, 50000}, {100, 1, false, 50000}, {100, 2, true, 50000}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fixture f;
+    open_fixture(&f);
+    stand_in()->blocks_per_sm = 4;
+    record *r = sample_record(f.memory);
+    r->shared_bytes = 50000;
+    r->cluster[0] = cases[i].cluster;
+    r->pdl = cases[i].pdl;
+    r->persistent = false;
+    r->grid[0] = sample_expr(f.memory, "M");
+    r->grid[1] = r->grid[2] = size_const(f.memory, 1);
+    launch_unload(f.kernel);
+    size_t size = 0;
+    void *cubin = noted_cubin(f.memory, r, &size);
+    assert_int_equal(launch_load(f.device, cubin, size, NULL, &f.kernel, &f.message), RUNTIME_OK);
+    assert_int_equal(stand_in()->dynamic_shared, cases[i].pdl && cases[i].cluster == 1 ? 232448 : 50000);
+    f.sizes[0] = cases[i].rows;
+    assert_int_equal(launch_run(f.kernel, &f.arguments, NULL, &f.message), RUNTIME_OK);
+    assert_int_equal(note.shared_bytes, cases[i].shared);
+    close_fixture(&f);
+  }
 }
 
 static void refuses_wrong_arguments(void **state) {
@@ -335,13 +370,10 @@ static void says_when_there_is_no_driver(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(launches_what_the_record_says),
-      cmocka_unit_test(keeps_a_prepared_call),
-      cmocka_unit_test(refuses_wrong_arguments),
-      cmocka_unit_test(knows_the_bytes_of_tensors),
-      cmocka_unit_test(computes_grids),
-      cmocka_unit_test(times_with_rotated_arguments),
-      cmocka_unit_test(refuses_what_cannot_be_loaded),
+      cmocka_unit_test(launches_what_the_record_says), cmocka_unit_test(keeps_a_prepared_call),
+      cmocka_unit_test(spreads_blocks_that_overlap),   cmocka_unit_test(refuses_wrong_arguments),
+      cmocka_unit_test(knows_the_bytes_of_tensors),    cmocka_unit_test(computes_grids),
+      cmocka_unit_test(times_with_rotated_arguments),  cmocka_unit_test(refuses_what_cannot_be_loaded),
       cmocka_unit_test(says_when_there_is_no_driver),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,7 +180,8 @@ int stand_in_function_set_attribute(cuda_function function, int attribute, int v
 int stand_in_occupancy_blocks(int *blocks, cuda_function function, int block_threads, size_t shared_bytes) {
   gpu.occupancy_threads = block_threads;
   gpu.occupancy_shared = shared_bytes;
-  return *blocks = 1, function == NULL || block_threads < 1 || shared_bytes > 232448;
+  *blocks = gpu.blocks_per_sm ? gpu.blocks_per_sm : 1;
+  return function == NULL || block_threads < 1 || shared_bytes > 232448;
 }
 int stand_in_occupancy_clusters(int *clusters, cuda_function function, const cuda_launch_config *config) {
   gpu.occupancy_cluster = config->attributes[0].value.cluster.x;

@@ -39,6 +39,7 @@ typedef struct stand_in_gpu {
 
   /* Of the last call. */
   atomic_int dynamic_shared, occupancy_threads;
+  atomic_int blocks_per_sm; /* that fit; 0: one */
   atomic_size_t occupancy_shared;
   atomic_uint occupancy_cluster;
 } stand_in_gpu;
