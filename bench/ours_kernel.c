@@ -11,7 +11,7 @@ typedef struct recipe {
   const char *file;
   bitblas_define defines[MOST_DEFINES];
   int define_count;
-  char dim[16];
+  char dim[16], window[16], cap[32];
   bitblas_size sizes[MOST_SIZES];
   int size_count;
 } recipe;
@@ -55,6 +55,35 @@ static void describe_attention(ours *o, recipe *r) {
   ours_add_tensor(o, TENSOR_OUTPUT, c->a, (const int64_t[]){c->batch, c->heads, c->queries, c->dim, 0});
 }
 
+static void describe_window(ours *o, recipe *r) {
+  const bench_case *c = o->c;
+  describe_attention(o, r);
+  r->file = "attention_window.tl";
+  r->define_count--; /* it is always causal */
+  snprintf(r->window, sizeof r->window, "%ld", c->window);
+  snprintf(r->cap, sizeof r->cap, "%.4f", c->cap);
+  define(r, "WINDOW", r->window);
+  define(r, "CAP", r->cap);
+}
+
+static bool is_swiglu(const bench_case *c) { return strcmp(c->label, "swiglu") == 0; }
+
+/* Two weights, or a weight, a bias and a residual. */
+static void describe_fused(ours *o, recipe *r) {
+  const bench_case *c = o->c;
+  describe_matmul(o, r);
+  ours_tensor out = o->tensors[--o->tensor_count];
+  o->tensors[o->tensor_count] = (ours_tensor){.bytes = 0};
+  r->file = is_swiglu(c) ? "swiglu.tl" : "matmul_gelu_residual.tl";
+  if (is_swiglu(c)) {
+    ours_add_tensor(o, TENSOR_RANDOM, c->w, (const int64_t[]){c->n, c->k, 0});
+  } else {
+    ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->n, 0});
+    ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->m, c->n, 0});
+  }
+  o->tensors[o->tensor_count++] = out;
+}
+
 static bool is_rmsnorm(const bench_case *c) { return strcmp(c->label, "rmsnorm") == 0; }
 
 static void describe_rows(ours *o, recipe *r) {
@@ -67,12 +96,26 @@ static void describe_rows(ours *o, recipe *r) {
   ours_add_tensor(o, TENSOR_OUTPUT, c->a, (const int64_t[]){c->m, c->n, 0});
 }
 
+static void describe(ours *o, recipe *r) {
+  switch (o->c->kind) {
+  case CASE_DENSE:
+    describe_matmul(o, r);
+    return;
+  case CASE_FUSED:
+    describe_fused(o, r);
+    return;
+  case CASE_ATTENTION:
+    (o->c->window ? describe_window : describe_attention)(o, r);
+    return;
+  default:
+    describe_rows(o, r);
+  }
+}
+
 static bool kernel_create(ours *o, const char *directory, complaint *problem) {
   recipe r = {.file = NULL};
   char path[4096];
-  if (o->c->kind == CASE_DENSE) describe_matmul(o, &r);
-  if (o->c->kind == CASE_ATTENTION) describe_attention(o, &r);
-  if (o->c->kind == CASE_ROWS) describe_rows(o, &r);
+  describe(o, &r);
   snprintf(path, sizeof path, "%s/%s", directory, r.file);
   bitblas_kernel_config config = BITBLAS_KERNEL_CONFIG_INIT;
   config.path = path;
@@ -109,9 +152,14 @@ static known_matrix matrix_of(const ours *o, int tensor, int set, long columns) 
 static bool kernel_check(const ours *o, int set, complaint *problem) {
   const bench_case *c = o->c;
   const ours_tensor *out = &o->tensors[o->tensor_count - 1];
-  if (c->kind == CASE_DENSE) {
+  if (c->kind == CASE_DENSE || c->kind == CASE_FUSED) {
+    bool two = c->kind == CASE_FUSED && is_swiglu(c), follows = c->kind == CASE_FUSED && !two;
+    const known_matrix up = matrix_of(o, 2, set, c->k), bias = up, residual = matrix_of(o, 3, set, c->n);
     const known_product p = {.a = matrix_of(o, 0, set, c->k),
                              .w = matrix_of(o, 1, set, c->k),
+                             .up = two ? &up : NULL,
+                             .bias = follows ? &bias : NULL,
+                             .residual = follows ? &residual : NULL,
                              .m = c->m,
                              .n = c->n,
                              .k = c->k,

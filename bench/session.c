@@ -63,7 +63,7 @@ static bool choose_cases(session *s, complaint *problem) {
     if (!case_is_chosen(&cases[i], o->patterns, o->pattern_count) || (o->emulator && is_known(s, &c))) continue;
     job *j = &s->jobs[s->count];
     j->c = c;
-    j->own_case = (bench_case){.kind = CASE_DENSE, .label = "matmul", .m = c.m, .n = c.n, .k = c.k, .a = c.a, .w = c.a};
+    j->own_case = case_own_peer(&c);
     s->rows[s->count++].c = &j->c;
   }
   return s->count ? true : complain(problem, "no case has such a name; --list shows them");
@@ -145,7 +145,8 @@ static bool blame(report_row *row) {
 
 /* Whether --triton puts Triton in the place of the case's own peer. */
 static bool is_for_triton(const session *s, const bench_case *c) {
-  return s->options->triton && (c->kind == CASE_ATTENTION || (c->kind == CASE_DENSE && bitblas_type_bits(c->a) == 16));
+  return s->options->triton &&
+         ((c->kind == CASE_ATTENTION && !c->window) || (c->kind == CASE_DENSE && bitblas_type_bits(c->a) == 16));
 }
 
 static bool is_for_python(const session *s, const bench_case *c) { return c->peer == PEER_SDPA || is_for_triton(s, c); }
@@ -182,10 +183,11 @@ static bool meet_python(session *s, job *j, rival *peer, report_row *row) {
 
 static bool meet_own(session *s, job *j, rival *peer, report_row *row) {
   peer->own = j->own;
-  snprintf(row->peer, sizeof row->peer, "our %s", bitblas_type_name(j->c.a));
+  snprintf(row->peer, sizeof row->peer, "our %s", j->c.window ? "causal" : bitblas_type_name(j->c.a));
   peer->is_there = ours_place(j->own, s->d, &row->problem) && ours_run(j->own, 0, &row->problem) &&
                    ours_check(j->own, 0, &row->problem);
   peer->c = contestant_of(j->own);
+  peer->c.share = case_flop(&j->c) / case_flop(&j->own_case);
   return peer->is_there || blame(row);
 }
 
@@ -342,6 +344,7 @@ int session_run(const session_options *options) {
       wrong += s.rows[i].is_wrong;
       ok = write_reports(&s, i + 1, &problem); /* as they come: a run that is cut short leaves what it has */
     }
+    report_print_groups(stdout, s.rows, s.count);
     printf("%d cases, %d wrong\n", s.count, wrong);
   }
   if (is_absent)
