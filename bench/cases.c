@@ -111,6 +111,15 @@ const bench_case *cases_all(int *count) {
   return cases;
 }
 
+static const bench_case tuned[] = {
+#include "bench/tuning.def"
+};
+
+const bench_case *cases_tuned(int *count) {
+  *count = (int)(sizeof tuned / sizeof *tuned);
+  return tuned;
+}
+
 static const char *zeros_name(const bench_case *c) {
   static const char *const names[] = {"-original", "-rescale", "-quantized"};
   return c->with_zeros ? names[c->zeros_mode] : "";

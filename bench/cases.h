@@ -55,6 +55,9 @@ typedef struct bench_case {
 /* All rows, in order. */
 const bench_case *cases_all(int *count);
 
+/* The shapes of tuning.def. */
+const bench_case *cases_tuned(int *count);
+
 /* "matmul-f16-8192x8192x8192": unique. */
 void case_name(const bench_case *c, char *text, size_t size);
 

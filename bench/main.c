@@ -1,5 +1,5 @@
 /* bitblas-bench: our kernels beside their peers, in one process on one GPU. */
-#include "bench/session.h"
+#include "bench/tuning.h"
 #include "support/embed.h"
 
 #include <stdlib.h>
@@ -24,6 +24,8 @@ static void print_help(void) {
          "  --json=FILE       write the figures\n"
          "  --svg=FILE        write a roofline plot\n"
          "  --device=D        gpu (the default), or emulator: checks every case at small sizes\n"
+         "  --tuning[=N]      the untuned plan of 60 shapes against the best of N (16), and how well the model ranks\n"
+         "                    them; with --only, --device, --json\n"
          "  --overlap         our launches may start before the one ahead has ended (overlap_launches)\n"
          "  --no-peers        time our side alone\n"
          "  --triton          Triton as the peer of products of 16 bits and of attention\n"
@@ -56,6 +58,11 @@ static bool take_rounds(contest_options *c, const char *value) {
   return rounds >= 1 && rounds <= CONTEST_ROUNDS;
 }
 
+static bool take_plans(session_options *o, const char *value) {
+  o->tuning = atoi(value);
+  return o->tuning >= 1 && o->tuning <= TUNING_MOST_PLANS;
+}
+
 static bool take_option(session_options *o, const char **patterns, const char *argument) {
   const char *value;
   if ((value = value_of(argument, "--only"))) {
@@ -69,6 +76,8 @@ static bool take_option(session_options *o, const char **patterns, const char *a
     o->emulator = strcmp(value, "emulator") == 0;
     return o->emulator || strcmp(value, "gpu") == 0;
   }
+  if (strcmp(argument, "--tuning") == 0) return take_plans(o, "16");
+  if ((value = value_of(argument, "--tuning"))) return take_plans(o, value);
   if (strcmp(argument, "--overlap") == 0) return o->overlaps = true;
   if (strcmp(argument, "--no-peers") == 0) return o->without_peers = true;
   if (strcmp(argument, "--triton") == 0) return o->triton = true;
@@ -99,7 +108,7 @@ int main(int argc, char **argv) {
       return 2;
     }
   }
-  if (!lists) return session_run(&o);
+  if (!lists) return o.tuning ? tuning_run(&o) : session_run(&o);
   session_list(&o);
   return 0;
 }

@@ -11,7 +11,7 @@ typedef struct recipe {
   const char *file;
   bitblas_define defines[MOST_DEFINES];
   int define_count;
-  char dim[16], window[16], cap[32];
+  char path[4096], dim[16], window[16], cap[32];
   bitblas_size sizes[MOST_SIZES];
   int size_count;
 } recipe;
@@ -112,18 +112,31 @@ static void describe(ours *o, recipe *r) {
   }
 }
 
-static bool kernel_create(ours *o, const char *directory, complaint *problem) {
-  recipe r = {.file = NULL};
-  char path[4096];
-  describe(o, &r);
-  snprintf(path, sizeof path, "%s/%s", directory, r.file);
+/* The recipe of what is described already. */
+static void find_recipe(const ours *o, recipe *r) {
+  ours again = {.m = o->m, .c = o->c};
+  *r = (recipe){.file = NULL};
+  describe(&again, r);
+}
+
+/* Points into the recipe, whose path it makes. */
+static bitblas_kernel_config config_of(const ours *o, const char *directory, recipe *r) {
   bitblas_kernel_config config = BITBLAS_KERNEL_CONFIG_INIT;
-  config.path = path;
-  config.defines = r.defines, config.define_count = r.define_count;
-  config.expected = r.sizes, config.expected_count = r.size_count;
+  snprintf(r->path, sizeof r->path, "%s/%s", directory, r->file);
+  config.path = r->path;
+  config.defines = r->defines, config.define_count = r->define_count;
+  config.expected = r->sizes, config.expected_count = r->size_count;
   config.overlap_launches = o->m->overlaps;
-  bitblas_context *context = o->c->older ? o->m->older : o->m->context;
-  if (!is_done(bitblas_kernel_create(context, &config, &o->kernel), "compiling", problem)) return false;
+  return config;
+}
+
+static bitblas_context *context_of(const ours *o) { return o->c->older ? o->m->older : o->m->context; }
+
+static bool example_create(ours *o, const char *directory, complaint *problem) {
+  recipe r = {.file = NULL};
+  describe(o, &r);
+  const bitblas_kernel_config config = config_of(o, directory, &r);
+  if (!is_done(bitblas_kernel_create(context_of(o), &config, &o->kernel), "compiling", problem)) return false;
   if (bitblas_kernel_tensor_count(o->kernel) != o->tensor_count)
     return complain(problem, "%s has %d tensors and %d are known here", r.file, bitblas_kernel_tensor_count(o->kernel),
                     o->tensor_count);
@@ -131,7 +144,7 @@ static bool kernel_create(ours *o, const char *directory, complaint *problem) {
                  problem);
 }
 
-static bool kernel_run(const ours *o, int set, complaint *problem) {
+static bool example_run(const ours *o, int set, complaint *problem) {
   bitblas_tensor tensors[OURS_TENSORS];
   for (int t = 0; t < o->tensor_count; t++) {
     tensors[t] = o->tensors[t].shape;
@@ -149,7 +162,7 @@ static known_matrix matrix_of(const ours *o, int tensor, int set, long columns) 
   return (known_matrix){.d = o->d, .type = t->shape.type, .first = t->first[set], .columns = columns};
 }
 
-static bool kernel_check(const ours *o, int set, complaint *problem) {
+static bool example_check(const ours *o, int set, complaint *problem) {
   const bench_case *c = o->c;
   const ours_tensor *out = &o->tensors[o->tensor_count - 1];
   if (c->kind == CASE_DENSE || c->kind == CASE_FUSED) {
@@ -175,7 +188,41 @@ static bool kernel_check(const ours *o, int set, complaint *problem) {
   return check_rows(o->m, c, &x, is_rmsnorm(c) ? &weight : NULL, out->address[set], problem);
 }
 
-static void kernel_destroy(ours *o) { bitblas_kernel_destroy(o->kernel); }
+static void example_destroy(ours *o) { bitblas_kernel_destroy(o->kernel); }
 
-const ours_calls ours_kernel_calls = {
-    .create = kernel_create, .run = kernel_run, .check = kernel_check, .destroy = kernel_destroy};
+/* -- Plans --------------------------------------------------------------------------------------------------------- */
+
+static bool example_rank_plans(const ours *o, const char *directory, compile_ranking *ranking, complaint *problem) {
+  recipe r;
+  find_recipe(o, &r);
+  const bitblas_kernel_config config = config_of(o, directory, &r);
+  return is_done(kernel_rank(context_of(o), &config, ranking), "comparing plans", problem);
+}
+
+static bool example_create_plan(const ours *o, const char *directory, int plan, bitblas_kernel **kernel,
+                                complaint *problem) {
+  recipe r;
+  find_recipe(o, &r);
+  const bitblas_kernel_config config = config_of(o, directory, &r);
+  return is_done(kernel_create(context_of(o), &config, plan, kernel), "compiling", problem);
+}
+
+static bool example_exchange(ours *o, bitblas_kernel **kernel, complaint *problem) {
+  recipe r;
+  bitblas_kernel *before = o->kernel;
+  find_recipe(o, &r);
+  if (!is_done(bitblas_kernel_workspace_bytes(*kernel, r.sizes, r.size_count, &o->workspace_bytes), "workspace",
+               problem))
+    return false;
+  o->kernel = *kernel;
+  *kernel = before;
+  return true;
+}
+
+const ours_calls ours_kernel_calls = {.create = example_create,
+                                      .run = example_run,
+                                      .check = example_check,
+                                      .destroy = example_destroy,
+                                      .rank = example_rank_plans,
+                                      .create_plan = example_create_plan,
+                                      .exchange = example_exchange};

@@ -1,6 +1,5 @@
 #include "bench/report.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +146,13 @@ static json_t *json_of_groups(const report_row *rows, int count) {
   return list;
 }
 
+static void append_json(str *out, const json_t *object) {
+  char *text = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(7));
+  if (text) str_append(out, text);
+  str_append_char(out, '\n');
+  free(text);
+}
+
 void report_json(str *out, const report_place *place, const report_row *rows, int count) {
   json_t *list = json_array();
   for (int i = 0; i < count; i++)
@@ -155,9 +161,23 @@ void report_json(str *out, const report_place *place, const report_row *rows, in
       json_pack("{s:s, s:s, s:i, s:i, s:I, s:s, s:o, s:o}", "device", place->device, "target", place->target, "driver",
                 place->driver, "bitblas", (int)bitblas_version(), "cublaslt", (json_int_t)place->cublaslt, "torch",
                 place->torch, "cases", list, "groups", json_of_groups(rows, count));
-  char *text = json_dumps(all, JSON_INDENT(1) | JSON_REAL_PRECISION(7));
-  if (text) str_append(out, text);
-  str_append_char(out, '\n');
-  free(text);
+  append_json(out, all);
   json_decref(all);
+}
+
+/* -- Files --------------------------------------------------------------------------------------------------------- */
+
+bool report_write(const char *path, const char *text, size_t length, complaint *problem) {
+  FILE *file = fopen(path, "w");
+  bool ok = file && fwrite(text, 1, length, file) == length;
+  if (file && fclose(file) != 0) ok = false;
+  return ok ? true : complain(problem, "%s cannot be written", path);
+}
+
+bool report_write_json(const char *path, const json_t *object, complaint *problem) {
+  str text = STR_EMPTY;
+  append_json(&text, object);
+  bool ok = report_write(path, str_text(&text), text.length, problem);
+  str_free(&text);
+  return ok;
 }

@@ -6,6 +6,7 @@
 #include "bench/contest.h"
 #include "support/str.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 /* One case. */
@@ -49,6 +50,10 @@ typedef struct report_group {
 int report_groups(const report_row *rows, int count, regime r, report_group *groups, int most);
 /* A line for each group of each regime. */
 void report_print_groups(FILE *out, const report_row *rows, int count);
+
+/* Writes a file. */
+bool report_write(const char *path, const char *text, size_t length, complaint *problem);
+bool report_write_json(const char *path, const json_t *object, complaint *problem);
 
 /* Appends the whole run as JSON: {"device", ..., "cases": [{"name", ..., "burst": {...}}], "groups": [...]}. */
 void report_json(str *out, const report_place *place, const report_row *rows, int count);

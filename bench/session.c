@@ -273,13 +273,6 @@ static bool needs_python(const session *s) {
   return false;
 }
 
-static bool write_file(const char *path, const str *text, complaint *problem) {
-  FILE *file = fopen(path, "w");
-  bool ok = file && fwrite(text->data, 1, text->length, file) == text->length;
-  if (file && fclose(file) != 0) ok = false;
-  return ok ? true : complain(problem, "%s cannot be written", path);
-}
-
 static bool write_reports(const session *s, int count, complaint *problem) {
   const report_place place = {.device = bitblas_context_device_name(s->m.context),
                               .target = bitblas_context_target(s->m.context),
@@ -290,8 +283,8 @@ static bool write_reports(const session *s, int count, complaint *problem) {
   if (!s->options->json && !s->options->svg) return true;
   report_json(&json, &place, s->rows, count);
   report_svg(&svg, &place, s->rows, count);
-  bool ok = (!s->options->json || write_file(s->options->json, &json, problem)) &&
-            (!s->options->svg || write_file(s->options->svg, &svg, problem));
+  bool ok = (!s->options->json || report_write(s->options->json, json.data, json.length, problem)) &&
+            (!s->options->svg || report_write(s->options->svg, svg.data, svg.length, problem));
   str_free(&json);
   str_free(&svg);
   return ok;

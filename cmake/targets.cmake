@@ -66,6 +66,8 @@ target_link_libraries(stand_in_gpu PRIVATE ${CMAKE_DL_LIBS})
 set_target_properties(stand_in_gpu PROPERTIES OUTPUT_NAME cuda SOVERSION 1
                       LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/stand_in)
 
+list(APPEND built_for_tests stand_in_gpu)
+
 file(GLOB unit_tests CONFIGURE_DEPENDS tests/unit/*/test_*.c)
 if(CMOCKA_INCLUDE_DIR AND CMOCKA_LIBRARY)
   foreach(source IN LISTS unit_tests)
