@@ -1,12 +1,13 @@
 /* bitblas-bench: our kernels beside their peers, in one process on one GPU. */
+#include "bench/calibrate.h"
 #include "bench/tuning.h"
-#include "support/embed.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-extern const embedded_file bench_peer[]; /* peer.py */
+extern const embedded_file bench_peer[];    /* peer.py */
+extern const embedded_file bench_kernels[]; /* kernels/ */
 
 enum { MOST_PATTERNS = 32 };
 
@@ -26,6 +27,7 @@ static void print_help(void) {
          "  --device=D        gpu (the default), or emulator: checks every case at small sizes\n"
          "  --tuning[=N]      the untuned plan of 60 shapes against the best of N (16), and how well the model ranks\n"
          "                    them; with --only, --device, --json\n"
+         "  --machine         bandwidths, rates and latencies of the GPU beside what ir/targets.def says; with --json\n"
          "  --overlap         our launches may start before the one ahead has ended (overlap_launches)\n"
          "  --no-peers        time our side alone\n"
          "  --triton          Triton as the peer of products of 16 bits and of attention\n"
@@ -95,7 +97,7 @@ int main(int argc, char **argv) {
                        .python = "python3",
                        .peer_script = bench_peer[0].text,
                        .contest = CONTEST_OPTIONS_DEFAULT};
-  bool lists = false;
+  bool lists = false, calibrates = false;
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--help") == 0) {
       print_help();
@@ -103,11 +105,14 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[i], "--list") == 0) {
       lists = true;
+    } else if (strcmp(argv[i], "--machine") == 0) {
+      calibrates = true;
     } else if (!take_option(&o, patterns, argv[i])) {
       fprintf(stderr, "bitblas-bench: what is '%s'? --help shows the options\n", argv[i]);
       return 2;
     }
   }
+  if (calibrates) return calibrate_run(&o, bench_kernels);
   if (!lists) return o.tuning ? tuning_run(&o) : session_run(&o);
   session_list(&o);
   return 0;
