@@ -64,6 +64,33 @@ enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 };
   HEADS(CASE_ATTENTION, row, goal, 0, label, type, batch, heads, kv_heads, S, S, D, causal)
 #define DECODE(row, goal, tbps, batch, heads, kv_heads, keys, D)                                                       \
   HEADS(CASE_DECODE, row, goal, tbps, "decode", F16, batch, heads, kv_heads, 1, keys, D, false)
+#define WINDOW(row_, goal, batch_, heads_, S, D, window_)                                                              \
+  {.kind = CASE_ATTENTION,                                                                                             \
+   .peer = PEER_OWN,                                                                                                   \
+   .row = row_,                                                                                                        \
+   .label = "window",                                                                                                  \
+   .least = goal,                                                                                                      \
+   .a = TYPE(F16),                                                                                                     \
+   .batch = batch_,                                                                                                    \
+   .heads = heads_,                                                                                                    \
+   .kv_heads = heads_,                                                                                                 \
+   .queries = S,                                                                                                       \
+   .keys = S,                                                                                                          \
+   .dim = D,                                                                                                           \
+   .causal = true,                                                                                                     \
+   .window = window_,                                                                                                  \
+   .cap = 50},
+#define FUSED(row_, goal, kernel, M, N, K)                                                                             \
+  {.kind = CASE_FUSED,                                                                                                 \
+   .peer = PEER_OWN,                                                                                                   \
+   .row = row_,                                                                                                        \
+   .label = kernel,                                                                                                    \
+   .least = goal,                                                                                                      \
+   .m = M,                                                                                                             \
+   .n = N,                                                                                                             \
+   .k = K,                                                                                                             \
+   .a = TYPE(F16),                                                                                                     \
+   .w = TYPE(F16)},
 #define ROWS(row_, goal, kernel, M, N)                                                                                 \
   {.kind = CASE_ROWS,                                                                                                  \
    .peer = PEER_COPY,                                                                                                  \
@@ -84,6 +111,15 @@ const bench_case *cases_all(int *count) {
   return cases;
 }
 
+static const bench_case tuned[] = {
+#include "bench/tuning.def"
+};
+
+const bench_case *cases_tuned(int *count) {
+  *count = (int)(sizeof tuned / sizeof *tuned);
+  return tuned;
+}
+
 static const char *zeros_name(const bench_case *c) {
   static const char *const names[] = {"-original", "-rescale", "-quantized"};
   return c->with_zeros ? names[c->zeros_mode] : "";
@@ -93,6 +129,7 @@ void case_name(const bench_case *c, char *text, size_t size) {
   char group[32] = "";
   switch (c->kind) {
   case CASE_DENSE:
+  case CASE_FUSED:
     snprintf(text, size, "%s-%s-%ldx%ldx%ld%s", c->label, bitblas_type_name(c->a), c->m, c->n, c->k,
              c->older ? "-sm80" : "");
     return;
@@ -103,8 +140,9 @@ void case_name(const bench_case *c, char *text, size_t size) {
              c->in_graph ? "-graph" : "");
     return;
   case CASE_ATTENTION:
-    snprintf(text, size, "%s-%s-d%ld-s%ld%s", c->label, bitblas_type_name(c->a), c->dim, c->keys,
-             c->causal ? "-causal" : "");
+    if (c->window) snprintf(group, sizeof group, "-w%ld", c->window);
+    snprintf(text, size, "%s-%s-d%ld-s%ld%s%s", c->label, bitblas_type_name(c->a), c->dim, c->keys, group,
+             c->causal && !c->window ? "-causal" : "");
     return;
   case CASE_DECODE:
     snprintf(text, size, "%s-%s-d%ld-kv%ld-b%ld", c->label, bitblas_type_name(c->a), c->dim, c->keys, c->batch);
@@ -114,15 +152,48 @@ void case_name(const bench_case *c, char *text, size_t size) {
   }
 }
 
+void case_group(const bench_case *c, char *text, size_t size) {
+  if (c->kind == CASE_ATTENTION && !c->window)
+    snprintf(text, size, "row %d, D = %ld", c->row, c->dim);
+  else
+    snprintf(text, size, "row %d, %s", c->row, c->kind == CASE_DENSE ? bitblas_type_name(c->a) : c->label);
+}
+
+static bool has_two_weights(const bench_case *c) { return c->kind == CASE_FUSED && strcmp(c->label, "swiglu") == 0; }
+
+bench_case case_own_peer(const bench_case *c) {
+  bench_case own = *c;
+  own.peer = PEER_NONE;
+  if (c->kind == CASE_ATTENTION) {
+    own.label = "attention";
+    own.window = 0, own.cap = 0;
+    return own;
+  }
+  return (bench_case){.kind = CASE_DENSE,
+                      .label = "matmul",
+                      .m = c->m,
+                      .n = has_two_weights(c) ? 2 * c->n : c->n,
+                      .k = c->k,
+                      .a = c->a,
+                      .w = c->a};
+}
+
+/* Keys that a query sees, summed over the queries of a head. A causal mask is taken to hide half, as others count it. */
+static double pairs_of_head(const bench_case *c) {
+  double queries = (double)c->queries, keys = (double)c->keys, window = (double)c->window;
+  if (c->window && c->window < c->keys) return window * (window + 1) / 2 + (queries - window) * window;
+  return queries * keys * (c->causal ? 0.5 : 1);
+}
+
 double case_flop(const bench_case *c) {
-  double pairs = (double)c->batch * (double)c->heads * (double)c->queries * (double)c->keys;
   switch (c->kind) {
   case CASE_DENSE:
   case CASE_WEIGHT:
-    return 2.0 * (double)c->m * (double)c->n * (double)c->k;
+  case CASE_FUSED:
+    return (has_two_weights(c) ? 4.0 : 2.0) * (double)c->m * (double)c->n * (double)c->k;
   case CASE_ATTENTION:
   case CASE_DECODE:
-    return 4.0 * pairs * (double)c->dim * (c->causal ? 0.5 : 1);
+    return 4.0 * (double)c->batch * (double)c->heads * pairs_of_head(c) * (double)c->dim;
   default:
     return 4.0 * (double)c->m * (double)c->n; /* of rmsnorm; of softmax about as many, and exponentials */
   }
@@ -143,6 +214,11 @@ double case_bytes(const bench_case *c) {
     double out = bitblas_type_bits(c->a) == 16 ? 2 : c->a == BITBLAS_TYPE_I8 ? 4 : 2;
     return bytes_of(c->a) * (double)c->k * (double)(c->m + c->n) + out * (double)c->m * (double)c->n;
   }
+  case CASE_FUSED: {
+    double results = (double)c->m * (double)c->n, weights = (double)c->n * (double)c->k;
+    double more = has_two_weights(c) ? weights : results + (double)c->n; /* the residual, and the bias */
+    return bytes_of(c->a) * ((double)c->m * (double)c->k + weights + results + more);
+  }
   case CASE_WEIGHT:
     return bytes_of_weight(c) + (double)c->m * (double)c->k * bytes_of(c->a);
   case CASE_ATTENTION:
@@ -157,8 +233,8 @@ static long at_most(long value, long most) { return value < most ? value : most;
 
 bench_case case_made_small(const bench_case *c) {
   bench_case s = *c;
-  if (c->kind == CASE_DENSE || c->kind == CASE_WEIGHT) {
-    s.m = at_most(c->m, c->kind == CASE_DENSE || c->m > 64 ? 128 : c->m);
+  if (c->kind == CASE_DENSE || c->kind == CASE_WEIGHT || c->kind == CASE_FUSED) {
+    s.m = at_most(c->m, c->kind != CASE_WEIGHT || c->m > 64 ? 128 : c->m);
     s.n = at_most(c->n, 128);
     s.k = at_most(c->k, 256);
   } else if (c->kind == CASE_ROWS) {
@@ -170,7 +246,9 @@ bench_case case_made_small(const bench_case *c) {
     s.kv_heads = 1;
     s.heads = sharing;
     s.queries = at_most(c->queries, 128);
-    s.keys = at_most(c->keys, c->kind == CASE_DECODE ? 1024 : 128);
+    s.keys = at_most(c->keys, c->kind == CASE_DECODE ? 1024 : c->window ? 256 : 128);
+    if (c->window) s.queries = s.keys;
+    s.window = at_most(c->window, 80);
   }
   return s;
 }
@@ -180,7 +258,7 @@ bool case_is_same(const bench_case *a, const bench_case *b) {
          a->n == b->n && a->k == b->k && a->a == b->a && a->w == b->w && a->group == b->group && a->scale == b->scale &&
          a->with_zeros == b->with_zeros && a->zeros_mode == b->zeros_mode && a->heads == b->heads &&
          a->kv_heads == b->kv_heads && a->queries == b->queries && a->keys == b->keys && a->dim == b->dim &&
-         a->causal == b->causal;
+         a->causal == b->causal && a->window == b->window;
 }
 
 bool case_is_chosen(const bench_case *c, const char *const *patterns, int pattern_count) {

@@ -10,7 +10,8 @@
 typedef enum case_kind {
   CASE_DENSE,     /* examples/matmul.tl */
   CASE_WEIGHT,    /* bitblas_matmul with a decoded weight */
-  CASE_ATTENTION, /* examples/flash_attention.tl */
+  CASE_FUSED,     /* examples/swiglu.tl, matmul_gelu_residual.tl */
+  CASE_ATTENTION, /* examples/flash_attention.tl; with a window attention_window.tl */
   CASE_DECODE,    /* bitblas_flash_atten with one query */
   CASE_ROWS,      /* examples/rmsnorm.tl, softmax.tl */
   CASE_KIND_COUNT
@@ -20,7 +21,7 @@ typedef enum case_kind {
 typedef enum case_peer {
   PEER_NONE,
   PEER_CUBLASLT, /* the same product; of decoded weights, with a weight of f16 */
-  PEER_OWN,      /* our own product of A's type with as many rows and columns */
+  PEER_OWN,      /* our own plain kernel: case_own_peer */
   PEER_SDPA,     /* PyTorch: the faster of cuDNN and FlashAttention */
   PEER_COPY      /* a copy that moves as many bytes */
 } case_peer;
@@ -36,7 +37,7 @@ typedef struct bench_case {
   bool in_graph;     /* timed as replays of a CUDA graph */
   bool older;        /* code of sm_80 */
 
-  /* DENSE, WEIGHT: C[m, n] = A[m, k] * W[n, k]^T. ROWS: m rows of n */
+  /* DENSE, WEIGHT: C[m, n] = A[m, k] * W[n, k]^T. FUSED: the same, of swiglu two W. ROWS: m rows of n */
   long m, n, k;
   bitblas_type a, w;
   long group; /* codes that share a scale: -1 all of a row, 0 no scales */
@@ -47,10 +48,15 @@ typedef struct bench_case {
   /* ATTENTION, DECODE: of type `a` */
   long batch, heads, kv_heads, queries, keys, dim;
   bool causal;
+  long window; /* keys that a query sees at most; 0: all */
+  double cap;  /* of the scores; 0: none */
 } bench_case;
 
 /* All rows, in order. */
 const bench_case *cases_all(int *count);
+
+/* The shapes of tuning.def. */
+const bench_case *cases_tuned(int *count);
 
 /* "matmul-f16-8192x8192x8192": unique. */
 void case_name(const bench_case *c, char *text, size_t size);
@@ -59,6 +65,13 @@ void case_name(const bench_case *c, char *text, size_t size);
  * product, but of decoded weights not C (what few rows of A are about is the weight); everything of the others. */
 double case_flop(const bench_case *c);
 double case_bytes(const bench_case *c);
+
+/* Our own kernel that a case with PEER_OWN is compared with: the plain product of A's type, plain causal attention. It may
+ * be more FLOP than the case; times are compared for as many. */
+bench_case case_own_peer(const bench_case *c);
+
+/* What a case is counted with, "row 9, D = 64". */
+void case_group(const bench_case *c, char *text, size_t size);
 
 /* The same kind of case at sizes that suit the emulator. */
 bench_case case_made_small(const bench_case *c);

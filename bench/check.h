@@ -19,9 +19,11 @@ typedef struct known_matrix {
 
 double known_value(const known_matrix *m, long row, long column);
 
-/* A product C[m, n] = A[m, k] * W[n, k]^T, and how its roundings may show. */
+/* A product C[m, n] = A[m, k] * W[n, k]^T, what follows it, and how its roundings may show. */
 typedef struct known_product {
   known_matrix a, w;
+  const known_matrix *up;              /* C = silu(A * W^T) * (A * up^T); NULL: no such thing */
+  const known_matrix *bias, *residual; /* C = gelu(A * W^T + bias) + residual; NULL: no such thing */
   long m, n, k;
   bitblas_type out;
   double roundings; /* of a decoded weight, in units of A's type */

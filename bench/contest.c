@@ -138,7 +138,8 @@ static bool hold_round(const machine *m, side *sides, int count, int round, doub
     double us, *times = which ? result->peers_us : result->ours_us;
     if (pause_ms > 0) pause_for(pause_ms);
     if (!contest_segment(m, sides[which].c, sides[which].launches, &us, problem)) return false;
-    times[round] = us / sides[which].launches;
+    double share = sides[which].c->share;
+    times[round] = us / sides[which].launches * (share > 0 ? share : 1);
   }
   return true;
 }

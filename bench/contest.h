@@ -17,6 +17,7 @@ typedef struct contestant {
   void *object;
   bool (*run)(void *object, int set, complaint *problem); /* enqueues one launch on the machine's stream */
   int set_count;                                          /* argument sets that launches go round */
+  double share; /* of what a launch does that counts: its times are multiplied by this; 0: all */
   bool (*segment)(void *object, int launches, double *us, complaint *problem); /* instead of run: us of all launches */
   bool in_graph; /* launches are those of a graph of GRAPH_LAUNCHES, replayed */
   /* Of the contest: */

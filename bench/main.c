@@ -1,12 +1,13 @@
 /* bitblas-bench: our kernels beside their peers, in one process on one GPU. */
-#include "bench/session.h"
-#include "support/embed.h"
+#include "bench/calibrate.h"
+#include "bench/tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-extern const embedded_file bench_peer[]; /* peer.py */
+extern const embedded_file bench_peer[];    /* peer.py */
+extern const embedded_file bench_kernels[]; /* kernels/ */
 
 enum { MOST_PATTERNS = 32 };
 
@@ -24,6 +25,9 @@ static void print_help(void) {
          "  --json=FILE       write the figures\n"
          "  --svg=FILE        write a roofline plot\n"
          "  --device=D        gpu (the default), or emulator: checks every case at small sizes\n"
+         "  --tuning[=N]      the untuned plan of 60 shapes against the best of N (16), and how well the model ranks\n"
+         "                    them; with --only, --device, --json\n"
+         "  --machine         bandwidths, rates and latencies of the GPU beside what ir/targets.def says; with --json\n"
          "  --overlap         our launches may start before the one ahead has ended (overlap_launches)\n"
          "  --no-peers        time our side alone\n"
          "  --triton          Triton as the peer of products of 16 bits and of attention\n"
@@ -56,6 +60,11 @@ static bool take_rounds(contest_options *c, const char *value) {
   return rounds >= 1 && rounds <= CONTEST_ROUNDS;
 }
 
+static bool take_plans(session_options *o, const char *value) {
+  o->tuning = atoi(value);
+  return o->tuning >= 1 && o->tuning <= TUNING_MOST_PLANS;
+}
+
 static bool take_option(session_options *o, const char **patterns, const char *argument) {
   const char *value;
   if ((value = value_of(argument, "--only"))) {
@@ -69,6 +78,8 @@ static bool take_option(session_options *o, const char **patterns, const char *a
     o->emulator = strcmp(value, "emulator") == 0;
     return o->emulator || strcmp(value, "gpu") == 0;
   }
+  if (strcmp(argument, "--tuning") == 0) return take_plans(o, "16");
+  if ((value = value_of(argument, "--tuning"))) return take_plans(o, value);
   if (strcmp(argument, "--overlap") == 0) return o->overlaps = true;
   if (strcmp(argument, "--no-peers") == 0) return o->without_peers = true;
   if (strcmp(argument, "--triton") == 0) return o->triton = true;
@@ -86,7 +97,7 @@ int main(int argc, char **argv) {
                        .python = "python3",
                        .peer_script = bench_peer[0].text,
                        .contest = CONTEST_OPTIONS_DEFAULT};
-  bool lists = false;
+  bool lists = false, calibrates = false;
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--help") == 0) {
       print_help();
@@ -94,12 +105,15 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[i], "--list") == 0) {
       lists = true;
+    } else if (strcmp(argv[i], "--machine") == 0) {
+      calibrates = true;
     } else if (!take_option(&o, patterns, argv[i])) {
       fprintf(stderr, "bitblas-bench: what is '%s'? --help shows the options\n", argv[i]);
       return 2;
     }
   }
-  if (!lists) return session_run(&o);
+  if (calibrates) return calibrate_run(&o, bench_kernels);
+  if (!lists) return o.tuning ? tuning_run(&o) : session_run(&o);
   session_list(&o);
   return 0;
 }

@@ -71,14 +71,18 @@ static bool place_tensor(ours *o, int index, int set, complaint *problem) {
   return ok;
 }
 
+static bool place_workspace(ours *o, complaint *problem) {
+  return is_done(bitblas_allocate(o->m->context, o->workspace_bytes, &o->workspace), "a workspace", problem) &&
+         (!o->workspace_bytes || machine_fill(o->m, o->workspace, 0, o->workspace_bytes, problem));
+}
+
 bool ours_place(ours *o, const data *d, complaint *problem) {
   size_t bytes = 0;
   for (int t = 0; t < o->tensor_count; t++)
     bytes += o->tensors[t].bytes;
   o->d = d;
   o->set_count = ours_sets_of(o->m, bytes);
-  bool ok = is_done(bitblas_allocate(o->m->context, o->workspace_bytes, &o->workspace), "a workspace", problem);
-  if (ok && o->workspace_bytes) ok = machine_fill(o->m, o->workspace, 0, o->workspace_bytes, problem);
+  bool ok = place_workspace(o, problem);
   for (int set = 0; set < o->set_count; set++)
     for (int t = 0; ok && t < o->tensor_count; t++)
       ok = place_tensor(o, t, set, problem);
@@ -107,9 +111,37 @@ bool ours_check(const ours *o, int set, complaint *problem) {
   return machine_wait(o->m, problem) && o->calls->check(o, set, problem);
 }
 
+/* -- Plans --------------------------------------------------------------------------------------------------------- */
+
+bool ours_rank(const ours *o, const char *directory, compile_ranking *ranking, complaint *problem) {
+  return o->calls->rank ? o->calls->rank(o, directory, ranking, problem) : complain(problem, "it has one plan");
+}
+
+bool ours_create_plan(const ours *o, const char *directory, int plan, bitblas_kernel **kernel, complaint *problem) {
+  return o->calls->create_plan(o, directory, plan, kernel, problem);
+}
+
+bool ours_use(ours *o, bitblas_kernel *kernel, complaint *problem) {
+  bitblas_kernel *before = kernel;
+  if (!machine_wait(o->m, problem) || !o->calls->exchange(o, &before, problem)) return false;
+  if (!o->first) o->first = before;
+  if (!o->set_count) return true;
+  bitblas_free(o->m->context, o->workspace);
+  o->workspace = NULL;
+  return place_workspace(o, problem);
+}
+
+static void use_first(ours *o) {
+  complaint ignored;
+  bitblas_kernel *before = o->first;
+  if (o->first) o->calls->exchange(o, &before, &ignored);
+  o->first = NULL;
+}
+
 void ours_destroy(ours *o) {
   if (!o) return;
   ours_remove(o);
+  use_first(o);
   o->calls->destroy(o);
   for (int t = 0; t < o->tensor_count; t++)
     free(o->tensors[t].host);

@@ -4,6 +4,7 @@
 
 #include "bench/cases.h"
 #include "bench/data.h"
+#include "lib/kernel.h"
 
 enum { OURS_TENSORS = 6, OURS_SETS = 32 };
 
@@ -37,6 +38,11 @@ typedef struct ours_calls {
   /* Compares elements of the set's output with sums of doubles. */
   bool (*check)(const ours *o, int set, complaint *problem);
   void (*destroy)(ours *o);
+  /* Of kernels that have several plans, else NULL; from any thread but exchange: */
+  bool (*rank)(const ours *o, const char *directory, compile_ranking *ranking, complaint *problem);
+  bool (*create_plan)(const ours *o, const char *directory, int plan, bitblas_kernel **kernel, complaint *problem);
+  /* Puts another kernel in the place of the one that runs, which it hands out, and sets workspace_bytes. */
+  bool (*exchange)(ours *o, bitblas_kernel **kernel, complaint *problem);
 } ours_calls;
 
 struct ours {
@@ -45,6 +51,7 @@ struct ours {
   const data *d; /* from ours_place on */
   const ours_calls *calls;
   bitblas_kernel *kernel;
+  bitblas_kernel *first; /* its own, while ours_use has put another in its place; else NULL */
   bitblas_matmul *matmul;
   bitblas_flash_atten *attention;
   int tensor_count;
@@ -68,6 +75,13 @@ bool ours_run(const ours *o, int set, complaint *problem);
 /* Writes over the output of the set, so that what a check finds was computed after this. */
 bool ours_spoil(const ours *o, int set, complaint *problem);
 bool ours_check(const ours *o, int set, complaint *problem);
+
+/* The plans that the kernel may have, a kernel at one of them, and runs of that one from now on; it must outlive them or
+ * be replaced before. A kernel that wants its weight in another order cannot be used. */
+bool ours_rank(const ours *o, const char *directory, compile_ranking *ranking, complaint *problem);
+bool ours_create_plan(const ours *o, const char *directory, int plan, bitblas_kernel **kernel, complaint *problem);
+bool ours_use(ours *o, bitblas_kernel *kernel, complaint *problem);
+
 void ours_destroy(ours *o); /* NULL is ignored */
 
 /* Adds a tensor to the description; `extents` ends with 0. */

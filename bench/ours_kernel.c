@@ -11,7 +11,7 @@ typedef struct recipe {
   const char *file;
   bitblas_define defines[MOST_DEFINES];
   int define_count;
-  char dim[16];
+  char path[4096], dim[16], window[16], cap[32];
   bitblas_size sizes[MOST_SIZES];
   int size_count;
 } recipe;
@@ -55,6 +55,35 @@ static void describe_attention(ours *o, recipe *r) {
   ours_add_tensor(o, TENSOR_OUTPUT, c->a, (const int64_t[]){c->batch, c->heads, c->queries, c->dim, 0});
 }
 
+static void describe_window(ours *o, recipe *r) {
+  const bench_case *c = o->c;
+  describe_attention(o, r);
+  r->file = "attention_window.tl";
+  r->define_count--; /* it is always causal */
+  snprintf(r->window, sizeof r->window, "%ld", c->window);
+  snprintf(r->cap, sizeof r->cap, "%.4f", c->cap);
+  define(r, "WINDOW", r->window);
+  define(r, "CAP", r->cap);
+}
+
+static bool is_swiglu(const bench_case *c) { return strcmp(c->label, "swiglu") == 0; }
+
+/* Two weights, or a weight, a bias and a residual. */
+static void describe_fused(ours *o, recipe *r) {
+  const bench_case *c = o->c;
+  describe_matmul(o, r);
+  ours_tensor out = o->tensors[--o->tensor_count];
+  o->tensors[o->tensor_count] = (ours_tensor){.bytes = 0};
+  r->file = is_swiglu(c) ? "swiglu.tl" : "matmul_gelu_residual.tl";
+  if (is_swiglu(c)) {
+    ours_add_tensor(o, TENSOR_RANDOM, c->w, (const int64_t[]){c->n, c->k, 0});
+  } else {
+    ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->n, 0});
+    ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->m, c->n, 0});
+  }
+  o->tensors[o->tensor_count++] = out;
+}
+
 static bool is_rmsnorm(const bench_case *c) { return strcmp(c->label, "rmsnorm") == 0; }
 
 static void describe_rows(ours *o, recipe *r) {
@@ -67,20 +96,47 @@ static void describe_rows(ours *o, recipe *r) {
   ours_add_tensor(o, TENSOR_OUTPUT, c->a, (const int64_t[]){c->m, c->n, 0});
 }
 
-static bool kernel_create(ours *o, const char *directory, complaint *problem) {
-  recipe r = {.file = NULL};
-  char path[4096];
-  if (o->c->kind == CASE_DENSE) describe_matmul(o, &r);
-  if (o->c->kind == CASE_ATTENTION) describe_attention(o, &r);
-  if (o->c->kind == CASE_ROWS) describe_rows(o, &r);
-  snprintf(path, sizeof path, "%s/%s", directory, r.file);
+static void describe(ours *o, recipe *r) {
+  switch (o->c->kind) {
+  case CASE_DENSE:
+    describe_matmul(o, r);
+    return;
+  case CASE_FUSED:
+    describe_fused(o, r);
+    return;
+  case CASE_ATTENTION:
+    (o->c->window ? describe_window : describe_attention)(o, r);
+    return;
+  default:
+    describe_rows(o, r);
+  }
+}
+
+/* The recipe of what is described already. */
+static void find_recipe(const ours *o, recipe *r) {
+  ours again = {.m = o->m, .c = o->c};
+  *r = (recipe){.file = NULL};
+  describe(&again, r);
+}
+
+/* Points into the recipe, whose path it makes. */
+static bitblas_kernel_config config_of(const ours *o, const char *directory, recipe *r) {
   bitblas_kernel_config config = BITBLAS_KERNEL_CONFIG_INIT;
-  config.path = path;
-  config.defines = r.defines, config.define_count = r.define_count;
-  config.expected = r.sizes, config.expected_count = r.size_count;
+  snprintf(r->path, sizeof r->path, "%s/%s", directory, r->file);
+  config.path = r->path;
+  config.defines = r->defines, config.define_count = r->define_count;
+  config.expected = r->sizes, config.expected_count = r->size_count;
   config.overlap_launches = o->m->overlaps;
-  bitblas_context *context = o->c->older ? o->m->older : o->m->context;
-  if (!is_done(bitblas_kernel_create(context, &config, &o->kernel), "compiling", problem)) return false;
+  return config;
+}
+
+static bitblas_context *context_of(const ours *o) { return o->c->older ? o->m->older : o->m->context; }
+
+static bool example_create(ours *o, const char *directory, complaint *problem) {
+  recipe r = {.file = NULL};
+  describe(o, &r);
+  const bitblas_kernel_config config = config_of(o, directory, &r);
+  if (!is_done(bitblas_kernel_create(context_of(o), &config, &o->kernel), "compiling", problem)) return false;
   if (bitblas_kernel_tensor_count(o->kernel) != o->tensor_count)
     return complain(problem, "%s has %d tensors and %d are known here", r.file, bitblas_kernel_tensor_count(o->kernel),
                     o->tensor_count);
@@ -88,7 +144,7 @@ static bool kernel_create(ours *o, const char *directory, complaint *problem) {
                  problem);
 }
 
-static bool kernel_run(const ours *o, int set, complaint *problem) {
+static bool example_run(const ours *o, int set, complaint *problem) {
   bitblas_tensor tensors[OURS_TENSORS];
   for (int t = 0; t < o->tensor_count; t++) {
     tensors[t] = o->tensors[t].shape;
@@ -106,12 +162,17 @@ static known_matrix matrix_of(const ours *o, int tensor, int set, long columns) 
   return (known_matrix){.d = o->d, .type = t->shape.type, .first = t->first[set], .columns = columns};
 }
 
-static bool kernel_check(const ours *o, int set, complaint *problem) {
+static bool example_check(const ours *o, int set, complaint *problem) {
   const bench_case *c = o->c;
   const ours_tensor *out = &o->tensors[o->tensor_count - 1];
-  if (c->kind == CASE_DENSE) {
+  if (c->kind == CASE_DENSE || c->kind == CASE_FUSED) {
+    bool two = c->kind == CASE_FUSED && is_swiglu(c), follows = c->kind == CASE_FUSED && !two;
+    const known_matrix up = matrix_of(o, 2, set, c->k), bias = up, residual = matrix_of(o, 3, set, c->n);
     const known_product p = {.a = matrix_of(o, 0, set, c->k),
                              .w = matrix_of(o, 1, set, c->k),
+                             .up = two ? &up : NULL,
+                             .bias = follows ? &bias : NULL,
+                             .residual = follows ? &residual : NULL,
                              .m = c->m,
                              .n = c->n,
                              .k = c->k,
@@ -127,7 +188,41 @@ static bool kernel_check(const ours *o, int set, complaint *problem) {
   return check_rows(o->m, c, &x, is_rmsnorm(c) ? &weight : NULL, out->address[set], problem);
 }
 
-static void kernel_destroy(ours *o) { bitblas_kernel_destroy(o->kernel); }
+static void example_destroy(ours *o) { bitblas_kernel_destroy(o->kernel); }
 
-const ours_calls ours_kernel_calls = {
-    .create = kernel_create, .run = kernel_run, .check = kernel_check, .destroy = kernel_destroy};
+/* -- Plans --------------------------------------------------------------------------------------------------------- */
+
+static bool example_rank_plans(const ours *o, const char *directory, compile_ranking *ranking, complaint *problem) {
+  recipe r;
+  find_recipe(o, &r);
+  const bitblas_kernel_config config = config_of(o, directory, &r);
+  return is_done(kernel_rank(context_of(o), &config, ranking), "comparing plans", problem);
+}
+
+static bool example_create_plan(const ours *o, const char *directory, int plan, bitblas_kernel **kernel,
+                                complaint *problem) {
+  recipe r;
+  find_recipe(o, &r);
+  const bitblas_kernel_config config = config_of(o, directory, &r);
+  return is_done(kernel_create(context_of(o), &config, plan, kernel), "compiling", problem);
+}
+
+static bool example_exchange(ours *o, bitblas_kernel **kernel, complaint *problem) {
+  recipe r;
+  bitblas_kernel *before = o->kernel;
+  find_recipe(o, &r);
+  if (!is_done(bitblas_kernel_workspace_bytes(*kernel, r.sizes, r.size_count, &o->workspace_bytes), "workspace",
+               problem))
+    return false;
+  o->kernel = *kernel;
+  *kernel = before;
+  return true;
+}
+
+const ours_calls ours_kernel_calls = {.create = example_create,
+                                      .run = example_run,
+                                      .check = example_check,
+                                      .destroy = example_destroy,
+                                      .rank = example_rank_plans,
+                                      .create_plan = example_create_plan,
+                                      .exchange = example_exchange};

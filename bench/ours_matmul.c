@@ -2,6 +2,7 @@
 #include "bench/check.h"
 
 #include "ir/numeric.h"
+#include "lib/matmul.h"
 #include "lib/status.h"
 
 #include <math.h>
@@ -193,5 +194,33 @@ static bool matmul_check(const ours *o, int set, complaint *problem) {
 
 static void matmul_destroy(ours *o) { bitblas_matmul_destroy(o->matmul); }
 
-const ours_calls ours_matmul_calls = {
-    .create = matmul_create, .pack = matmul_pack, .run = matmul_run, .check = matmul_check, .destroy = matmul_destroy};
+/* -- Plans --------------------------------------------------------------------------------------------------------- */
+
+static bool matmul_rank(const ours *o, const char *directory, compile_ranking *ranking, complaint *problem) {
+  (void)directory;
+  return is_done(matmul_rank_plans(o->matmul, matmul_kernel_of(o->matmul, o->c->m), ranking), "comparing plans",
+                 problem);
+}
+
+static bool matmul_create_plan(const ours *o, const char *directory, int plan, bitblas_kernel **kernel,
+                               complaint *problem) {
+  (void)directory;
+  return is_done(matmul_create_kernel(o->matmul, matmul_kernel_of(o->matmul, o->c->m), plan, kernel), "compiling",
+                 problem);
+}
+
+static bool matmul_exchange(ours *o, bitblas_kernel **kernel, complaint *problem) {
+  _Atomic(bitblas_kernel *) *slot = &o->matmul->kernel[matmul_kernel_of(o->matmul, o->c->m)];
+  if (!is_done(matmul_check_order(atomic_load(slot), *kernel), "another plan", problem)) return false;
+  *kernel = atomic_exchange(slot, *kernel);
+  return is_done(bitblas_matmul_workspace_bytes(o->matmul, o->c->m, &o->workspace_bytes), "workspace", problem);
+}
+
+const ours_calls ours_matmul_calls = {.create = matmul_create,
+                                      .pack = matmul_pack,
+                                      .run = matmul_run,
+                                      .check = matmul_check,
+                                      .destroy = matmul_destroy,
+                                      .rank = matmul_rank,
+                                      .create_plan = matmul_create_plan,
+                                      .exchange = matmul_exchange};

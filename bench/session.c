@@ -63,7 +63,7 @@ static bool choose_cases(session *s, complaint *problem) {
     if (!case_is_chosen(&cases[i], o->patterns, o->pattern_count) || (o->emulator && is_known(s, &c))) continue;
     job *j = &s->jobs[s->count];
     j->c = c;
-    j->own_case = (bench_case){.kind = CASE_DENSE, .label = "matmul", .m = c.m, .n = c.n, .k = c.k, .a = c.a, .w = c.a};
+    j->own_case = case_own_peer(&c);
     s->rows[s->count++].c = &j->c;
   }
   return s->count ? true : complain(problem, "no case has such a name; --list shows them");
@@ -145,7 +145,8 @@ static bool blame(report_row *row) {
 
 /* Whether --triton puts Triton in the place of the case's own peer. */
 static bool is_for_triton(const session *s, const bench_case *c) {
-  return s->options->triton && (c->kind == CASE_ATTENTION || (c->kind == CASE_DENSE && bitblas_type_bits(c->a) == 16));
+  return s->options->triton &&
+         ((c->kind == CASE_ATTENTION && !c->window) || (c->kind == CASE_DENSE && bitblas_type_bits(c->a) == 16));
 }
 
 static bool is_for_python(const session *s, const bench_case *c) { return c->peer == PEER_SDPA || is_for_triton(s, c); }
@@ -182,10 +183,11 @@ static bool meet_python(session *s, job *j, rival *peer, report_row *row) {
 
 static bool meet_own(session *s, job *j, rival *peer, report_row *row) {
   peer->own = j->own;
-  snprintf(row->peer, sizeof row->peer, "our %s", bitblas_type_name(j->c.a));
+  snprintf(row->peer, sizeof row->peer, "our %s", j->c.window ? "causal" : bitblas_type_name(j->c.a));
   peer->is_there = ours_place(j->own, s->d, &row->problem) && ours_run(j->own, 0, &row->problem) &&
                    ours_check(j->own, 0, &row->problem);
   peer->c = contestant_of(j->own);
+  peer->c.share = case_flop(&j->c) / case_flop(&j->own_case);
   return peer->is_there || blame(row);
 }
 
@@ -271,13 +273,6 @@ static bool needs_python(const session *s) {
   return false;
 }
 
-static bool write_file(const char *path, const str *text, complaint *problem) {
-  FILE *file = fopen(path, "w");
-  bool ok = file && fwrite(text->data, 1, text->length, file) == text->length;
-  if (file && fclose(file) != 0) ok = false;
-  return ok ? true : complain(problem, "%s cannot be written", path);
-}
-
 static bool write_reports(const session *s, int count, complaint *problem) {
   const report_place place = {.device = bitblas_context_device_name(s->m.context),
                               .target = bitblas_context_target(s->m.context),
@@ -288,8 +283,8 @@ static bool write_reports(const session *s, int count, complaint *problem) {
   if (!s->options->json && !s->options->svg) return true;
   report_json(&json, &place, s->rows, count);
   report_svg(&svg, &place, s->rows, count);
-  bool ok = (!s->options->json || write_file(s->options->json, &json, problem)) &&
-            (!s->options->svg || write_file(s->options->svg, &svg, problem));
+  bool ok = (!s->options->json || report_write(s->options->json, json.data, json.length, problem)) &&
+            (!s->options->svg || report_write(s->options->svg, svg.data, svg.length, problem));
   str_free(&json);
   str_free(&svg);
   return ok;
@@ -342,6 +337,7 @@ int session_run(const session_options *options) {
       wrong += s.rows[i].is_wrong;
       ok = write_reports(&s, i + 1, &problem); /* as they come: a run that is cut short leaves what it has */
     }
+    report_print_groups(stdout, s.rows, s.count);
     printf("%d cases, %d wrong\n", s.count, wrong);
   }
   if (is_absent)

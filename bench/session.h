@@ -15,6 +15,7 @@ typedef struct session_options {
   const char *python;
   const char *peer_script; /* the text of bench/peer.py */
   const char *cublaslt;    /* path; NULL: searched */
+  int tuning;              /* plans of a shape that are compared (bench/tuning.h); 0: cases are measured */
   const char *json, *svg;  /* files to write; NULL: none */
   contest_options contest;
 } session_options;

@@ -382,6 +382,19 @@ static void explain(const choice *c, const ir_kernel *kernel, plan *const *order
   }
 }
 
+static void hand_out(const choice *c, plan *const *order, int count, int chosen) {
+  compile_ranking *r = c->options->ranking;
+  r->plans = ARENA_ARRAY(r->memory, compile_ranked_plan, count);
+  r->count = count;
+  r->chosen = chosen;
+  for (int i = 0; i < count; i++)
+    r->plans[i] = (compile_ranked_plan){
+        .text = arena_strdup(r->memory, plan_text(c, order[i])),
+        .refusal = order[i]->cost.refusal ? arena_strdup(r->memory, order[i]->cost.refusal) : NULL,
+        .microseconds = order[i]->cost.microseconds,
+    };
+}
+
 /* -- Kernels ------------------------------------------------------------------------------------------------------- */
 
 /* The rank of the plan to take: the one asked for, else the first that every pass accepts. -1 when there is none. */
@@ -417,7 +430,8 @@ static compile_status choose_kernel(choice *c, ir_kernel **link) {
   for (int i = 0; i < c->dial_count; i++)
     own[i] = c->dial[i].standard;
   try_plan(c, own, 1);
-  bool known = knows_sizes(c, kernel), asked = c->options->explain || c->options->passes.candidate;
+  bool known = knows_sizes(c, kernel),
+       asked = c->options->explain || c->options->ranking || c->options->passes.candidate;
   /* What the source says is wrong, or it is fine and nothing tells plans apart: it is lowered as it is. */
   if (c->plan[0].error || (!known && !asked && !c->plan[0].cost.refusal)) return COMPILE_OK;
   cast_net(c);
@@ -426,6 +440,7 @@ static compile_status choose_kernel(choice *c, ir_kernel **link) {
   plan *order[PLAN_LIMIT];
   int count = rank(c, order, !known), chosen = pick(c, order, count);
   if (c->options->explain) explain(c, kernel, order, count, chosen);
+  if (c->options->ranking) hand_out(c, order, count, chosen);
   if (chosen < 0 && c->options->passes.candidate) {
     diag_error(c->options->diagnostics, DIAG_UNBOUND, kernel->loc,
                "'%s' has no plan of rank %d (see --explain-schedule)", kernel->name, c->options->passes.candidate);

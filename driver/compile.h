@@ -29,6 +29,21 @@ typedef enum compile_status {
 
 typedef enum compile_language { COMPILE_TL, COMPILE_IR } compile_language;
 
+/* A plan that was compared for a kernel. */
+typedef struct compile_ranked_plan {
+  const char *text;    /* "BM=128 BN=256 BK=64 stages=4" */
+  const char *refusal; /* why it cannot run; NULL: it can, as far as the cost model sees */
+  double microseconds; /* of a launch, by the cost model */
+} compile_ranked_plan;
+
+/* All of them, in the order of their ranks. */
+typedef struct compile_ranking {
+  arena *memory; /* they lie in it */
+  compile_ranked_plan *plans;
+  int count;
+  int chosen; /* the rank of the plan that the kernel has; -1: none was compared */
+} compile_ranking;
+
 typedef struct compile_options {
   arena *memory;
   diag *diagnostics;
@@ -49,7 +64,8 @@ typedef struct compile_options {
   ir_target target;
   pass_options passes;
   pipeline_options pipeline;
-  str *explain; /* schedule appends its table; may be NULL */
+  str *explain;             /* schedule appends its table; may be NULL */
+  compile_ranking *ranking; /* receives the plans of the last kernel; may be NULL */
 
   /* Code. */
   bool line_info;

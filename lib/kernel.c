@@ -343,27 +343,36 @@ static bitblas_status create_from_text(work *w, bitblas_kernel *k) {
   return status == BITBLAS_OK ? load_entry(k, &w->entry) : status;
 }
 
-static bitblas_status create(work *w, bitblas_kernel *k) {
+/* What config.text or config.path has. */
+static bitblas_status read_source(work *w, bool *is_cubin) {
   const bitblas_kernel_config *config = &w->config;
-  if (config->cubin ? config->path || config->text : !config->path && !config->text)
-    return lib_fail(BITBLAS_ERROR_ARGUMENT, "config has %s: give path, text or cubin",
-                    config->cubin ? "a cubin and a text" : "no kernel");
-  if (config->cubin) return create_from_cubin(w, k, "config.cubin", config->cubin, config->cubin_size);
+  *is_cubin = false;
   w->options.name = config->path ? config->path : "<text>";
   if (config->text) {
     w->options.length = config->text_length ? config->text_length : strlen(config->text);
     w->options.text = arena_strndup(w->memory, config->text, w->options.length);
-    return create_from_text(w, k);
+    return BITBLAS_OK;
   }
   const char *extension = output_extension(config->path);
-  bool is_cubin = strcmp(extension, ".cubin") == 0;
-  if (!is_cubin && strcmp(extension, ".tl") != 0)
+  *is_cubin = strcmp(extension, ".cubin") == 0;
+  if (!*is_cubin && strcmp(extension, ".tl") != 0)
     return lib_fail(BITBLAS_ERROR_ARGUMENT, "config.path is '%s', neither .tl nor .cubin", config->path);
   str error = STR_EMPTY;
   w->options.text = output_read(w->memory, config->path, &w->options.length, &error);
   if (!w->options.text) lib_fail(BITBLAS_ERROR_FILE, "%s", str_text(&error));
   str_free(&error);
-  if (!w->options.text) return BITBLAS_ERROR_FILE;
+  return w->options.text ? BITBLAS_OK : BITBLAS_ERROR_FILE;
+}
+
+static bitblas_status create(work *w, bitblas_kernel *k) {
+  const bitblas_kernel_config *config = &w->config;
+  bool is_cubin;
+  if (config->cubin ? config->path || config->text : !config->path && !config->text)
+    return lib_fail(BITBLAS_ERROR_ARGUMENT, "config has %s: give path, text or cubin",
+                    config->cubin ? "a cubin and a text" : "no kernel");
+  if (config->cubin) return create_from_cubin(w, k, "config.cubin", config->cubin, config->cubin_size);
+  bitblas_status status = read_source(w, &is_cubin);
+  if (status != BITBLAS_OK) return status;
   return is_cubin ? create_from_cubin(w, k, config->path, w->options.text, w->options.length) : create_from_text(w, k);
 }
 
@@ -382,31 +391,64 @@ bitblas_status bitblas_kernel_create(bitblas_context *context, const bitblas_ker
   return kernel_create(context, config, 0, kernel);
 }
 
+/* Takes the config; what is open afterwards close_work closes. Nothing is when it fails. */
+static bitblas_status open_work(work *w, bitblas_context *context, const bitblas_kernel_config *config) {
+  *w = (work){.context = context, .config = BITBLAS_KERNEL_CONFIG_INIT};
+  bitblas_status status = lib_take_config("config", config, &w->config, sizeof w->config,
+                                          offsetof(bitblas_kernel_config, overlap_launches));
+  if (status != BITBLAS_OK) return status;
+  w->memory = arena_create();
+  w->diagnostics = diag_create();
+  w->loader = (frontend_loader){load_include, w};
+  return BITBLAS_OK;
+}
+
+static void close_work(work *w) {
+  str_free(&w->files);
+  diag_destroy(w->diagnostics);
+  arena_destroy(w->memory);
+}
+
 bitblas_status kernel_create(bitblas_context *context, const bitblas_kernel_config *config, int plan,
                              bitblas_kernel **kernel) {
-  work w = {.context = context, .config = BITBLAS_KERNEL_CONFIG_INIT, .plan = plan};
+  work w;
   if (!context || !kernel) return lib_fail(BITBLAS_ERROR_ARGUMENT, "%s is null", context ? "kernel" : "context");
   *kernel = NULL;
-  bitblas_status status =
-      lib_take_config("config", config, &w.config, sizeof w.config, offsetof(bitblas_kernel_config, overlap_launches));
+  bitblas_status status = open_work(&w, context, config);
   if (status != BITBLAS_OK) return status;
+  w.plan = plan;
   bitblas_kernel *k = calloc(1, sizeof *k);
   ASSERT(k);
   context_retain(context);
   k->context = context;
   k->memory = arena_create();
-  w.memory = arena_create();
-  w.diagnostics = diag_create();
-  w.loader = (frontend_loader){load_include, &w};
   status = create(&w, k);
   if (status == BITBLAS_OK) k->types = tensor_types(k);
-  str_free(&w.files);
-  diag_destroy(w.diagnostics);
-  arena_destroy(w.memory);
+  close_work(&w);
   if (status == BITBLAS_OK)
     *kernel = k;
   else
     bitblas_kernel_destroy(k);
+  return status;
+}
+
+bitblas_status kernel_rank(bitblas_context *context, const bitblas_kernel_config *config, compile_ranking *ranking) {
+  work w;
+  bool is_cubin = config->cubin != NULL;
+  bitblas_status status = open_work(&w, context, config);
+  if (status != BITBLAS_OK) return status;
+  ranking->count = 0, ranking->chosen = -1;
+  w.options.ranking = ranking;
+  if (!is_cubin) status = read_source(&w, &is_cubin);
+  if (status == BITBLAS_OK && is_cubin) status = lib_fail(BITBLAS_ERROR_UNSUPPORTED, "a cubin has one plan");
+  if (status == BITBLAS_OK) status = read_text(&w);
+  if (status == BITBLAS_OK) {
+    ir_module *module;
+    compile_status done = compile_read(&w.options, &module, NULL);
+    if (done == COMPILE_OK) done = compile_lower(&w.options, module);
+    if (done != COMPILE_OK) status = compile_failed(&w, done);
+  }
+  close_work(&w);
   return status;
 }
 

@@ -2,6 +2,7 @@
 #ifndef BITBLASC_LIB_KERNEL_H
 #define BITBLASC_LIB_KERNEL_H
 
+#include "driver/compile.h"
 #include "ir/ir.h"
 #include "lib/context.h"
 #include "runtime/launch.h"
@@ -20,6 +21,9 @@ struct bitblas_kernel {
  * there are not so many. */
 bitblas_status kernel_create(bitblas_context *context, const bitblas_kernel_config *config, int plan,
                              bitblas_kernel **kernel);
+
+/* The plans that the config's kernel may have, in the order of their ranks, into `ranking` (its memory is set before). */
+bitblas_status kernel_rank(bitblas_context *context, const bitblas_kernel_config *config, compile_ranking *ranking);
 
 /* The way back from bitblas_kernel_pack; `elements` is zero before. */
 void kernel_unpack(const record_tensor *t, int64_t rows, int64_t columns, const void *packed, void *elements);

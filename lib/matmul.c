@@ -47,17 +47,30 @@ int matmul_kernel_of(const bitblas_matmul *op, int64_t rows) {
 
 /* -- Preparation --------------------------------------------------------------------------------------------------- */
 
-bitblas_status matmul_create_kernel(const bitblas_matmul *op, int index, int plan, bitblas_kernel **kernel) {
-  const bitblas_size expected = {"M", op->rows[index]};
+/* `expected` has room for the one size that may be expected. */
+static bitblas_kernel_config kernel_config(const bitblas_matmul *op, int index, bitblas_size *expected) {
+  *expected = (bitblas_size){"M", op->rows[index]};
   bitblas_kernel_config config = BITBLAS_KERNEL_CONFIG_INIT;
   config.path = EMBEDDED_DIRECTORY "matmul.tl";
   config.text = embedded_text("matmul.tl", &config.text_length);
   config.defines = op->defines;
   config.define_count = op->define_count;
-  config.expected = &expected;
+  config.expected = expected;
   config.expected_count = op->config.M ? 0 : 1;
   config.overlap_launches = op->config.overlap_launches;
+  return config;
+}
+
+bitblas_status matmul_create_kernel(const bitblas_matmul *op, int index, int plan, bitblas_kernel **kernel) {
+  bitblas_size expected;
+  const bitblas_kernel_config config = kernel_config(op, index, &expected);
   return kernel_create(op->context, &config, plan, kernel);
+}
+
+bitblas_status matmul_rank_plans(const bitblas_matmul *op, int index, compile_ranking *ranking) {
+  bitblas_size expected;
+  const bitblas_kernel_config config = kernel_config(op, index, &expected);
+  return kernel_rank(op->context, &config, ranking);
 }
 
 static bool same_packing(const record_packing *a, const record_packing *b) {

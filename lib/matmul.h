@@ -48,6 +48,8 @@ bitblas_status matmul_restore(bitblas_matmul *op, bitblas_operand which, const v
 bitblas_status matmul_check_rows(const bitblas_matmul *op, int64_t rows, const char *what);
 /* Compiles or finds a kernel at a plan (kernel.h). */
 bitblas_status matmul_create_kernel(const bitblas_matmul *op, int index, int plan, bitblas_kernel **kernel);
+/* The plans that the kernel may have (kernel.h). */
+bitblas_status matmul_rank_plans(const bitblas_matmul *op, int index, compile_ranking *ranking);
 /* One transformed weight serves all kernels of an op: BITBLAS_ERROR_INTERNAL where two want it in different orders. */
 bitblas_status matmul_check_order(const bitblas_kernel *a, const bitblas_kernel *b);
 /* The plan that bitblas_matmul_tune found best on this GPU, from the store; 0 when there is none. */

@@ -139,6 +139,15 @@ MATMUL_W2A8 = Example(
     lambda case: not (case["WT"] == "i8" and case["OFFSET"]),
     [{"WT": "i2", "OUT": "f16", "OFFSET": 0, "M": 136, "N": 264, "K": 576}])
 
+MATMUL_GELU_RESIDUAL = Example(
+    {"T": ["f16", "bf16"], "GELU": ["tanh", "erf"], "stages": [1, 2, 3, 4], "BM": [64, 128], "BN": [64, 128],
+     "BK": [32, 64], "M": [1, 15, 63, 64, 65, 131], "N": [8, 56, 64, 72, 136],
+     "K": [0, 8, 24, 32, 64, 96, 104, 128, 160]},
+    "MNK", lambda case: {"A": (case["T"], (case["M"], case["K"])), "B": (case["T"], (case["N"], case["K"])),
+                         "bias": (case["T"], (case["N"],)), "R": (case["T"], (case["M"], case["N"]))},
+    lambda case: {"C": case["T"]}, lambda case: 2.0 ** -16,
+    more=[{"T": "f16", "GELU": "tanh", "M": 200, "N": 328, "K": 136}])
+
 SWIGLU = Example(
     {"T": ["f16", "bf16"], "stages": [1, 2, 3, 4], "BM": [64, 128], "BN": [64, 128], "BK": [32, 64],
      "M": [1, 15, 63, 64, 65, 131], "N": [8, 56, 64, 72, 136], "K": [0, 8, 24, 32, 64, 96, 104, 128, 160]},
@@ -203,6 +212,15 @@ FLASH_ATTENTION = Example(
            "Sk": 328} for causal in (False, True)])
 
 
+ATTENTION_WINDOW = Example(
+    {"T": ["f16", "bf16"], "D": [32, 64, 128], "WINDOW": [1, 33, 64, 100], "CAP": ["0.0", "2.0", "50.0"],
+     "stages": [1, 2, 3], "BM": [64, 128], "BN": [32, 64], "B": [1, 2], "H": [2, 4], "HKV": [1, 2],
+     "Sq": [1, 63, 64, 65, 131], "Sk": [0, 1, 31, 32, 33, 64, 96, 128, 131, 257]},
+    ["B", "H", "HKV", "Sq", "Sk"], lambda case: flash_attention_tensors({**case, "LAYOUT": "bhsd"}),
+    lambda case: {"O": case["T"]}, attention_step,
+    more=[{"T": "f16", "D": 128, "WINDOW": 150, "CAP": "50.0", "B": 1, "H": 2, "HKV": 1, "Sq": 200, "Sk": 328}])
+
+
 def flash_decode_tensors(case):
     B, HKV, G, D, Sk = (case[name] for name in ("B", "HKV", "GROUP", "D", "Sk"))
     tensors = {"Q": (case["T"], (B, HKV, G, D)), "K": (case["T"], (B, HKV, Sk, D)), "V": (case["T"], (B, HKV, Sk, D))}
@@ -220,5 +238,6 @@ FLASH_DECODE = Example(
           for ragged in (False, True)])
 
 EXAMPLES = {"matmul": MATMUL, "matmul_w4a16": MATMUL_W4A16, "matmul_nf4": MATMUL_NF4, "matmul_w2a8": MATMUL_W2A8,
-            "swiglu": SWIGLU, "softmax": SOFTMAX, "rmsnorm": RMSNORM, "cumsum": CUMSUM, "transpose": TRANSPOSE,
-            "flash_attention": FLASH_ATTENTION, "flash_decode": FLASH_DECODE}
+            "matmul_gelu_residual": MATMUL_GELU_RESIDUAL, "swiglu": SWIGLU, "softmax": SOFTMAX, "rmsnorm": RMSNORM,
+            "cumsum": CUMSUM, "transpose": TRANSPOSE, "flash_attention": FLASH_ATTENTION,
+            "attention_window": ATTENTION_WINDOW, "flash_decode": FLASH_DECODE}

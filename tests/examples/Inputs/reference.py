@@ -69,6 +69,15 @@ def matmul_w2a8(case, A, W, row, channel):
     return {"C": (product, abs(product))}
 
 
+def gelu_tanh(x):
+    return 0.5 * x * (1 + numpy.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+
+
+def matmul_gelu_residual(case, A, B, bias, R):
+    x, size = A @ B.T + bias, abs(A) @ abs(B).T + abs(bias)
+    return {"C": ((gelu if case["GELU"] == "erf" else gelu_tanh)(x) + R, 1.2 * size + abs(R))}
+
+
 def swiglu(case, A, gate, up):
     g, u = A @ gate.T, A @ up.T
     size = 1.2 * (abs(A) @ abs(gate).T) * abs(u) + abs(silu(g)) * (abs(A) @ abs(up).T)
@@ -100,10 +109,10 @@ def cumsum(case, X):
     return {"Y": (X.cumsum(axis=1), abs(X).cumsum(axis=1))}
 
 
-def attention(Q, K, V, seen, scale):
+def attention(Q, K, V, seen, scale, capped=lambda scores: scores):
     """Q [B, H, Sq, D], K and V [B, H, Sk, D], seen [.., Sq, Sk]: outputs, their sizes, logarithms of the sums."""
     with numpy.errstate(divide="ignore", invalid="ignore"):
-        scores = numpy.where(seen, Q @ K.swapaxes(2, 3) * scale, -math.inf)
+        scores = numpy.where(seen, capped(Q @ K.swapaxes(2, 3) * scale), -math.inf)
         top = scores.max(axis=3, keepdims=True, initial=-math.inf)
         weights = numpy.where(seen, numpy.exp(scores - top), 0)
         total = weights.sum(axis=3, keepdims=True)
@@ -128,6 +137,15 @@ def flash_attention(case, Q, K, V):
     if case["LSE"]:
         outputs["lse"] = (lse, 4 + 0 * lse)
     return outputs
+
+
+def attention_window(case, Q, K, V):
+    shared, cap, scale = Q.shape[1] // K.shape[1], float(case["CAP"]), 1 / math.sqrt(case["D"])
+    K, V = K.repeat(shared, axis=1), V.repeat(shared, axis=1)
+    key, last = numpy.arange(K.shape[2])[None, :], numpy.arange(Q.shape[2])[:, None] + K.shape[2] - Q.shape[2]
+    seen = (key <= last) & (key > last - case["WINDOW"])
+    O, size, _ = attention(Q, K, V, seen, scale, lambda scores: cap * numpy.tanh(scores / cap) if cap else scores)
+    return {"O": (O, size)}
 
 
 def flash_decode(case, Q, K, V, lengths=None):

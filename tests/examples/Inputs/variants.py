@@ -5,11 +5,13 @@ import os
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "examples")
 
 OPTIONS = {
+    "attention_window": ["", "-DWINDOW=100 -DCAP=0.0 -DD=64 -DT=bf16"],
     "cumsum": ["", "-DT=f16 -DN=1000"],
     "flash_attention": ["", "-DCAUSAL=true -DLSE=true", "-DLAYOUT=bshd -DD=64 -DT=bf16"],
     "flash_decode": ["", "-DRAGGED=true"],
     "matmul": ["", "-DLAYOUT=tn -DBIAS=true -DACTIVATION=gelu", "-DT=i8", "-DT=f8e4m3 -DM=4096 -DN=4096 -DK=4096",
                "-DSPLIT=4", "-DALIGN=1 -DLAYOUT=nn"],
+    "matmul_gelu_residual": ["", "-DGELU=erf -DM=4096 -DN=4096 -DK=4096"],
     "matmul_nf4": [""],
     "matmul_w2a8": ["", "-DWT=u2 -DOFFSET=1"],
     "matmul_w4a16": ["", "-DZERO=original -DBIAS=true", "-DZERO=rescale -DST=f32", "-DWT=u4 -DZERO=quantized -DG=64",

@@ -52,6 +52,40 @@ static void test_counts(void **state) {
   assert_true(case_bytes(&attention) == 2.0 * 2 * 32 * (2 * 8 * 64 + 2 * 2 * 128));
 }
 
+/* Fused kernels, and the plain ones of as many FLOP that they are compared with. */
+static void test_fused_counts(void **state) {
+  (void)state;
+  bench_case swiglu = {.kind = CASE_FUSED, .label = "swiglu", .m = 8, .n = 64, .k = 32, .a = BITBLAS_TYPE_F16};
+  bench_case own = case_own_peer(&swiglu);
+  assert_int_equal(own.n, 128);
+  assert_true(case_flop(&own) == case_flop(&swiglu) && case_flop(&own) == 4.0 * 8 * 64 * 32);
+  assert_true(case_bytes(&swiglu) == 2.0 * (8 * 32 + 2 * 64 * 32 + 8 * 64));
+  swiglu.label = "matmul-gelu-residual";
+  own = case_own_peer(&swiglu);
+  assert_true(case_flop(&own) == case_flop(&swiglu) && case_flop(&own) == 2.0 * 8 * 64 * 32);
+  assert_true(case_bytes(&swiglu) == 2.0 * (8 * 32 + 64 * 32 + 64 + 2 * 8 * 64));
+  const bench_case window = {.kind = CASE_ATTENTION,
+                             .label = "window",
+                             .row = 12,
+                             .a = BITBLAS_TYPE_F16,
+                             .batch = 2,
+                             .heads = 4,
+                             .kv_heads = 4,
+                             .queries = 16,
+                             .keys = 16,
+                             .dim = 32,
+                             .causal = true,
+                             .window = 3};
+  char group[64];
+  own = case_own_peer(&window);
+  assert_true(case_flop(&window) == 4.0 * 2 * 4 * 32 * (1 + 2 + 14 * 3));
+  assert_true(own.window == 0 && case_flop(&own) == 4.0 * 2 * 4 * 32 * 128);
+  case_group(&window, group, sizeof group);
+  assert_string_equal(group, "row 12, window");
+  case_group(&own, group, sizeof group);
+  assert_string_equal(group, "row 12, D = 32");
+}
+
 typedef struct fixture {
   machine m;
   data *d;
@@ -116,22 +150,25 @@ static void check_notices(fixture *f, const bench_case *whole) {
   ours_destroy(o);
 }
 
-/* The first case of each kind. */
+/* The first case of each kind and name. */
+static bool is_first(const bench_case *cases, int index) {
+  for (int i = 0; i < index; i++)
+    if (cases[i].kind == cases[index].kind && strcmp(cases[i].label, cases[index].label) == 0) return false;
+  return cases[index].kind != CASE_WEIGHT || strcmp(cases[index].label, "w4a16") == 0;
+}
+
 static void test_checks(void **state) {
   int count;
   const bench_case *cases = cases_all(&count);
-  for (case_kind kind = 0; kind < CASE_KIND_COUNT; kind++)
-    for (int i = 0; i < count; i++)
-      if (cases[i].kind == kind) {
-        check_notices(*state, &cases[i]);
-        break;
-      }
+  for (int i = 0; i < count; i++)
+    if (is_first(cases, i)) check_notices(*state, &cases[i]);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_names),
       cmocka_unit_test(test_counts),
+      cmocka_unit_test(test_fused_counts),
       cmocka_unit_test_setup_teardown(test_data, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_checks, set_up, tear_down),
   };

@@ -71,6 +71,18 @@ static void test_turns(void **state) {
   free(x);
 }
 
+/* A peer that does more than the case counts with the share of its time. */
+static void test_share(void **state) {
+  (void)state;
+  match *x = new_match(100, 400);
+  const contest_options options = {.rounds = {3, 0}, .segment_ms = {10, 50}};
+  x->peer.share = 0.5;
+  assert_true(contest_hold(&x->m, &x->ours, &x->peer, &options, x->results, &x->problem));
+  assert_true(x->results[REGIME_BURST].us == 100 && x->results[REGIME_BURST].peer_us == 200);
+  assert_true(x->results[REGIME_BURST].ratio == 2);
+  free(x);
+}
+
 static void test_lengths(void **state) {
   (void)state;
   match *x = new_match(1000, 30000);
@@ -96,11 +108,8 @@ static void test_alone_and_failing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_median),
-      cmocka_unit_test(test_ratio),
-      cmocka_unit_test(test_turns),
-      cmocka_unit_test(test_lengths),
-      cmocka_unit_test(test_alone_and_failing),
+      cmocka_unit_test(test_median), cmocka_unit_test(test_ratio),   cmocka_unit_test(test_turns),
+      cmocka_unit_test(test_share),  cmocka_unit_test(test_lengths), cmocka_unit_test(test_alone_and_failing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

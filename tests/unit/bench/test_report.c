@@ -39,8 +39,28 @@ static void test_json(void **state) {
   assert_non_null(json_object_get(first, "sustained"));
   assert_null(json_object_get(json_object_get(second, "burst"), "ratio"));
   assert_string_equal(json_string_value(json_object_get(second, "problem")), rows[1].problem.text);
+  json_t *group = json_array_get(json_object_get(all, "groups"), 0);
+  assert_string_equal(json_string_value(json_object_get(group, "name")), "row 1, f16");
+  assert_true(json_real_value(json_object_get(group, "mean_ratio")) == 1.05);
   json_decref(all);
   str_free(&text);
+}
+
+/* Geometric means of the rows' ratios; wrong cases and those without a peer are left out. */
+static void test_groups(void **state) {
+  (void)state;
+  const bench_case a = {.kind = CASE_ATTENTION, .label = "attention", .row = 9, .dim = 64};
+  const bench_case b = {.kind = CASE_ATTENTION, .label = "attention", .row = 9, .dim = 128};
+  report_row rows[] = {row_of(&a, 100, 50), row_of(&b, 100, 90), row_of(&a, 100, 200), row_of(&a, 100, 0),
+                       row_of(&a, 100, 1)};
+  rows[4].is_wrong = true;
+  report_group groups[4];
+  assert_int_equal(report_groups(rows, 5, REGIME_BURST, groups, 4), 2);
+  assert_string_equal(groups[0].name, "row 9, D = 64");
+  assert_true(groups[0].count == 2 && groups[0].mean == 1 && groups[0].least == 0.5 && groups[0].worst == &rows[0]);
+  assert_true(groups[1].count == 1 && groups[1].least == 0.9);
+  assert_int_equal(report_groups(rows, 5, REGIME_BURST, groups, 1), 1);
+  assert_int_equal(groups[0].count, 2);
 }
 
 /* Every element is closed, in order, and no bare '<' or '&' is left in between. */
@@ -112,6 +132,7 @@ static void test_verdict(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_json),
+      cmocka_unit_test(test_groups),
       cmocka_unit_test(test_svg),
       cmocka_unit_test(test_verdict),
   };

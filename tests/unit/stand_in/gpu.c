@@ -208,6 +208,21 @@ int stand_in_tensor_map_encode_tiled(cuda_tensor_map *map, int type, uint32_t ra
   return !address || !extents || !strides || !box || !element_strides;
 }
 
+/* -- Graphs, which bitblas-bench asks the driver for by name ------------------------------------------------------------- */
+
+#define GRAPH_API(name, arguments)                                                                                     \
+  __attribute__((visibility("default"))) int name arguments;                                                           \
+  int name arguments
+
+GRAPH_API(cuStreamBeginCapture_v2, (cuda_stream stream, int mode)) { return stream == NULL || mode < 0; }
+GRAPH_API(cuStreamEndCapture, (cuda_stream stream, void **graph)) { return *graph = some_object(), stream == NULL; }
+GRAPH_API(cuGraphInstantiateWithFlags, (void **ready, void *graph, unsigned long long flags)) {
+  return *ready = some_object(), graph == NULL || flags != 0;
+}
+GRAPH_API(cuGraphLaunch, (void *ready, cuda_stream stream)) { return ready == NULL || stream == NULL; }
+GRAPH_API(cuGraphDestroy, (void *graph)) { return graph == NULL; }
+GRAPH_API(cuGraphExecDestroy, (void *ready)) { return ready == NULL; }
+
 /* -- NVRTC --------------------------------------------------------------------------------------------------------------- */
 
 #define NVRTC_API(name, arguments)                                                                                     \
