@@ -76,8 +76,7 @@ static const ir_expr *with_args(arena *memory, const ir_expr *e, const ir_expr *
 static const ir_expr *decide(simplifier *s, const ir_expr *e) {
   ir_range a, b;
   if (is_comparison(e->kind) && ir_is_integer(e->args[0]->type) && ir_bits(e->args[0]->type) == 32 &&
-      ir_expr_bounds(e->args[0], &s->bounds, &a) && ir_expr_bounds(e->args[1], &s->bounds, &b) && fits(a) &&
-      fits(b)) {
+      ir_expr_bounds(e->args[0], &s->bounds, &a) && ir_expr_bounds(e->args[1], &s->bounds, &b) && fits(a) && fits(b)) {
     int result = decided(e->kind, a, b);
     if (result >= 0) return ir_bool(s->env->memory, result == 1);
   }
