@@ -240,7 +240,7 @@ static void strew_copies(rotation *r) {
   for (int i = 0; i < count; i++)
     place[i] = nth_dot(first, 1 + i * (r->before_dots / 2) / count);
   for (int i = 0; i < count; i++) {
-    ir_op *guard = ir_op_create(memory, IR_OP_IF, r->copies->loc);
+    ir_op *guard = ir_op_create(memory, IR_OP_IF, copy[i]->loc);
     ir_op_add_expr(memory, guard, r->copies->expr[0]);
     ir_block_remove(&r->copies->body, copy[i]);
     ir_block_append(&guard->body, copy[i]);
