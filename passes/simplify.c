@@ -112,7 +112,8 @@ static void learn_let(simplifier *s, const ir_op *op) {
   const ir_value *value = op->write[0].value;
   if (is_alias(op->expr[0]) && op->expr[0]->type == value->type) s->replace[value->number] = op->expr[0];
   ir_range range;
-  if (!value->is_mutable && ir_expr_bounds(op->expr[0], &s->bounds, &range)) s->ranges[value->number] = range;
+  bool known = !value->is_mutable && ir_expr_bounds(op->expr[0], &s->bounds, &range);
+  s->ranges[value->number] = known ? range : (ir_range){1, 0};
 }
 
 static void set_range(simplifier *s, const ir_value *value, const ir_expr *lo, const ir_expr *hi) {
