@@ -103,8 +103,37 @@ static void write_for(emitter *e, const ir_op *op) {
   emit_line(e, "}");
 }
 
+static int width_of(const ir_op *op) { return (int)ir_attr_get(&op->attrs, IR_ATTR_WIDTH, 4); }
+static ir_cache cache_of(const ir_op *op) { return (ir_cache)ir_attr_get(&op->attrs, IR_ATTR_CACHE, IR_CACHE_NONE); }
+
+/* A copy by cp.async, where the condition holds; NULL is always. The condition is the instruction's: a branch would
+ * keep ptxas from moving what stands around it. */
+static void write_cp_async_if(emitter *e, const ir_op *op, const char *condition) {
+  int width = width_of(op);
+  if (width != 4 && width != 8 && width != 16) {
+    emit_fail(e, op->loc, "cp.async moves 4, 8 or 16 bytes, not %d", width);
+    return;
+  }
+  int64_t bytes;
+  bool partial = !ir_is_constant(op->expr[2], &bytes) || bytes != width;
+  const char *name = intrinsic_cp_async(e, width, cache_of(op), partial, condition != NULL);
+  const char *count = partial ? arena_printf(e->memory, ", %s", argument(e, op, 2)) : "",
+             *when = condition ? arena_printf(e->memory, ", %s", condition) : "";
+  emit_line(e, "%s(%s, %s%s%s);", name, argument(e, op, 0), global_address(e, op->read[0].value, op->expr[1]), count,
+            when);
+}
+
+static bool is_one_copy(const ir_op *op) {
+  return op->body.first && op->body.first == op->body.last && op->body.first->kind == IR_OP_CP_ASYNC &&
+         !op->other.first;
+}
+
 static void write_if(emitter *e, const ir_op *op) {
   const char *condition = argument(e, op, 0);
+  if (is_one_copy(op) && e->target->has_cpasync && !e->options->count_events) {
+    write_cp_async_if(e, op->body.first, condition);
+    return;
+  }
   bool cold = ir_attr_get(&op->attrs, IR_ATTR_COLD, 0) != 0;
   emit_line(e, cold ? "if (__builtin_expect(%s, 0)) {" : "if (%s) {", condition);
   body(e, &op->body);
@@ -280,9 +309,6 @@ static bool good_width(emitter *e, const ir_op *op, const ir_value *registers, i
                    ir_op_info_of(op->kind)->mnemonic, width, registers->name);
 }
 
-static int width_of(const ir_op *op) { return (int)ir_attr_get(&op->attrs, IR_ATTR_WIDTH, 4); }
-static ir_cache cache_of(const ir_op *op) { return (ir_cache)ir_attr_get(&op->attrs, IR_ATTR_CACHE, IR_CACHE_NONE); }
-
 static void write_load(emitter *e, const ir_op *op, bool shared, const char *address, bool read_only) {
   const ir_value *registers = op->write[0].value;
   if (!good_width(e, op, registers, width_of(op))) return;
@@ -391,21 +417,7 @@ static void write_matrix(emitter *e, const ir_op *op, bool store) {
 static void write_ldmatrix(emitter *e, const ir_op *op) { write_matrix(e, op, false); }
 static void write_stmatrix(emitter *e, const ir_op *op) { write_matrix(e, op, true); }
 
-static void write_cp_async(emitter *e, const ir_op *op) {
-  int width = width_of(op);
-  if (width != 4 && width != 8 && width != 16) {
-    emit_fail(e, op->loc, "cp.async moves 4, 8 or 16 bytes, not %d", width);
-    return;
-  }
-  int64_t bytes;
-  bool partial = !ir_is_constant(op->expr[2], &bytes) || bytes != width;
-  const char *name = intrinsic_cp_async(e, width, cache_of(op), partial);
-  const char *source = global_address(e, op->read[0].value, op->expr[1]);
-  if (partial)
-    emit_line(e, "%s(%s, %s, %s);", name, argument(e, op, 0), source, argument(e, op, 2));
-  else
-    emit_line(e, "%s(%s, %s);", name, argument(e, op, 0), source);
-}
+static void write_cp_async(emitter *e, const ir_op *op) { write_cp_async_if(e, op, NULL); }
 
 static const char *coordinates(emitter *e, const ir_op *op, int first) {
   const char *list = "";

@@ -140,7 +140,7 @@ void prelude_write(const prelude *p, str *out);
 const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache,
                            bool read_only, bool conditional);
 const char *intrinsic_store(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache);
-const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool partial);
+const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool partial, bool conditional);
 const char *intrinsic_tma_load(emitter *e, int rank, bool multicast, ir_cache cache);
 const char *intrinsic_tma_store(emitter *e, int rank, bool add);
 /* NULL when there is no such instruction. */

@@ -137,26 +137,31 @@ const char *intrinsic_store(emitter *e, bool shared, const ir_value *registers, 
   return name;
 }
 
-const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool partial) {
-  const char *name = arena_printf(e->memory, "cp_async_%d%s%s", width, cache_suffix[cache], partial ? "_partial" : "");
+const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool partial, bool conditional) {
+  const char *name = arena_printf(e->memory, "cp_async_%d%s%s%s", width, cache_suffix[cache], partial ? "_partial" : "",
+                                  conditional ? "_if" : "");
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
   const char *policy = cache == IR_CACHE_STREAM ? "evict_first" : "evict_last";
-  str_printf(out,
-             "\n// PTX ISA: cp.async%s\n" DEVICE
-             "void %s(u32 destination, const unsigned char *source%s)\n{\n  asm volatile(\"cp.async.%s.shared.global",
+  int next = 2, bytes = partial ? next++ : 0, hint = cache != IR_CACHE_NONE ? next++ : 0;
+  str_printf(out, "\n// PTX ISA: cp.async%s\n" DEVICE "void %s(u32 destination, const unsigned char *source%s%s)\n{\n",
              partial ? "; what lies beyond `bytes` is zeros" : "", name, partial ? ", int bytes" : "",
-             width == 16 ? "cg" : "ca");
-  if (cache != IR_CACHE_NONE) str_append(out, ".L2::cache_hint");
-  if (width == 16 && cache == IR_CACHE_NONE) str_append(out, ".L2::128B");
-  str_printf(out, " [%%0], [%%1], %d%s", width, partial ? ", %2" : "");
-  if (cache != IR_CACHE_NONE) {
+             conditional ? ", bool condition" : "");
+  str_append(out, "  asm volatile(\"");
+  if (conditional) str_printf(out, "{ .reg .pred q; setp.ne.b32 q, %%%d, 0; @q ", next);
+  str_printf(out, "cp.async.%s.shared.global", width == 16 ? "cg" : "ca");
+  if (hint) str_append(out, ".L2::cache_hint");
+  if (width == 16 && !hint) str_append(out, ".L2::128B");
+  str_printf(out, " [%%0], [%%1], %d", width);
+  if (partial) str_printf(out, ", %%%d", bytes);
+  if (hint) {
     prelude_want(e->functions, policy);
-    str_printf(out, ", %%%d", partial ? 3 : 2);
+    str_printf(out, ", %%%d", hint);
   }
-  str_printf(out, ";\"\n    :: \"r\"(destination), \"l\"(source)%s", partial ? ", \"r\"(bytes)" : "");
-  if (cache != IR_CACHE_NONE) str_printf(out, ", \"l\"(%s())", policy);
-  str_append(out, " : \"memory\");\n}\n");
+  str_printf(out, ";%s\"\n    :: \"r\"(destination), \"l\"(source)%s", conditional ? " }" : "",
+             partial ? ", \"r\"(bytes)" : "");
+  if (hint) str_printf(out, ", \"l\"(%s())", policy);
+  str_printf(out, "%s : \"memory\");\n}\n", conditional ? ", \"r\"((int)condition)" : "");
   return name;
 }
 

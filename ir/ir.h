@@ -388,13 +388,19 @@ const ir_expr *ir_substitute(arena *memory, const ir_expr *e, const ir_expr *con
 /* A divisor that every value of the integer expression has, from facts about sizes (at least 1; 0 for the constant
  * 0). */
 int64_t ir_known_divisor(const ir_expr *e);
-/* Bounds of an integer expression where they are known from loop and grid extents kept by the caller: false when
- * unknown. */
 typedef struct ir_range {
   int64_t lo, hi;
 } ir_range; /* inclusive */
-bool ir_expr_range(const ir_expr *e, const ir_range *ranges /* by value number; lo > hi is unknown */, int count,
-                   ir_range *out);
+/* What the caller knows of values and of the launch. */
+typedef struct ir_bounds {
+  const ir_range *of; /* by value number; lo > hi is unknown */
+  int count;
+  int64_t threads, blocks; /* of a block, of the launch; 0 is unknown */
+} ir_bounds;
+/* Bounds of an integer expression, inclusive: false when unknown. */
+bool ir_expr_bounds(const ir_expr *e, const ir_bounds *known, ir_range *out);
+/* The same where nothing is known of the launch. */
+bool ir_expr_range(const ir_expr *e, const ir_range *ranges, int count, ir_range *out);
 
 /* -- Effects (uses.c): what a pass may ask without knowing the op
  * --------------------------------------------------------------------- */

@@ -91,9 +91,9 @@ static bool product_range(ir_range a, ir_range b, ir_range *out) {
   return true;
 }
 
-static bool value_range(const ir_value *value, const ir_range *ranges, int count, ir_range *out) {
-  if (value->number < count && ranges[value->number].lo <= ranges[value->number].hi) {
-    *out = ranges[value->number];
+static bool value_range(const ir_value *value, const ir_bounds *b, ir_range *out) {
+  if (value->number < b->count && b->of[value->number].lo <= b->of[value->number].hi) {
+    *out = b->of[value->number];
     return true;
   }
   if (value->space != IR_SIZE) return false;
@@ -144,23 +144,24 @@ static bool fits(ir_type type, ir_range r) {
   return ir_wrap(type, r.lo) == r.lo && ir_wrap(type, r.hi) == r.hi;
 }
 
-static bool leaf_range(const ir_expr *e, const ir_range *ranges, int count, ir_range *out) {
+static bool leaf_range(const ir_expr *e, const ir_bounds *b, ir_range *out) {
   enum { BLOCK_THREADS = 1024, WARP_LANES = 32, CLUSTER_BLOCKS = 16 };
+  int64_t threads = b->threads ? b->threads : BLOCK_THREADS, blocks = b->blocks ? b->blocks : INT32_MAX;
   switch (e->kind) {
   case IR_EXPR_INT:
     return known(out, e->int_value, e->int_value) && !(e->type == IR_U64 && e->int_value < 0);
   case IR_EXPR_VALUE:
-    return value_range(e->value, ranges, count, out);
+    return value_range(e->value, b, out);
   case IR_EXPR_TID:
-    return known(out, 0, BLOCK_THREADS - 1);
+    return known(out, 0, threads - 1);
   case IR_EXPR_LANE:
     return known(out, 0, WARP_LANES - 1);
   case IR_EXPR_WARP:
-    return known(out, 0, BLOCK_THREADS / WARP_LANES - 1);
+    return known(out, 0, (threads - 1) / WARP_LANES);
   case IR_EXPR_CTA_RANK:
     return known(out, 0, CLUSTER_BLOCKS - 1);
   case IR_EXPR_BLOCK:
-    return known(out, 0, INT32_MAX - 1);
+    return known(out, 0, blocks - 1);
   case IR_EXPR_BLOCKS:
     return known(out, 1, INT32_MAX);
   default:
@@ -171,28 +172,33 @@ static bool leaf_range(const ir_expr *e, const ir_range *ranges, int count, ir_r
 /* Operators that bound their result by the second operand alone, however wide the first. */
 static bool is_masking(ir_expr_kind kind) { return kind == IR_EXPR_MOD || kind == IR_EXPR_AND; }
 
-bool ir_expr_range(const ir_expr *e, const ir_range *ranges, int count, ir_range *out) {
+bool ir_expr_bounds(const ir_expr *e, const ir_bounds *bounds, ir_range *out) {
   if (!ir_is_integer(e->type)) return false;
-  if (leaf_range(e, ranges, count, out)) return true;
+  if (leaf_range(e, bounds, out)) return true;
   ir_range a, b;
   switch (e->kind) {
   case IR_EXPR_NEG:
-    if (!ir_expr_range(e->args[0], ranges, count, &a) || a.lo == INT64_MIN) return false;
+    if (!ir_expr_bounds(e->args[0], bounds, &a) || a.lo == INT64_MIN) return false;
     *out = (ir_range){-a.hi, -a.lo};
     return fits(e->type, *out);
   case IR_EXPR_CAST:
   case IR_EXPR_ABS:
-    if (!ir_expr_range(e->args[0], ranges, count, out)) return false;
+    if (!ir_expr_bounds(e->args[0], bounds, out)) return false;
     return fits(e->type, *out) && (e->kind == IR_EXPR_CAST || out->lo >= 0);
   case IR_EXPR_SELECT:
-    if (!ir_expr_range(e->args[1], ranges, count, &a) || !ir_expr_range(e->args[2], ranges, count, &b)) return false;
+    if (!ir_expr_bounds(e->args[1], bounds, &a) || !ir_expr_bounds(e->args[2], bounds, &b)) return false;
     return known(out, smaller(a.lo, b.lo), larger(a.hi, b.hi));
   default:
     break;
   }
   if (e->arg_count != 2) return false;
-  bool has_a = ir_expr_range(e->args[0], ranges, count, &a), has_b = ir_expr_range(e->args[1], ranges, count, &b);
+  bool has_a = ir_expr_bounds(e->args[0], bounds, &a), has_b = ir_expr_bounds(e->args[1], bounds, &b);
   if (has_b && !has_a && b.lo == b.hi && b.lo > 0 && is_masking(e->kind))
     return known(out, 0, e->kind == IR_EXPR_MOD ? b.hi - 1 : b.hi);
   return has_a && has_b && binary_range(e->kind, a, b, out) && fits(e->type, *out);
+}
+
+bool ir_expr_range(const ir_expr *e, const ir_range *ranges, int count, ir_range *out) {
+  const ir_bounds bounds = {.of = ranges, .count = count};
+  return ir_expr_bounds(e, &bounds, out);
 }

@@ -13,6 +13,13 @@ typedef struct lower_memo {
   const ir_expr *value;
 } lower_memo;
 
+/* An offset in a shared buffer that the whole role computes once. */
+typedef struct lower_place {
+  const shared_layout *layout;
+  const ir_expr *at[IR_MAX_RANK];
+  const ir_expr *offset;
+} lower_place;
+
 typedef struct lower_meeting {
   ir_block *block;
   ir_op *op;
@@ -35,6 +42,8 @@ typedef struct lower {
   ir_block *prologue;    /* lets that hold for the whole role */
   lower_memo memo[LOWER_MAX_MEMO];
   int memo_count;
+  lower_place *places;
+  int place_count, place_capacity;
 
   rings rings; /* of the pipelined form */
   int meeting_count, meeting_capacity;
@@ -108,6 +117,10 @@ const ir_expr *thread_canonical(lower *l, const tile_layout *layout);
 const ir_expr *thread_shared_offset(lower *l, const ir_value *buffer, const ir_expr *const *coord);
 const ir_expr *thread_shared_address(lower *l, ir_value *buffer, const ir_expr *slot,
                                      const ir_expr *const *coord); /* u32 */
+/* The same of coord + more. What depends on the thread is computed once for the role where that is possible, and shared
+ * by all places that are whole periods of the layout apart. */
+const ir_expr *thread_shared_address_near(lower *l, ir_value *buffer, const ir_expr *slot, const ir_expr *const *coord,
+                                          const int *more);
 /* Byte offset (i64) of an element of a global tensor from its coordinates, and the predicate that they are inside
  * (true when known). */
 const ir_expr *thread_global_offset(lower *l, const ir_value *tensor, const ir_expr *const *coord);

@@ -7,7 +7,7 @@
 #include "passes/lower.h"
 #include "passes/region.h"
 
-enum { MAX_ELEMENTS = 32, MAX_UNROLLED = 4 };
+enum { MAX_ELEMENTS = 32, MAX_UNROLLED = 4, MAX_ASYNC = 16 };
 
 typedef struct transfer {
   lower *l;
@@ -16,6 +16,7 @@ typedef struct transfer {
   int rank;
   int vector; /* elements an access */
   const ir_expr *group;
+  const ir_expr *first; /* of cp.async: byte offset of the tensor where the thread's first group begins */
 } transfer;
 
 /* Coordinates in `ref`'s value of element `coord` of the moved extents: starts plus coordinates along the spanned
@@ -240,22 +241,66 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile) {
   store(t, to, at, predicate, raw, thread_int(l, 0), bytes);
 }
 
-/* global -> shared, asynchronously */
+/* Where the thread's groups of an asynchronous copy begin: the offset of the coordinates it has of its own. What
+ * register number and loop variable add to it is then one addition, or a constant. */
+static void begin_async(transfer *t, const ir_ref *from) {
+  lower *l = t->l;
+  const ir_expr *own[IR_MAX_RANK], *at[IR_MAX_RANK];
+  for (int d = 0; d < t->rank; d++)
+    own[d] = thread_own_coord(l, &t->layout, d);
+  place(t, from, own, at);
+  t->first = thread_let(l, "from", thread_global_offset(l, from->value, at));
+}
+
+/* Byte offset of the group from the thread's first. */
+static const ir_expr *async_step(transfer *t, const ir_ref *from) {
+  lower *l = t->l;
+  const ir_expr *at[IR_MAX_RANK];
+  int next = 0;
+  for (int d = 0; d < from->value->rank; d++) {
+    bool moves = !from->count || from->span[d];
+    at[d] = moves ? thread_register_coord(l, &t->layout, next++, t->vector, 0, t->group) : thread_int(l, 0);
+  }
+  return thread_global_offset(l, from->value, at);
+}
+
+/* The shared address of the group: of the thread's own coordinates and the group's, which are constants or not. */
+static const ir_expr *async_target(transfer *t, const ir_ref *to) {
+  lower *l = t->l;
+  const ir_expr *own[IR_MAX_RANK], *coord[IR_MAX_RANK], *target[IR_MAX_RANK];
+  int more[IR_MAX_RANK] = {0}, next = 0;
+  bool constant = true;
+  for (int d = 0; d < t->rank; d++)
+    own[d] = thread_own_coord(l, &t->layout, d);
+  for (int d = 0; d < to->value->rank; d++) {
+    int64_t known = 0;
+    if (to->count && !to->span[d]) continue;
+    constant &= ir_is_constant(thread_register_coord(l, &t->layout, next++, t->vector, 0, t->group), &known);
+    more[d] = (int)known;
+  }
+  if (constant) {
+    place(t, to, own, target);
+    return thread_shared_address_near(l, to->value, to->slot, target, more);
+  }
+  element_coords(t, coord);
+  place(t, to, coord, target);
+  return thread_shared_address(l, to->value, to->slot, target);
+}
+
+/* global -> shared, asynchronously. Where nothing is read, the address does not matter. */
 static void async_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   lower *l = t->l;
-  const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK], *target[IR_MAX_RANK];
+  const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK];
   element_coords(t, coord);
   place(t, from, coord, at);
-  place(t, to, coord, target);
   int bytes = t->vector * ir_bits(from->value->type) / 8;
   ir_op *op = ir_op_create(l->memory, IR_OP_CP_ASYNC, l->loc);
   ir_ref buffer = ir_ref_whole(to->value);
   buffer.slot = to->slot;
-  const ir_expr *address = thread_shared_address(l, to->value, to->slot, target);
-  const ir_expr *inside = thread_let(l, "inside", guard_of(t, from, at));
-  const ir_expr *count = ir_ternary(l->memory, IR_EXPR_SELECT, inside, thread_int(l, bytes), thread_int(l, 0));
-  const ir_expr *offset = ir_ternary(l->memory, IR_EXPR_SELECT, inside, thread_global_offset(l, from->value, at),
-                                     ir_typed_int(l->memory, IR_I64, 0));
+  const ir_expr *address = async_target(t, to);
+  const ir_expr *count =
+      ir_ternary(l->memory, IR_EXPR_SELECT, guard_of(t, from, at), thread_int(l, bytes), thread_int(l, 0));
+  const ir_expr *offset = thread_add(l, t->first, async_step(t, from));
   ir_op_add_write(op, buffer);
   ir_op_add_read(op, ir_ref_whole(from->value));
   ir_op_add_expr(l->memory, op, address);
@@ -335,16 +380,17 @@ static void all_groups(transfer *t) {
   lower *l = t->l;
   const ir_ref *to = &t->op->write[0], *from = &t->op->read[0];
   int groups = t->layout.reg_count / t->vector;
-  bool looped = groups > 1;
+  bool asynchronous = ir_attr_get(&t->op->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_CPASYNC;
+  if (asynchronous) begin_async(t, from);
+  bool looped = groups > (asynchronous ? MAX_ASYNC : 1);
   const ir_value *tile = to->value->space == IR_TILE ? to->value : from->value->space == IR_TILE ? from->value : NULL;
   if (tile && t->vector < thread_per_word(tile->type)) looped = false; /* positions inside a word are constants */
   const ir_expr *probe = thread_int(l, 0);
   for (int d = 0; d < t->rank && looped; d++)
     looped = thread_register_coord(l, &t->layout, d, t->vector, 0, probe) != NULL;
   if (looped) {
-    bool in_registers =
-        tile ||
-        groups <= MAX_UNROLLED; /* register numbers must be constants; addresses need not, and all at once they spill */
+    /* register numbers must be constants; addresses need not, and all at once they spill */
+    bool in_registers = tile || groups <= MAX_UNROLLED;
     ir_block *saved = thread_loop(l, "r", thread_int(l, groups), in_registers ? 1 : 0, &t->group);
     one_group(t);
     thread_leave(l, saved);

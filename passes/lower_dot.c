@@ -91,19 +91,31 @@ static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
 
 /* -- mma ----------------------------------------------------------------------------------------------------------- */
 
-/* Loads `count` (1, 2, 4) 8 x 16-byte matrices: lane l gives the row (row0 + row(l), chunk column) of the operand. */
-static void load_matrices(lower *l, const ir_ref *operand, ir_value *registers, const ir_expr *word,
-                          const ir_expr *major, const ir_expr *minor, bool k_major, int count) {
-  /* `major` counts rows (m or n), `minor` elements along k */
-  const ir_expr *coord[2] = {k_major ? major : minor, k_major ? minor : major}, *at[IR_MAX_RANK];
+/* Matrices of one operand: the lane's row and its place along k, from which blocks and steps are constants away. */
+typedef struct fragment_source {
+  const ir_ref *operand;
+  const ir_expr *row, *k;
+  bool k_major;
+} fragment_source;
+
+/* Loads `count` (1, 2, 4) 8 x 16-byte matrices, `row` rows (m or n) and `k` elements along k from the lane's own. */
+static void load_matrices(lower *l, const fragment_source *from, ir_value *registers, int word, int row, int k,
+                          int count) {
+  const ir_ref *operand = from->operand;
+  const ir_expr *coord[2] = {from->k_major ? from->row : from->k, from->k_major ? from->k : from->row};
+  const int ahead[2] = {from->k_major ? row : k, from->k_major ? k : row};
+  const ir_expr *at[IR_MAX_RANK];
+  int more[IR_MAX_RANK] = {0};
   region_place(l->memory, operand, coord, at);
-  const ir_expr *address = thread_shared_address(l, operand->value, operand->slot, at);
+  for (int d = 0, next = 0; d < operand->value->rank; d++)
+    if (!operand->count || operand->span[d]) more[d] = ahead[next++];
+  const ir_expr *address = thread_shared_address_near(l, operand->value, operand->slot, at, more);
   ir_op *load = thread_op(l, IR_OP_LDMATRIX);
-  ir_op_add_write(load, word_ref(registers, word));
+  ir_op_add_write(load, word_ref(registers, thread_int(l, word)));
   ir_op_add_read(load, buffer_ref(operand));
   ir_op_add_expr(l->memory, load, address);
   ir_attr_set(&load->attrs, IR_ATTR_COUNT, count);
-  if (!k_major) ir_attr_set(&load->attrs, IR_ATTR_TRANSPOSE, 1);
+  if (!from->k_major) ir_attr_set(&load->attrs, IR_ATTR_TRANSPOSE, 1);
 }
 
 /* The lane's place in a 16 x 2-chunk group of matrices. `rows_first`: matrices 0, 1 are rows 0-7, 8-15 of chunk 0
@@ -154,14 +166,70 @@ static void close_group(lower *l, packed_operand *scale, int group, ir_value *ac
     }
 }
 
-static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
-  ir_type a_type = s->rows->value->type, b_type = s->columns->value->type;
-  int depth = tensor_core_depth(a_type), own_k = s->k / s->parts, steps = own_k / depth, chunk = depth / 2;
+/* The fragments of a dot, in the order in which they are used: a unit is two column blocks of a step along k (one, where
+ * their number is odd), and every row block with them. The units' B fragments lie in a ring, loaded `ahead` units before
+ * they are used; a step's A fragments in two sets, each loaded under the step before. */
+typedef struct mma_plan {
+  const dot_shape *s;
+  int m_blocks, n_blocks, depth, steps;
+  int pairs; /* units a step */
+  int ahead; /* units */
+  fragment_source a_from, b_from;
+  ir_value *a, *b;
+  bool a_registers, b_registers;
+} mma_plan;
+
+enum { FRAGMENT_WORDS = 4, MOST_DOT_REGISTERS = 208 };
+
+/* A whole step ahead where registers allow that, so that its loads, and the wait for them, lie under the dots of the step
+ * before; else one unit. */
+static int units_ahead(const mma_plan *p) {
+  int accumulators = p->m_blocks * p->n_blocks * 4, a_words = p->a_registers ? 0 : 2 * p->m_blocks * FRAGMENT_WORDS;
+  int all = accumulators + a_words + 2 * p->pairs * FRAGMENT_WORDS;
+  return all <= MOST_DOT_REGISTERS ? p->pairs : 1;
+}
+
+static int unit_blocks(const mma_plan *p, int unit) { return unit % p->pairs * 2 + 1 < p->n_blocks ? 2 : 1; }
+
+static void load_unit(lower *l, const mma_plan *p, int unit) {
+  if (p->b_registers || unit >= p->steps * p->pairs) return;
+  load_matrices(l, &p->b_from, p->b, unit % (2 * p->ahead) * FRAGMENT_WORDS, unit % p->pairs * 16,
+                unit / p->pairs * p->depth, unit_blocks(p, unit) * 2);
+}
+
+/* Row blocks first .. last - 1 of a step. */
+static void load_rows(lower *l, const mma_plan *p, int step, int first, int last) {
+  if (p->a_registers || step >= p->steps) return;
+  for (int mb = first; mb < last; mb++)
+    load_matrices(l, &p->a_from, p->a, (step % 2 * p->m_blocks + mb) * FRAGMENT_WORDS, mb * 16, step * p->depth, 4);
+}
+
+static void multiply_unit(lower *l, const mma_plan *p, int unit, ir_value *sums) {
+  int step = unit / p->pairs, first = unit % p->pairs * 2;
+  for (int mb = 0; mb < p->m_blocks; mb++)
+    for (int i = 0; i < unit_blocks(p, unit); i++) {
+      int nb = first + i, a_word = p->a_registers ? mb * p->steps + step : step % 2 * p->m_blocks + mb,
+          b_word = p->b_registers ? (nb * p->steps + step) * 2 : unit % (2 * p->ahead) * FRAGMENT_WORDS + i * 2;
+      ir_op *mma = thread_op(l, IR_OP_MMA);
+      ir_op_add_write(mma, word_ref(sums, thread_int(l, (mb * p->n_blocks + nb) * 4)));
+      ir_op_add_read(mma, word_ref(p->a, thread_int(l, a_word * FRAGMENT_WORDS)));
+      ir_op_add_read(mma, word_ref(p->b, thread_int(l, b_word)));
+      ir_attr_set(&mma->attrs, IR_ATTR_M, 16);
+      ir_attr_set(&mma->attrs, IR_ATTR_N, 8);
+      ir_attr_set(&mma->attrs, IR_ATTR_K, p->depth);
+    }
+}
+
+/* Where the warp and the lane stand, and arrays for what they load. */
+static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
+  const dot_shape *s = p->s;
+  int chunk = p->depth / 2, own_k = s->k / s->parts;
   int warps_m = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_M, l->warp_count),
       warps_n = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_N, 1);
-  int m_blocks = s->m / 16 / warps_m, n_blocks = s->n / 8 / warps_n;
-  bool a_registers = s->rows->value->space == IR_TILE, b_registers = s->columns->value->space == IR_TILE;
-  ir_value *accumulator = thread_registers(l, s->accumulator);
+  p->m_blocks = s->m / 16 / warps_m;
+  p->n_blocks = s->n / 8 / warps_n;
+  p->pairs = (p->n_blocks + 1) / 2;
+  p->ahead = units_ahead(p);
   const ir_expr *warp_m = thread_digit(l, l->warp, 1, warps_m, warps_n * s->parts);
   const ir_expr *warp_n = thread_digit(l, l->warp, warps_m, warps_n, s->parts);
   const ir_expr *first_k =
@@ -169,54 +237,58 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   const ir_expr *a_row, *a_k, *b_row, *b_k;
   lane_place(l, true, s->rows_k_major, chunk, &a_row, &a_k);
   lane_place(l, false, s->columns_k_major, chunk, &b_row, &b_k);
-  a_row = thread_role_let(l, "a_row", thread_add(l, a_row, thread_mul(l, warp_m, thread_int(l, m_blocks * 16))));
+  a_row = thread_role_let(l, "a_row", thread_add(l, a_row, thread_mul(l, warp_m, thread_int(l, p->m_blocks * 16))));
   a_k = thread_role_let(l, "a_k", thread_add(l, a_k, first_k));
-  b_row = thread_role_let(l, "b_row", thread_add(l, b_row, thread_mul(l, warp_n, thread_int(l, n_blocks * 8))));
+  b_row = thread_role_let(l, "b_row", thread_add(l, b_row, thread_mul(l, warp_n, thread_int(l, p->n_blocks * 8))));
   b_k = thread_role_let(l, "b_k", thread_add(l, b_k, first_k));
+  p->a_from = (fragment_source){s->rows, a_row, a_k, s->rows_k_major};
+  p->b_from = (fragment_source){s->columns, b_row, b_k, s->columns_k_major};
+}
 
-  const ir_expr *keep = accumulates(l, op);
+static ir_value *fragment_array(lower *l, const char *name, const ir_ref *operand, int fragments) {
+  ir_type type = operand->value->type;
+  return thread_array(l, name, type, fragments * FRAGMENT_WORDS * 32 / ir_bits(type));
+}
+
+static void clear_sums(lower *l, ir_value *accumulator, int words, const ir_expr *keep) {
   int64_t known;
-  if (!ir_is_constant(keep, &known) || !known) {
-    int words = m_blocks * n_blocks * 4;
-    ir_block *guarded = thread_guard(l, ir_unary(l->memory, IR_EXPR_NOT, keep));
-    const ir_expr *index;
-    ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
-    thread_set_word(l, accumulator, index, ir_cast(l->memory, accumulator->type, thread_int(l, 0)));
-    thread_leave(l, saved);
-    thread_leave(l, guarded);
-  }
-  ir_value *a = a_registers ? thread_registers(l, s->rows->value)
-                            : thread_array(l, "a", a_type, m_blocks * 4 * 32 / ir_bits(a_type));
-  ir_value *b =
-      b_registers ? thread_registers(l, s->columns->value) : thread_array(l, "b", b_type, 4 * 32 / ir_bits(b_type));
+  if (ir_is_constant(keep, &known) && known) return;
+  ir_block *guarded = thread_guard(l, ir_unary(l->memory, IR_EXPR_NOT, keep));
+  const ir_expr *index;
+  ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
+  thread_set_word(l, accumulator, index, ir_cast(l->memory, accumulator->type, thread_int(l, 0)));
+  thread_leave(l, saved);
+  thread_leave(l, guarded);
+}
+
+static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
+  int depth = tensor_core_depth(s->rows->value->type), own_k = s->k / s->parts;
+  mma_plan p = {.s = s,
+                .depth = depth,
+                .steps = own_k / depth,
+                .a_registers = s->rows->value->space == IR_TILE,
+                .b_registers = s->columns->value->space == IR_TILE};
+  ir_value *accumulator = thread_registers(l, s->accumulator);
+  place_fragments(l, op, &p);
+  clear_sums(l, accumulator, p.m_blocks * p.n_blocks * 4, accumulates(l, op));
+  p.a = p.a_registers ? thread_registers(l, s->rows->value)
+                      : fragment_array(l, "a", s->rows, (p.steps > 1 ? 2 : 1) * p.m_blocks);
+  p.b = p.b_registers ? thread_registers(l, s->columns->value) : fragment_array(l, "b", s->columns, 2 * p.ahead);
   packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, s->group);
   int group = s->group < own_k ? s->group : own_k; /* what the warp has of one */
   ir_value *sums = accumulator;
-  for (int step = 0; step < steps; step++) {
-    const ir_expr *k0 = thread_int(l, step * depth);
-    if (scale.buffer && step * depth % group == 0) sums = open_group(l, accumulator->type, m_blocks * n_blocks * 4);
-    for (int mb = 0; mb < m_blocks && !a_registers; mb++)
-      load_matrices(l, s->rows, a, thread_int(l, mb * 4), thread_add(l, a_row, thread_int(l, mb * 16)),
-                    thread_add(l, a_k, k0), s->rows_k_major, 4);
-    for (int pair = 0; pair < n_blocks;
-         pair += 2) { /* two column blocks at a time: their fragments live no longer than they must */
-      int blocks = pair + 1 < n_blocks ? 2 : 1;
-      if (!b_registers)
-        load_matrices(l, s->columns, b, thread_int(l, 0), thread_add(l, b_row, thread_int(l, pair * 8)),
-                      thread_add(l, b_k, k0), s->columns_k_major, blocks * 2);
-      for (int mb = 0; mb < m_blocks; mb++)
-        for (int nb = pair; nb < pair + blocks; nb++) {
-          ir_op *mma = thread_op(l, IR_OP_MMA);
-          ir_op_add_write(mma, word_ref(sums, thread_int(l, (mb * n_blocks + nb) * 4)));
-          ir_op_add_read(mma, word_ref(a, thread_int(l, a_registers ? (mb * steps + step) * 4 : mb * 4)));
-          ir_op_add_read(mma, word_ref(b, thread_int(l, b_registers ? (nb * steps + step) * 2 : (nb - pair) * 2)));
-          ir_attr_set(&mma->attrs, IR_ATTR_M, 16);
-          ir_attr_set(&mma->attrs, IR_ATTR_N, 8);
-          ir_attr_set(&mma->attrs, IR_ATTR_K, depth);
-        }
-    }
-    if (scale.buffer && (step + 1) * depth % group == 0)
-      close_group(l, &scale, step * depth / group, accumulator, sums, m_blocks, n_blocks);
+  load_rows(l, &p, 0, 0, p.m_blocks);
+  for (int unit = 0; unit < p.ahead; unit++)
+    load_unit(l, &p, unit);
+  for (int unit = 0; unit < p.steps * p.pairs; unit++) {
+    int step = unit / p.pairs, pair = unit % p.pairs;
+    if (pair == 0 && scale.buffer && step * depth % group == 0)
+      sums = open_group(l, accumulator->type, p.m_blocks * p.n_blocks * 4);
+    load_rows(l, &p, step + 1, pair * p.m_blocks / p.pairs, (pair + 1) * p.m_blocks / p.pairs);
+    load_unit(l, &p, unit + p.ahead);
+    multiply_unit(l, &p, unit, sums);
+    if (pair == p.pairs - 1 && scale.buffer && (step + 1) * depth % group == 0)
+      close_group(l, &scale, step * depth / group, accumulator, sums, p.m_blocks, p.n_blocks);
   }
 }
 

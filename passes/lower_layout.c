@@ -190,6 +190,76 @@ const ir_expr *thread_shared_address(lower *l, ir_value *buffer, const ir_expr *
   return thread_add(l, ir_address(l->memory, buffer, slot), thread_u32(l, thread_shared_offset(l, buffer, coord)));
 }
 
+/* What of `more` shifts every address by the same number of bytes: rows of whole periods of the swizzle, and whole
+ * panels. It is taken from `more`. */
+static int take_periods(const shared_layout *s, int *more) {
+  int mask = s->swizzle == SHARED_SWIZZLE_NONE ? 0 : s->swizzle / 16 - 1, inner = s->contiguous, weight = 1, bytes = 0;
+  int period = mask ? SWIZZLE_ROW * (mask + 1) / s->panel_bytes : 1;
+  for (int d = s->rank - 1; d >= 0; d--) {
+    if (d == inner) continue;
+    int far = more[d] - more[d] % period;
+    bytes += far * weight * s->panel_bytes;
+    more[d] -= far;
+    weight *= s->extent[d];
+  }
+  int panel = s->panel_bytes * 8 / s->element_bits, panels = more[inner] / panel;
+  if (s->panel_count > 1 && s->rows * s->panel_bytes % (SWIZZLE_ROW * (mask + 1)) == 0) {
+    bytes += panels * s->rows * s->panel_bytes;
+    more[inner] -= panels * panel;
+  }
+  return bytes;
+}
+
+static bool defines(const ir_block *block, const ir_value *value) {
+  for (const ir_op *op = block->first; op; op = op->next)
+    if (op->kind == IR_OP_LET && op->write[0].value == value) return true;
+  return false;
+}
+
+/* Whether the expression has one value for the whole role. */
+static bool is_of_role(const lower *l, const ir_expr *e) {
+  if (e->value && (e->kind != IR_EXPR_VALUE || !defines(l->prologue, e->value))) return false;
+  for (int i = 0; i < e->arg_count; i++)
+    if (!is_of_role(l, e->args[i])) return false;
+  return true;
+}
+
+static const ir_expr *role_offset(lower *l, const ir_value *buffer, const ir_expr *const *at) {
+  const shared_layout *layout = buffer->shared;
+  for (int i = 0; i < l->place_count; i++) {
+    bool same = shared_layout_equal(l->places[i].layout, layout);
+    for (int d = 0; same && d < layout->rank; d++)
+      same = ir_expr_equal(l->places[i].at[d], at[d]);
+    if (same) return l->places[i].offset;
+  }
+  ir_block *saved = thread_enter(l, l->prologue);
+  lower_place place = {.layout = layout};
+  place.offset = thread_let(l, buffer->name, thread_u32(l, thread_shared_offset(l, buffer, at)));
+  thread_leave(l, saved);
+  for (int d = 0; d < layout->rank; d++)
+    place.at[d] = at[d];
+  ARENA_PUSH(l->env->scratch, l->places, l->place_count, l->place_capacity, place);
+  return place.offset;
+}
+
+const ir_expr *thread_shared_address_near(lower *l, ir_value *buffer, const ir_expr *slot, const ir_expr *const *coord,
+                                          const int *more) {
+  const shared_layout *s = buffer->shared;
+  int rest[IR_MAX_RANK];
+  bool of_role = s->element_bits >= 8;
+  for (int d = 0; d < s->rank; d++) {
+    rest[d] = more[d];
+    of_role &= is_of_role(l, coord[d]);
+  }
+  int far = of_role ? take_periods(s, rest) : 0;
+  const ir_expr *at[IR_MAX_RANK];
+  for (int d = 0; d < s->rank; d++)
+    at[d] = thread_add(l, coord[d], thread_int(l, rest[d]));
+  if (!of_role) return thread_shared_address(l, buffer, slot, at);
+  const ir_expr *base = ir_address(l->memory, buffer, slot);
+  return thread_add(l, thread_add(l, base, role_offset(l, buffer, at)), ir_typed_int(l->memory, IR_U32, far));
+}
+
 /* Elements from one position of the dimension to the next, in 64 bits throughout: the product of two sizes need not
  * fit 32. */
 static const ir_expr *wide_stride(lower *l, const ir_value *tensor, int dim) {

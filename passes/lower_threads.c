@@ -159,7 +159,8 @@ static void thread_role_body(lower *l, const ir_block *body, ir_block *out, int 
   l->warp_first = first;
   l->warp_count = count;
   l->barrier_id = barrier_id;
-  l->memo_count = 0;
+  l->memo_count = l->place_count = l->place_capacity = 0;
+  l->places = NULL;
   l->meeting_count = l->meeting_capacity = 0;
   l->prologue = &prologue;
   l->out = out;

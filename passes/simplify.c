@@ -10,7 +10,8 @@
  *           end
  *           %t <- fill 0.0                 (%t is never read)
  *
- *  1. Expressions are folded; comparisons also by the ranges of loop and grid indices.
+ *  1. Expressions are folded; comparisons also by the ranges of loop and grid indices, of what lets make of them, and of
+ *     what the ifs around say of a variable.
  *  2. A let of a constant or of another name is put in where it is read.
  *  3. An if of a constant becomes the branch taken; a loop of no iterations goes.
  *  4. An op goes when all it does is write values that nothing with an effect reads. What orders threads, writes global
@@ -31,6 +32,7 @@ typedef struct simplifier {
   pass_env *env;
   const ir_expr **replace; /* by value number: what to read instead */
   ir_range *ranges;        /* by value number; lo > hi is unknown */
+  ir_bounds bounds;        /* of the above, and of the launch */
   bool changed;
 } simplifier;
 
@@ -72,11 +74,9 @@ static const ir_expr *with_args(arena *memory, const ir_expr *e, const ir_expr *
 
 /* The expression folded from its leaves up, every comparison that the ranges decide replaced by its result. */
 static const ir_expr *decide(simplifier *s, const ir_expr *e) {
-  int count = s->kernel->value_count;
   ir_range a, b;
   if (is_comparison(e->kind) && ir_is_integer(e->args[0]->type) && ir_bits(e->args[0]->type) == 32 &&
-      ir_expr_range(e->args[0], s->ranges, count, &a) && ir_expr_range(e->args[1], s->ranges, count, &b) && fits(a) &&
-      fits(b)) {
+      ir_expr_bounds(e->args[0], &s->bounds, &a) && ir_expr_bounds(e->args[1], &s->bounds, &b) && fits(a) && fits(b)) {
     int result = decided(e->kind, a, b);
     if (result >= 0) return ir_bool(s->env->memory, result == 1);
   }
@@ -111,13 +111,29 @@ static bool is_alias(const ir_expr *e) {
 static void learn_let(simplifier *s, const ir_op *op) {
   const ir_value *value = op->write[0].value;
   if (is_alias(op->expr[0]) && op->expr[0]->type == value->type) s->replace[value->number] = op->expr[0];
+  ir_range range;
+  bool known = !value->is_mutable && ir_expr_bounds(op->expr[0], &s->bounds, &range);
+  s->ranges[value->number] = known ? range : (ir_range){1, 0};
 }
 
 static void set_range(simplifier *s, const ir_value *value, const ir_expr *lo, const ir_expr *hi) {
   ir_range low, high;
-  int count = s->kernel->value_count;
-  if (!ir_expr_range(lo, s->ranges, count, &low) || !ir_expr_range(hi, s->ranges, count, &high)) return;
+  if (!ir_expr_bounds(lo, &s->bounds, &low) || !ir_expr_bounds(hi, &s->bounds, &high)) return;
   if (low.lo <= high.hi - 1) s->ranges[value->number] = (ir_range){low.lo, high.hi - 1};
+}
+
+/* The variable v of a condition v < n or v + c < n, and its range where the condition holds; NULL for others. */
+static const ir_value *narrowed(const simplifier *s, const ir_expr *condition, ir_range *range) {
+  ir_range limit;
+  if (condition->kind != IR_EXPR_LT || !ir_expr_bounds(condition->args[1], &s->bounds, &limit)) return NULL;
+  const ir_expr *left = condition->args[0];
+  int64_t ahead = 0;
+  if (left->kind == IR_EXPR_ADD && ir_is_constant(left->args[1], &ahead)) left = left->args[0];
+  if (left->kind != IR_EXPR_VALUE || left->value->is_mutable || !ir_expr_bounds(left, &s->bounds, range)) return NULL;
+  int64_t highest = limit.hi - 1 - ahead;
+  if (highest < range->lo || highest >= range->hi) return NULL;
+  range->hi = highest;
+  return left->value;
 }
 
 /* -- 3: control flow of constants
@@ -218,7 +234,14 @@ static void fold_block(simplifier *s, ir_block *block) {
     default:
       break;
     }
+    ir_range inside, outside = {1, 0};
+    const ir_value *variable = op->kind == IR_OP_IF ? narrowed(s, op->expr[0], &inside) : NULL;
+    if (variable) {
+      outside = s->ranges[variable->number];
+      s->ranges[variable->number] = inside;
+    }
     fold_block(s, &op->body);
+    if (variable) s->ranges[variable->number] = outside;
     fold_block(s, &op->other);
   }
 }
@@ -344,6 +367,12 @@ static void fold_signature(simplifier *s) {
 
 static void know_ranges(simplifier *s) {
   ir_kernel *kernel = s->kernel;
+  s->bounds = (ir_bounds){.of = s->ranges, .count = kernel->value_count};
+  s->bounds.threads = ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 0);
+  int64_t blocks;
+  if (kernel->block_count && ir_is_constant(kernel->block_count, &blocks) &&
+      ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1) < 2)
+    s->bounds.blocks = blocks;
   for (int i = 0; i < kernel->value_count; i++) {
     s->ranges[i] = (ir_range){1, 0};
     if (kernel->values[i]->space == IR_SIZE) s->ranges[i] = (ir_range){0, INT32_MAX};
