@@ -38,7 +38,8 @@ typedef struct block_work {
   int moved_count;
   double grid[3];    /* extents of the grid, 1 where there is none */
   int64_t *sizes;    /* by value number: what the sizes were taken to be */
-  int registers;     /* 32-bit registers a thread that tiles need at once, without addresses and temporaries */
+  int registers;     /* 32-bit registers a thread that tiles take at once, without addresses and temporaries */
+  int least_registers; /* that they can do with, where a limit asks for it: 16-bit elements stay packed */
   int wgmma_columns; /* of the widest wgmma, 0 when there is none */
   bool uses_fma;     /* some dot runs without tensor cores */
   bool has_dots;
