@@ -30,7 +30,7 @@ enum {
   WORK_REGISTERS = 48,
   PLAIN_REGISTERS = 28,
   NARROW_REGISTERS = 12,
-  LEAN_REGISTERS = 30, /* beside tiles, of a kernel that moves rows, when it has to do with few */
+  LEAN_REGISTERS = 30,   /* beside tiles, of a kernel that moves rows, when it has to do with few */
   ENOUGH_THREADS = 1024, /* of an SM to have enough loads in flight, a few of 16 bytes each */
   RESERVED_SHARED = 1024,
   MAX_BLOCKS = 32

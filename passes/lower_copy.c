@@ -231,6 +231,19 @@ static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
   ir_value *raw = thread_array(l, from->value->name, source, words_of(source, t->vector) * thread_per_word(source));
   predicate = thread_let(l, "inside", predicate);
   load(t, from, at, predicate, raw, thread_int(l, 0), bytes);
+  if (word && source == tile->type && bytes >= 4 && ir_bits(source) < 32) { /* whole words, one way or the other */
+    const ir_expr *fills[MAX_ELEMENTS];
+    int per_word = thread_per_word(source);
+    for (int i = 0; i < per_word; i++)
+      fills[i] = ir_cast(l->memory, ir_compute_type(source), fill);
+    const ir_expr *filled = thread_pack(l, source, fills, per_word);
+    for (int i = 0; i < words_of(source, t->vector); i++) {
+      const ir_expr *loaded = thread_word(l, raw, thread_int(l, i));
+      thread_set_word(l, registers, thread_add(l, word, thread_int(l, i)),
+                      ir_ternary(l->memory, IR_EXPR_SELECT, predicate, loaded, filled));
+    }
+    return;
+  }
   if (word) {
     convert_words(l, registers, word, raw, thread_int(l, 0), t->vector, predicate, fill);
     return;
@@ -296,8 +309,7 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile, int acces
       values[i] = thread_read_element(l, registers, word, access * t->vector + i);
     const ir_expr *part = ir_binary(l->memory, IR_EXPR_SHR, thread_word(l, registers, word),
                                     thread_int(l, access * t->vector * ir_bits(target)));
-    thread_set_word(l, raw, thread_int(l, 0),
-                    target == tile->type ? part : thread_pack(l, target, values, t->vector));
+    thread_set_word(l, raw, thread_int(l, 0), target == tile->type ? part : thread_pack(l, target, values, t->vector));
   } else if (word) {
     convert_words(l, raw, thread_int(l, 0), registers, word, t->vector, NULL, NULL);
   } else {

@@ -63,8 +63,8 @@ static bool writes_all(ir_op *parallel, const ir_value *tile) {
 static bool begins(ir_op *op, const ir_value *tile) {
   if (op->kind == IR_OP_PARALLEL) return writes_all(op, tile);
   bool whole = op->kind == IR_OP_COPY || op->kind == IR_OP_FILL;
-  return whole && op->write[0].value == tile && !op->write[0].count &&
-         !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) && !ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 0);
+  return whole && op->write[0].value == tile && !op->write[0].count && !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) &&
+         !ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 0);
 }
 
 typedef enum fate { FATE_KEPT, FATE_READ, FATE_WRITTEN } fate;
@@ -141,7 +141,9 @@ static bool is_exact_fill(const ir_op *copy) {
          (fabs(fill->float_value) <= EXACT_INTEGER && fill->float_value == trunc(fill->float_value));
 }
 
-static bool may_be_narrow(const ir_value *tile) { return tile->space == IR_TILE && ir_element_count(tile) >= SMALL_TILE; }
+static bool may_be_narrow(const ir_value *tile) {
+  return tile->space == IR_TILE && ir_element_count(tile) >= SMALL_TILE;
+}
 
 /* The type that what the op leaves in the tile is exact in; IR_TYPE_NONE when there is none. */
 static ir_type loaded_type(ir_op *op) {
@@ -289,5 +291,6 @@ bool narrow_tiles(ir_kernel *kernel, pass_env *env) {
   narrower n = {kernel, env, ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count), kernel->value_count};
   scope whole = {NULL, NULL};
   narrow_block(&n, &kernel->body, &whole);
+  ir_drop_unused(kernel, env->scratch);
   return true;
 }

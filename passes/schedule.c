@@ -422,9 +422,10 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
                   heavier)) /* the heaviest tiles first, so that the last to finish are light */
     ir_attr_set(&kernel->attrs, IR_ATTR_REVERSE, 1);
   fit_stages(&s);
-  int min_blocks = s.dot_count || producers || env->options->level < 2 || ir_attr_has(&kernel->attrs, IR_ATTR_MIN_BLOCKS)
-                       ? 1
-                       : estimate_min_blocks(kernel, env->options->level, env->scratch);
+  int min_blocks =
+      s.dot_count || producers || env->options->level < 2 || ir_attr_has(&kernel->attrs, IR_ATTR_MIN_BLOCKS)
+          ? 1
+          : estimate_min_blocks(kernel, env->options->level, env->scratch);
   if (min_blocks > 1) ir_attr_set(&kernel->attrs, IR_ATTR_MIN_BLOCKS, min_blocks);
   report_pins(kernel, &asked, env);
   kernel->form = IR_FORM_SCHEDULED;
