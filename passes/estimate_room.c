@@ -5,7 +5,10 @@
 #include "passes/region.h"
 #include "passes/tensor_core.h"
 
-enum { BARRIER_BYTES = 2048 }; /* and alignment */
+enum {
+  BARRIER_BYTES = 2048, /* and alignment */
+  MOST_COPIES = 4       /* elements of a small tile that one thread has */
+};
 
 typedef struct room {
   const ir_kernel *kernel;
@@ -84,10 +87,12 @@ static bool is_summed_at_once(const room *c, const ir_value *tile) {
 }
 
 /* Registers of one thread for the tile. A row vector is held by every thread of a quad; what a decode leaves for a dot
- * exists a few steps at a time. Where nobody sets a limit, ptxas keeps what elementwise loops unpacked. */
+ * exists a few steps at a time. Where nobody sets a limit, ptxas keeps what elementwise loops unpacked; where somebody
+ * does, what rows were reduced to counts too, of which every thread has a copy. */
 static double tile_registers(const room *c, const ir_value *tile, bool limited) {
   double elements = (double)ir_element_count(tile), words = elements * ir_bits(tile->type) / 32;
   if (!c->dot_count && !limited && ir_bits(tile->type) == 16) words = elements;
+  if (limited && elements < c->warps * 32.0) return elements < MOST_COPIES ? elements : MOST_COPIES;
   if (tile->rank == 1 && c->dot_count) return elements / (c->warps * 8.0);
   const ir_op *dot = work_reader(c->dot, c->dot_count, tile);
   for (const ir_op *op = dot ? dot->previous : NULL; op; op = op->previous) {

@@ -153,9 +153,13 @@ static ir_type loaded_type(ir_op *op) {
   return narrow && is_exact_fill(op) ? from->type : IR_TYPE_NONE;
 }
 
+/* Atomic additions are made element by element, from a register each. */
 static bool reads_elements(ir_op *op, const ir_value *tile) {
-  for (int i = 0; i < op->read_count; i++)
-    if (op->read[i].value == tile) return !op->read[i].count && (op->kind == IR_OP_COPY || op->kind == IR_OP_REDUCE);
+  for (int i = 0; i < op->read_count; i++) {
+    if (op->read[i].value != tile) continue;
+    bool copies = op->kind == IR_OP_COPY && !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0);
+    return !op->read[i].count && (copies || op->kind == IR_OP_REDUCE);
+  }
   return true; /* in expressions */
 }
 
