@@ -30,8 +30,9 @@ enum {
   WORK_REGISTERS = 48,
   PLAIN_REGISTERS = 28,
   NARROW_REGISTERS = 12,
-  LEAN_REGISTERS = 30,   /* beside tiles, of a kernel that moves rows, when it has to do with few */
+  LEAN_REGISTERS = 22,   /* beside tiles and a quarter more, of a kernel that moves rows, when it has to do with few */
   ENOUGH_THREADS = 1024, /* of an SM to have enough loads in flight, a few of 16 bytes each */
+  FEW_THREADS = 512,     /* with fewer, a thread holds so much that a limit would spill */
   RESERVED_SHARED = 1024,
   MAX_BLOCKS = 32
 };
@@ -79,7 +80,10 @@ int estimate_min_blocks(ir_kernel *kernel, int level, arena *scratch) {
     if (kernel->values[i]->space == IR_SHARED) return 1;
   block_work w = {0};
   work_room(kernel, NULL, 0, level, scratch, &w);
-  return w.least_registers + LEAN_REGISTERS <= target->registers / ENOUGH_THREADS ? ENOUGH_THREADS / threads : 1;
+  int blocks = ENOUGH_THREADS / threads, needed = w.least_registers * 5 / 4 + LEAN_REGISTERS;
+  while (blocks > 1 && needed > target->registers / (threads * blocks) / 8 * 8)
+    blocks--;
+  return threads * blocks >= FEW_THREADS ? blocks : 1;
 }
 
 static const char *refusal_of(const machine *m, const block_work *w, estimate *e) {

@@ -37,7 +37,7 @@ typedef struct estimate {
 void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scratch, estimate *out);
 
 /* The blocks an SM that registers of a kernel without dots and producers should be limited for, in scheduled form; 1
- * where its tiles need more, and no limit helps. */
+ * for no limit, where its tiles leave room for no second block. */
 int estimate_min_blocks(ir_kernel *kernel, int level, arena *scratch);
 
 /* A table of estimates: the head, and a row. `plan` is the plan in words; `mark` stands before it ("*" for the one

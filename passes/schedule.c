@@ -17,8 +17,8 @@
  *    are then persistent.
  * 5. Stages are what the source asks for, less what does not fit into shared memory. Rather than leave a loop with fewer
  *    than three of those that it asks for, results go to memory unstaged (direct).
- * 6. Without dots and shared buffers, time goes by waiting for memory: where the tiles are small enough, registers are
- *    limited so that 1024 threads are on an SM at once.
+ * 6. Without dots and shared buffers, time goes by waiting for memory: registers are limited so that as many blocks are
+ *    on an SM at once as the tiles allow, up to 1024 threads.
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
 #include "passes/estimate.h"
