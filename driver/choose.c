@@ -25,8 +25,8 @@ enum {
 };
 
 static const double clearly = 0.97;
-static const char planning[] = "specialise,merge-tiles,simplify,keep-tiles,fuse-decode,schedule,defer-scales,split-"
-                               "dots"; /* from the tile form on */
+static const char planning[] = "specialise,merge-tiles,simplify,keep-tiles,narrow-tiles,fuse-decode,schedule,"
+                               "defer-scales,split-dots"; /* from the tile form on */
 
 /* Attributes of the schedule that plans differ in, beside what schedule chooses by itself. */
 static const struct {

@@ -422,6 +422,9 @@ const ir_value *ir_awaited_tensor(ir_op *op, bool nested);
 /* Calls `visit` for every op of the block, bodies included, in program order; stops when it returns false. */
 typedef bool ir_walk_visit(void *context, ir_block *block, ir_op *op);
 bool ir_walk(ir_block *block, ir_walk_visit *visit, void *context);
+/* Takes the values that no op and no grid names any more off the kernel's list, arguments and sizes excepted, and numbers
+ * the rest anew: tables by value number are stale afterwards. `scratch` is used for a table. */
+void ir_drop_unused(ir_kernel *kernel, arena *scratch);
 void ir_op_each_expr(ir_op *op, const ir_expr *(*change)(void *context, const ir_expr *e),
                      void *context); /* rewrites every expression of the op, references included */
 

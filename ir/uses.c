@@ -142,3 +142,34 @@ void ir_op_each_expr(ir_op *op, const ir_expr *(*change)(void *context, const ir
   for (int i = 0; i < op->expr_count; i++)
     op->expr[i] = change(context, op->expr[i]);
 }
+
+static void note_value(void *context, ir_op *op, ir_value *value, bool written) {
+  (void)op, (void)written;
+  bool *used = context;
+  used[value->number] = true;
+}
+
+static bool note_op(void *context, ir_block *block, ir_op *op) {
+  (void)block;
+  bool *used = context;
+  ir_op_visit(op, false, note_value, used);
+  for (int i = 0; i < op->variable_count; i++)
+    used[op->variable[i]->number] = true;
+  return true;
+}
+
+void ir_drop_unused(ir_kernel *kernel, arena *scratch) {
+  bool *used = ARENA_ARRAY(scratch, bool, kernel->value_count);
+  ir_walk(&kernel->body, note_op, used);
+  for (int i = 0; i < kernel->grid_count; i++)
+    used[kernel->grid[i].index->number] = true;
+  int kept = 0;
+  for (int i = 0; i < kernel->value_count; i++) {
+    ir_value *value = kernel->values[i];
+    /* Arguments are the kernel's signature. */
+    if (used[i] || value->space == IR_GLOBAL || value->space == IR_SIZE) kernel->values[kept++] = value;
+  }
+  kernel->value_count = kept;
+  for (int i = 0; i < kept; i++)
+    kernel->values[i]->number = i;
+}

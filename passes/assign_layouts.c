@@ -9,8 +9,8 @@
  *    dot is swapped).
  * 2. Layouts flow along elementwise loops, reductions and copies between tiles until nothing changes: a tile indexed
  *    by all coordinates has the loop's layout, one indexed by some has its slice.
- * 3. A tile that nothing reached gets consecutive elements for each thread, as wide as its accesses to memory; then 2
- *    goes on.
+ * 3. A tile that nothing reached, the largest first, gets consecutive elements for each thread, as wide as its accesses
+ *    to memory; then 2 goes on.
  * 4. Where two demands on one tile differ, the op reads (or writes) another tile and an explicit `convert` stands
  *    beside it.
  * 5. A shared buffer has its contiguous dimension last, with the widest swizzle whose span divides a row when tensor
@@ -196,13 +196,21 @@ static void flow_until_stable(context *c) {
   } while (c->changed);
 }
 
-/* The unreached tile with the most elements: its neighbours are slices of it. */
-static ir_value *largest_unassigned(ir_kernel *kernel) {
+/* The unreached tile with the most elements, of those the one with the widest accesses to memory: its neighbours are
+ * slices of it. */
+static ir_value *largest_unassigned(context *c) {
   ir_value *best = NULL;
-  for (int i = 0; i < kernel->value_count; i++) {
-    ir_value *value = kernel->values[i];
-    if (value->space == IR_TILE && !value->tile && (!best || ir_element_count(value) > ir_element_count(best)))
-      best = value;
+  int64_t most = 0;
+  int widest = 0;
+  for (int i = 0; i < c->kernel->value_count; i++) {
+    ir_value *value = c->kernel->values[i];
+    if (value->space != IR_TILE || value->tile) continue;
+    int64_t elements = ir_element_count(value);
+    int vector = tile_vector(c, value);
+    if (best && (elements < most || (elements == most && vector <= widest))) continue;
+    best = value;
+    most = elements;
+    widest = vector;
   }
   return best;
 }
@@ -380,7 +388,7 @@ bool assign_layouts(ir_kernel *kernel, pass_env *env) {
   context c = {.kernel = kernel, .env = env, .warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4)};
   ir_walk(&kernel->body, anchor, &c);
   flow_until_stable(&c);
-  for (ir_value *value = largest_unassigned(kernel); value; value = largest_unassigned(kernel)) {
+  for (ir_value *value = largest_unassigned(&c); value; value = largest_unassigned(&c)) {
     tile_layout layout;
     if (!default_layout(&c, value, &layout))
       return diag_error(

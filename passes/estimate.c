@@ -30,6 +30,9 @@ enum {
   WORK_REGISTERS = 48,
   PLAIN_REGISTERS = 28,
   NARROW_REGISTERS = 12,
+  LEAN_REGISTERS = 22,   /* beside tiles and a quarter more, of a kernel that moves rows, when it has to do with few */
+  ENOUGH_THREADS = 1024, /* of an SM to have enough loads in flight, a few of 16 bytes each */
+  FEW_THREADS = 512,     /* with fewer, a thread holds so much that a limit would spill */
   RESERVED_SHARED = 1024,
   MAX_BLOCKS = 32
 };
@@ -42,7 +45,7 @@ const char *estimate_term_name(estimate_term term) {
 
 typedef struct machine {
   const ir_target_info *target;
-  int warps, producers, cluster, raster;
+  int warps, producers, cluster, raster, min_blocks;
   bool persistent;
   double l2_share; /* of the bytes that multicast leaves to each block */
 } machine;
@@ -62,9 +65,25 @@ static int register_budget(const machine *m) {
 
 /* Registers of a thread that computes. Without dots ptxas needs fewer beside the tiles; the elements in flight of
  * copies that may go one by one have an address and a condition each. */
-static int registers_of(const block_work *w) {
+static int registers_of(const machine *m, const block_work *w) {
   if (w->has_dots) return w->registers + WORK_REGISTERS;
-  return w->registers + PLAIN_REGISTERS + (w->is_narrow ? w->registers * 3 / 10 + NARROW_REGISTERS : 0);
+  int registers = w->registers + PLAIN_REGISTERS + (w->is_narrow ? w->registers * 3 / 10 + NARROW_REGISTERS : 0);
+  int limit = m->target->registers / (m->warps * 32 * m->min_blocks) / 8 * 8;
+  return registers < limit || m->min_blocks < 2 ? registers : limit;
+}
+
+int estimate_min_blocks(ir_kernel *kernel, int level, arena *scratch) {
+  const ir_target_info *target = ir_target_of(kernel->target);
+  int threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, ENOUGH_THREADS);
+  if (threads * 2 > ENOUGH_THREADS) return 1;
+  for (int i = 0; i < kernel->value_count; i++)
+    if (kernel->values[i]->space == IR_SHARED) return 1;
+  block_work w = {0};
+  work_room(kernel, NULL, 0, level, scratch, &w);
+  int blocks = ENOUGH_THREADS / threads, needed = w.least_registers * 5 / 4 + LEAN_REGISTERS;
+  while (blocks > 1 && needed > target->registers / (threads * blocks) / 8 * 8)
+    blocks--;
+  return threads * blocks >= FEW_THREADS ? blocks : 1;
 }
 
 static const char *refusal_of(const machine *m, const block_work *w, estimate *e) {
@@ -245,9 +264,10 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
                .producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0),
                .cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1),
                .raster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 0),
+               .min_blocks = (int)ir_attr_get(&kernel->attrs, IR_ATTR_MIN_BLOCKS, 1),
                .persistent = ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) != 0};
   m.l2_share = multicast_share(&m, &w);
-  *out = (estimate){.registers = registers_of(&w), .shared_bytes = w.shared_bytes, .uses_fma = w.uses_fma};
+  *out = (estimate){.registers = registers_of(&m, &w), .shared_bytes = w.shared_bytes, .uses_fma = w.uses_fma};
   double blocks = w.grid[0] * w.grid[1] * w.grid[2], per_us = m.target->clock_ghz * 1e3;
   out->blocks = blocks;
   out->refusal = refusal_of(&m, &w, out);

@@ -36,6 +36,10 @@ typedef struct estimate {
  * 4096. `scratch` is used for tables and may be reset afterwards. */
 void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scratch, estimate *out);
 
+/* The blocks an SM that registers of a kernel without dots and producers should be limited for, in scheduled form; 1
+ * for no limit, where its tiles leave room for no second block. */
+int estimate_min_blocks(ir_kernel *kernel, int level, arena *scratch);
+
 /* A table of estimates: the head, and a row. `plan` is the plan in words; `mark` stands before it ("*" for the one
  * chosen, "" else). */
 void estimate_print_head(str *out);

@@ -5,7 +5,10 @@
 #include "passes/region.h"
 #include "passes/tensor_core.h"
 
-enum { BARRIER_BYTES = 2048 }; /* and alignment */
+enum {
+  BARRIER_BYTES = 2048, /* and alignment */
+  MOST_COPIES = 4       /* elements of a small tile that one thread has */
+};
 
 typedef struct room {
   const ir_kernel *kernel;
@@ -84,9 +87,12 @@ static bool is_summed_at_once(const room *c, const ir_value *tile) {
 }
 
 /* Registers of one thread for the tile. A row vector is held by every thread of a quad; what a decode leaves for a dot
- * exists a few steps at a time. */
-static double tile_registers(const room *c, const ir_value *tile) {
+ * exists a few steps at a time. Where nobody sets a limit, ptxas keeps what elementwise loops unpacked; where somebody
+ * does, what rows were reduced to counts too, of which every thread has a copy. */
+static double tile_registers(const room *c, const ir_value *tile, bool limited) {
   double elements = (double)ir_element_count(tile), words = elements * ir_bits(tile->type) / 32;
+  if (!c->dot_count && !limited && ir_bits(tile->type) == 16) words = elements;
+  if (limited && elements < c->warps * 32.0) return elements < MOST_COPIES ? elements : MOST_COPIES;
   if (tile->rank == 1 && c->dot_count) return elements / (c->warps * 8.0);
   const ir_op *dot = work_reader(c->dot, c->dot_count, tile);
   for (const ir_op *op = dot ? dot->previous : NULL; op; op = op->previous) {
@@ -102,7 +108,7 @@ static double tile_registers(const room *c, const ir_value *tile) {
   return words / (c->warps * 32.0);
 }
 
-static int count_registers(const room *c) {
+static int count_registers(const room *c, bool limited) {
   const ir_kernel *kernel = c->kernel;
   liveness l = {ARENA_ARRAY(c->scratch, lifetime, kernel->value_count), 0};
   live_block(&l, &kernel->body, kernel->value_count);
@@ -112,7 +118,7 @@ static int count_registers(const room *c) {
     double live = 0; /* the peak is where some tile begins */
     for (int j = 0; j < kernel->value_count; j++) {
       if (l.of[j].first && l.of[j].first <= l.of[i].first && l.of[j].last >= l.of[i].first)
-        live += tile_registers(c, kernel->values[j]);
+        live += tile_registers(c, kernel->values[j], limited);
     }
     if (live > most) most = live;
   }
@@ -174,7 +180,8 @@ void work_room(ir_kernel *kernel, const ir_op *const *dot, int dot_count, int le
   r.warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4);
   r.producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0);
   out->has_dots = dot_count > 0;
-  out->registers = count_registers(&r);
+  out->registers = count_registers(&r, false);
+  out->least_registers = count_registers(&r, true);
   out->is_narrow = !ir_walk(&kernel->body, find_narrow, &r);
   out->shared_bytes = count_shared(&r);
 }

@@ -36,11 +36,12 @@ typedef struct block_work {
   int section_count;
   traffic moved[WORK_MAX_TRAFFIC];
   int moved_count;
-  double grid[3];    /* extents of the grid, 1 where there is none */
-  int64_t *sizes;    /* by value number: what the sizes were taken to be */
-  int registers;     /* 32-bit registers a thread that tiles need at once, without addresses and temporaries */
-  int wgmma_columns; /* of the widest wgmma, 0 when there is none */
-  bool uses_fma;     /* some dot runs without tensor cores */
+  double grid[3];      /* extents of the grid, 1 where there is none */
+  int64_t *sizes;      /* by value number: what the sizes were taken to be */
+  int registers;       /* 32-bit registers a thread that tiles take at once, without addresses and temporaries */
+  int least_registers; /* that they can do with, where a limit asks for it: 16-bit elements stay packed */
+  int wgmma_columns;   /* of the widest wgmma, 0 when there is none */
+  bool uses_fma;       /* some dot runs without tensor cores */
   bool has_dots;
   bool is_narrow;       /* some copy of a tile goes element by element where sizes turn out odd */
   int64_t shared_bytes; /* buffers in all their stages, the staging of stores, barriers */

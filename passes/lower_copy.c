@@ -14,7 +14,8 @@ typedef struct transfer {
   const ir_op *op;
   tile_layout layout; /* who moves what; dimensions are those of the tile or buffer */
   int rank;
-  int vector; /* elements an access */
+  int vector;   /* elements an access */
+  int accesses; /* of a group: more than one where it takes several to fill a word of a tile */
   const ir_expr *group;
   const ir_expr *first; /* of cp.async: byte offset of the tensor where the thread's first group begins */
 } transfer;
@@ -34,10 +35,13 @@ static void place(transfer *t, const ir_ref *ref, const ir_expr *const *coord, c
   }
 }
 
-static void element_coords(transfer *t, const ir_expr **coord) {
+static const ir_expr *register_coord(transfer *t, int d, int access, const ir_expr *group) {
+  return thread_register_coord(t->l, &t->layout, d, t->vector * t->accesses, t->vector * access, group);
+}
+
+static void element_coords(transfer *t, int access, const ir_expr **coord) {
   for (int d = 0; d < t->rank; d++)
-    coord[d] = thread_add(t->l, thread_own_coord(t->l, &t->layout, d),
-                          thread_register_coord(t->l, &t->layout, d, t->vector, 0, t->group));
+    coord[d] = thread_add(t->l, thread_own_coord(t->l, &t->layout, d), register_coord(t, d, access, t->group));
 }
 
 /* The widest access of one side, in elements. */
@@ -63,11 +67,40 @@ static const ir_expr *fill_value(transfer *t) {
   return ir_is_zero(t->op->expr[0]) ? NULL : t->op->expr[0];
 }
 
+static bool is_of_group(const transfer *t, const ir_expr *e) {
+  if (e->kind == IR_EXPR_INT || ir_expr_equal(e, t->group)) return true;
+  for (int i = 0; i < e->arg_count; i++)
+    if (!is_of_group(t, e->args[i])) return false;
+  return e->arg_count > 0;
+}
+
+/* The terms of a coordinate that are the same for all groups (`moving` false), or those that are not; NULL: none. */
+static const ir_expr *terms_of(const transfer *t, const ir_expr *coord, bool moving) {
+  if (coord->kind != IR_EXPR_ADD) return is_of_group(t, coord) == moving ? coord : NULL;
+  const ir_expr *a = terms_of(t, coord->args[0], moving), *b = terms_of(t, coord->args[1], moving);
+  return !a ? b : !b ? a : thread_add(t->l, a, b);
+}
+
+/* Whether the coordinate is below the extent, as a comparison of what an unrolled loop makes a constant with what is
+ * the same for all of its accesses. */
+static const ir_expr *is_below(transfer *t, const ir_expr *coord, const ir_expr *extent) {
+  const ir_expr *moving = terms_of(t, coord, true), *same = terms_of(t, coord, false);
+  if (moving && same) extent = ir_binary(t->l->memory, IR_EXPR_SUB, extent, same);
+  return ir_binary(t->l->memory, IR_EXPR_LT, moving ? moving : same, extent);
+}
+
 /* The predicate of an access to global memory; true for shared memory. */
 static const ir_expr *guard_of(transfer *t, const ir_ref *ref, const ir_expr *const *at) {
   lower *l = t->l;
   if (ref->value->space != IR_GLOBAL) return ir_bool(l->memory, true);
-  const ir_expr *inside = thread_inside(l, ref->value, at);
+  const ir_expr *inside = ir_bool(l->memory, true);
+  for (int d = 0; d < ref->value->rank; d++) {
+    int64_t place_in, extent;
+    const ir_expr *end = ref->value->extent[d];
+    bool known = ir_is_constant(at[d], &place_in) && ir_is_constant(end, &extent);
+    if (known && place_in >= 0 && place_in < extent) continue;
+    inside = ir_binary(l->memory, IR_EXPR_AND, inside, is_below(t, at[d], end));
+  }
   for (int d = 0; d < ref->count; d++)
     if (region_may_be_negative(l->kernel, ref->start[d]))
       inside = ir_binary(l->memory, IR_EXPR_AND, inside, ir_binary(l->memory, IR_EXPR_GE, at[d], thread_int(l, 0)));
@@ -143,15 +176,49 @@ static int words_of(ir_type type, int elements) {
 
 /* Word index of element 0 of the group, for registers of `type`. */
 static const ir_expr *group_word(transfer *t, ir_type type) {
-  int bits = ir_bits(type), words = bits > 32 ? t->vector : t->vector * bits / 32;
+  int bits = ir_bits(type), unit = t->vector * t->accesses, words = bits > 32 ? unit : unit * bits / 32;
   return words ? thread_mul(t->l, t->group, thread_int(t->l, words)) : NULL;
+}
+
+/* What an access loaded, in its place of a word. */
+static const ir_expr *part_of(lower *l, ir_value *raw, int access, int bits) {
+  return ir_binary(l->memory, IR_EXPR_SHL, thread_word(l, raw, thread_int(l, access)), thread_int(l, access * bits));
+}
+
+/* memory -> a word of a tile, by accesses that each fill a part of it */
+static void load_word(transfer *t, const ir_ref *from, ir_value *tile) {
+  lower *l = t->l;
+  ir_type source = from->value->type;
+  const ir_expr *fill = fill_value(t), *values[MAX_ELEMENTS], *whole = NULL;
+  int bits = t->vector * ir_bits(source);
+  bool is_raw = source == tile->type && !fill;
+  ir_value *raw = thread_array(l, from->value->name, source, t->accesses * thread_per_word(source));
+  for (int k = 0; k < t->accesses; k++) {
+    const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK];
+    element_coords(t, k, coord);
+    place(t, from, coord, at);
+    const ir_expr *predicate = guard_of(t, from, at);
+    if (fill) predicate = thread_let(l, "inside", predicate);
+    load(t, from, at, predicate, raw, thread_int(l, k), bits / 8);
+    if (is_raw) {
+      const ir_expr *part = part_of(l, raw, k, bits);
+      whole = whole ? ir_binary(l->memory, IR_EXPR_OR, whole, part) : part;
+    }
+    for (int i = 0; i < t->vector && !is_raw; i++) {
+      const ir_expr *value = thread_read_element(l, raw, thread_int(l, k), i);
+      if (fill) value = ir_ternary(l->memory, IR_EXPR_SELECT, predicate, value, ir_cast(l->memory, value->type, fill));
+      values[k * t->vector + i] = value;
+    }
+  }
+  if (!is_raw) whole = thread_pack(l, tile->type, values, t->accesses * t->vector);
+  thread_set_word(l, thread_registers(l, tile), group_word(t, tile->type), whole);
 }
 
 /* memory -> tile */
 static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
   lower *l = t->l;
   const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK];
-  element_coords(t, coord);
+  element_coords(t, 0, coord);
   place(t, from, coord, at);
   ir_type source = from->value->type;
   ir_value *registers = thread_registers(l, tile);
@@ -165,6 +232,19 @@ static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
   ir_value *raw = thread_array(l, from->value->name, source, words_of(source, t->vector) * thread_per_word(source));
   predicate = thread_let(l, "inside", predicate);
   load(t, from, at, predicate, raw, thread_int(l, 0), bytes);
+  if (word && source == tile->type && bytes >= 4 && ir_bits(source) < 32) { /* whole words, one way or the other */
+    const ir_expr *fills[MAX_ELEMENTS];
+    int per_word = thread_per_word(source);
+    for (int i = 0; i < per_word; i++)
+      fills[i] = ir_cast(l->memory, ir_compute_type(source), fill);
+    const ir_expr *filled = thread_pack(l, source, fills, per_word);
+    for (int i = 0; i < words_of(source, t->vector); i++) {
+      const ir_expr *loaded = thread_word(l, raw, thread_int(l, i));
+      thread_set_word(l, registers, thread_add(l, word, thread_int(l, i)),
+                      ir_ternary(l->memory, IR_EXPR_SELECT, predicate, loaded, filled));
+    }
+    return;
+  }
   if (word) {
     convert_words(l, registers, word, raw, thread_int(l, 0), t->vector, predicate, fill);
     return;
@@ -193,10 +273,10 @@ static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
 }
 
 /* tile -> memory */
-static void store_group(transfer *t, const ir_ref *to, ir_value *tile) {
+static void store_group(transfer *t, const ir_ref *to, ir_value *tile, int access) {
   lower *l = t->l;
   const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK];
-  element_coords(t, coord);
+  element_coords(t, access, coord);
   place(t, to, coord, at);
   ir_type target = to->value->type;
   ir_value *registers = thread_registers(l, tile);
@@ -224,7 +304,14 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile) {
     return;
   }
   ir_value *raw = thread_array(l, to->value->name, target, words_of(target, t->vector) * thread_per_word(target));
-  if (word) {
+  if (t->accesses > 1) {
+    const ir_expr *values[MAX_ELEMENTS];
+    for (int i = 0; i < t->vector; i++)
+      values[i] = thread_read_element(l, registers, word, access * t->vector + i);
+    const ir_expr *part = ir_binary(l->memory, IR_EXPR_SHR, thread_word(l, registers, word),
+                                    thread_int(l, access * t->vector * ir_bits(target)));
+    thread_set_word(l, raw, thread_int(l, 0), target == tile->type ? part : thread_pack(l, target, values, t->vector));
+  } else if (word) {
     convert_words(l, raw, thread_int(l, 0), registers, word, t->vector, NULL, NULL);
   } else {
     int64_t group = 0;
@@ -282,7 +369,7 @@ static const ir_expr *async_target(transfer *t, const ir_ref *to) {
     place(t, to, own, target);
     return thread_shared_address_near(l, to->value, to->slot, target, more);
   }
-  element_coords(t, coord);
+  element_coords(t, 0, coord);
   place(t, to, coord, target);
   return thread_shared_address(l, to->value, to->slot, target);
 }
@@ -291,7 +378,7 @@ static const ir_expr *async_target(transfer *t, const ir_ref *to) {
 static void async_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   lower *l = t->l;
   const ir_expr *coord[IR_MAX_RANK], *at[IR_MAX_RANK];
-  element_coords(t, coord);
+  element_coords(t, 0, coord);
   place(t, from, coord, at);
   int bytes = t->vector * ir_bits(from->value->type) / 8;
   ir_op *op = ir_op_create(l->memory, IR_OP_CP_ASYNC, l->loc);
@@ -318,7 +405,7 @@ static void async_group(transfer *t, const ir_ref *from, const ir_ref *to) {
 static void through_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   lower *l = t->l;
   const ir_expr *coord[IR_MAX_RANK], *source[IR_MAX_RANK], *target[IR_MAX_RANK];
-  element_coords(t, coord);
+  element_coords(t, 0, coord);
   place(t, from, coord, source);
   place(t, to, coord, target);
   ir_type in = from->value->type, out = to->value->type;
@@ -338,10 +425,13 @@ static void through_group(transfer *t, const ir_ref *from, const ir_ref *to) {
 
 static void one_group(transfer *t) {
   const ir_ref *to = &t->op->write[0], *from = &t->op->read[0];
-  if (to->value->space == IR_TILE)
+  if (to->value->space == IR_TILE && t->accesses > 1)
+    load_word(t, from, to->value);
+  else if (to->value->space == IR_TILE)
     load_group(t, from, to->value);
   else if (from->value->space == IR_TILE)
-    store_group(t, to, from->value);
+    for (int k = 0; k < t->accesses; k++)
+      store_group(t, to, from->value, k);
   else if (ir_attr_get(&t->op->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_CPASYNC)
     async_group(t, from, to);
   else
@@ -379,15 +469,18 @@ static void thread_tile_to_tile(lower *l, const ir_op *op) {
 static void all_groups(transfer *t) {
   lower *l = t->l;
   const ir_ref *to = &t->op->write[0], *from = &t->op->read[0];
-  int groups = t->layout.reg_count / t->vector;
   bool asynchronous = ir_attr_get(&t->op->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_CPASYNC;
   if (asynchronous) begin_async(t, from);
-  bool looped = groups > (asynchronous ? MAX_ASYNC : 1);
   const ir_value *tile = to->value->space == IR_TILE ? to->value : from->value->space == IR_TILE ? from->value : NULL;
-  if (tile && t->vector < thread_per_word(tile->type)) looped = false; /* positions inside a word are constants */
+  int per_word = tile ? thread_per_word(tile->type) : 1;
+  bool in_words = t->vector < per_word && t->layout.reg_count % per_word == 0;
+  t->accesses = in_words && !ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0) ? per_word / t->vector : 1;
+  int groups = t->layout.reg_count / (t->vector * t->accesses);
+  bool looped = groups > (asynchronous ? MAX_ASYNC : 1) && t->vector * t->accesses >= per_word; /* positions inside a word are constants */
   const ir_expr *probe = thread_int(l, 0);
   for (int d = 0; d < t->rank && looped; d++)
-    looped = thread_register_coord(l, &t->layout, d, t->vector, 0, probe) != NULL;
+    for (int k = 0; k < t->accesses; k++)
+      looped &= register_coord(t, d, k, probe) != NULL;
   if (looped) {
     /* register numbers must be constants; addresses need not, and all at once they spill */
     bool in_registers = tile || groups <= MAX_UNROLLED;

@@ -270,12 +270,49 @@ static const ir_expr *wide_stride(lower *l, const ir_value *tensor, int dim) {
   return product;
 }
 
+/* Terms of an offset, by what they vary with: accesses that differ in the last ones share an address, and the
+ * instruction adds the constant that an unrolled loop makes of the rest. */
+typedef enum term_order { TERM_BASE, TERM_STRIDED, TERM_INDEX, TERM_CONSTANT, TERM_ORDERS } term_order;
+
+typedef struct offset_sum {
+  lower *l;
+  const ir_expr *of[TERM_ORDERS];
+} offset_sum;
+
+/* Whether a loop's index varies it, and nothing else does. */
+static bool is_of_index(const ir_expr *e) {
+  if (e->kind == IR_EXPR_VALUE) return e->value->space == IR_INDEX;
+  if (e->kind == IR_EXPR_INT) return true;
+  for (int i = 0; i < e->arg_count; i++)
+    if (!is_of_index(e->args[i])) return false;
+  return e->arg_count > 0;
+}
+
+/* Adds coordinate * stride, in elements. Index arithmetic does not overflow, so the terms of a sum may be widened one
+ * by one. */
+static void add_terms(offset_sum *s, const ir_expr *coord, const ir_expr *stride) {
+  if (coord->kind == IR_EXPR_ADD && coord->type == IR_I32) {
+    add_terms(s, coord->args[0], stride);
+    add_terms(s, coord->args[1], stride);
+    return;
+  }
+  int64_t constant;
+  term_order order = TERM_BASE;
+  if (is_of_index(coord)) order = ir_is_constant(stride, &constant) ? TERM_INDEX : TERM_STRIDED;
+  const ir_expr *term = thread_mul(s->l, thread_i64(s->l, coord), stride);
+  if (ir_is_constant(term, &constant)) order = TERM_CONSTANT;
+  s->of[order] = thread_add(s->l, s->of[order], term);
+}
+
 const ir_expr *thread_global_offset(lower *l, const ir_value *tensor, const ir_expr *const *coord) {
   int bits = ir_bits(tensor->type);
-  const ir_expr *sum = ir_typed_int(l->memory, IR_I64, 0);
+  const ir_expr *zero = ir_typed_int(l->memory, IR_I64, 0), *sum = zero;
+  offset_sum s = {l, {zero, zero, zero, zero}};
   for (int d = 0; d < tensor->rank; d++)
-    sum = thread_add(l, sum, thread_mul(l, thread_i64(l, coord[d]), wide_stride(l, tensor, d)));
-  if (bits >= 8) return thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits / 8));
+    add_terms(&s, coord[d], wide_stride(l, tensor, d));
+  for (int i = 0; i < TERM_ORDERS; i++)
+    sum = thread_add(l, sum, bits < 8 ? s.of[i] : thread_mul(l, s.of[i], ir_typed_int(l->memory, IR_I64, bits / 8)));
+  if (bits >= 8) return sum;
   return ir_binary(l->memory, IR_EXPR_DIV, thread_mul(l, sum, ir_typed_int(l->memory, IR_I64, bits)),
                    ir_typed_int(l->memory, IR_I64, 8));
 }

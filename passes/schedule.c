@@ -17,6 +17,8 @@
  *    are then persistent.
  * 5. Stages are what the source asks for, less what does not fit into shared memory. Rather than leave a loop with fewer
  *    than three of those that it asks for, results go to memory unstaged (direct).
+ * 6. Without dots and shared buffers, time goes by waiting for memory: registers are limited so that as many blocks are
+ *    on an SM at once as the tiles allow, up to 1024 threads.
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
 #include "passes/estimate.h"
@@ -420,6 +422,11 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
                   heavier)) /* the heaviest tiles first, so that the last to finish are light */
     ir_attr_set(&kernel->attrs, IR_ATTR_REVERSE, 1);
   fit_stages(&s);
+  int min_blocks =
+      s.dot_count || producers || env->options->level < 2 || ir_attr_has(&kernel->attrs, IR_ATTR_MIN_BLOCKS)
+          ? 1
+          : estimate_min_blocks(kernel, env->options->level, env->scratch);
+  if (min_blocks > 1) ir_attr_set(&kernel->attrs, IR_ATTR_MIN_BLOCKS, min_blocks);
   report_pins(kernel, &asked, env);
   kernel->form = IR_FORM_SCHEDULED;
   if (env->explain) {

@@ -316,39 +316,7 @@ static void sweep_block(simplifier *s, ir_block *block, const liveness *l) {
   }
 }
 
-/* -- 5: values that nothing names
- * ------------------------------------------------------------------------------------------------------ */
-
-static void note_use(void *context, ir_op *op, ir_value *value, bool written) {
-  (void)op, (void)written;
-  bool *used = context;
-  used[value->number] = true;
-}
-
-static bool note_op(void *context, ir_block *block, ir_op *op) {
-  (void)block;
-  bool *used = context;
-  ir_op_visit(op, false, note_use, used);
-  for (int i = 0; i < op->variable_count; i++)
-    used[op->variable[i]->number] = true;
-  return true;
-}
-
-static void drop_unused_values(ir_kernel *kernel, arena *scratch) {
-  bool *used = ARENA_ARRAY(scratch, bool, kernel->value_count);
-  ir_walk(&kernel->body, note_op, used);
-  for (int i = 0; i < kernel->grid_count; i++)
-    used[kernel->grid[i].index->number] = true;
-  int kept = 0;
-  for (int i = 0; i < kernel->value_count; i++) {
-    ir_value *value = kernel->values[i];
-    /* Arguments are the kernel's signature. */
-    if (used[i] || value->space == IR_GLOBAL || value->space == IR_SIZE) kernel->values[kept++] = value;
-  }
-  kernel->value_count = kept;
-  for (int i = 0; i < kept; i++)
-    kernel->values[i]->number = i;
-}
+/* -- The signature ------------------------------------------------------------------------------------------------- */
 
 /* Facts stay as the user wrote them: what is known of a size follows from them. */
 static void fold_signature(simplifier *s) {
@@ -398,6 +366,6 @@ bool simplify(ir_kernel *kernel, pass_env *env) {
     }
     sweep_block(&s, &kernel->body, &l);
   } while (s.changed);
-  drop_unused_values(kernel, env->scratch);
+  ir_drop_unused(kernel, env->scratch);
   return true;
 }
