@@ -3,13 +3,13 @@
  * A box is one panel of the shared layout, at most 256 long in the other dimensions: exactly what the swizzle of the
  * map writes (ir/layout.h). Packed tensors (fuse-decode) lie in blocks; a tile's blocks of one block row are
  * contiguous in memory and in the buffer, so a copy is one run a block row; pieces of blocks (packed_piece_rows) are a
- * run each. Block rows and columns beyond the tensor repeat the last one: what they decode to meets zeros or is never
- * stored. */
+ * run each, or a box over blocks side by side. Block rows and columns beyond the tensor repeat the last one, or are
+ * zeros: what they decode to meets zeros or is never stored. */
 #include "passes/lower.h"
 
 #include <string.h>
 
-enum { MAX_BOX = 256 };
+enum { MAX_BOX = 256, BOX_ALIGNMENT = 128, WORD_BYTES = 4 };
 
 /* The map over `tensor` with this box and swizzle; made once a kernel. */
 static ir_value *find_map(lower *l, ir_value *tensor, const int *box, shared_swizzle swizzle) {
@@ -22,7 +22,7 @@ static ir_value *find_map(lower *l, ir_value *tensor, const int *box, shared_swi
   ir_value *map = ir_value_create(l->memory, l->kernel, IR_MAP, tensor->type,
                                   arena_printf(l->memory, "%s_map", tensor->name), tensor->loc);
   map->tensor = tensor;
-  map->rank = tensor->rank;
+  map->rank = ir_map_rank(tensor);
   map->swizzle = swizzle;
   memcpy(map->box, box, sizeof map->box);
   return map;
@@ -105,8 +105,10 @@ typedef struct packed_runs {
   const ir_expr *first_piece, *first_column; /* of the tile, in pieces along rows and in blocks along k */
   const ir_expr *last_block;                 /* along rows */
   const ir_expr *across;                     /* blocks along k */
-  const ir_expr *last_column;                /* where a run may begin */
+  const ir_expr *last_column;                /* where a run may begin, or all of the tile where it is_whole */
+  bool is_whole;                             /* the tile reaches past no block along k */
   int pieces;                                /* of a block */
+  int blocks;                                /* of the tile along k */
   int piece_bytes, block_bytes;
   int bytes;  /* of a run */
   int beside; /* runs along k */
@@ -122,6 +124,7 @@ static packed_runs runs_of(lower *l, const ir_op *op) {
   const ir_expr *zero = thread_int(l, 0), *one = thread_int(l, 1);
   const ir_expr *row0 = from->count ? from->start[0] : zero, *column0 = from->count ? from->start[1] : zero;
   packed_runs r = {.pieces = packed->rows / piece_rows,
+                   .blocks = block_columns,
                    .block_bytes = packed->rows * packed->k * packed->code_bits / 8,
                    .piece_bytes = piece_rows * packed->k * packed->code_bits / 8};
   r.across = ir_binary(memory, IR_EXPR_CEILDIV, from->value->extent[1], thread_int(l, packed->k));
@@ -136,7 +139,8 @@ static packed_runs runs_of(lower *l, const ir_op *op) {
   r.beside = whole && r.pieces == 1 ? 1 : block_columns;
   r.bytes = block_columns / r.beside * r.piece_bytes;
   r.count = rows / piece_rows * r.beside;
-  r.last_column = ir_binary(memory, IR_EXPR_SUB, r.across, thread_int(l, block_columns / r.beside));
+  r.last_column = ir_binary(memory, IR_EXPR_SUB, r.across, thread_int(l, whole ? block_columns : 1));
+  r.is_whole = whole;
   return r;
 }
 
@@ -146,7 +150,9 @@ static const ir_expr *run_offset(lower *l, const packed_runs *r, const ir_expr *
   const ir_expr *piece = thread_add(l, r->first_piece, down), *row = piece;
   if (r->pieces > 1) row = ir_binary(memory, IR_EXPR_DIV, piece, thread_int(l, r->pieces));
   row = ir_binary(memory, IR_EXPR_MIN, row, r->last_block);
-  const ir_expr *column = ir_binary(memory, IR_EXPR_MIN, thread_add(l, r->first_column, along), r->last_column);
+  const ir_expr *column = r->is_whole ? r->first_column : thread_add(l, r->first_column, along);
+  column = ir_binary(memory, IR_EXPR_MIN, column, r->last_column);
+  if (r->is_whole) column = thread_add(l, column, along);
   const ir_expr *block =
       thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, r->across)), thread_i64(l, column));
   const ir_expr *offset = thread_mul(l, block, ir_typed_int(memory, IR_I64, r->block_bytes));
@@ -157,19 +163,48 @@ static const ir_expr *run_offset(lower *l, const packed_runs *r, const ir_expr *
   return thread_let(l, "block_offset", offset);
 }
 
-static void load_run(lower *l, const ir_op *op, const packed_runs *r, int run) {
+/* A copy of one run, or of a box of pieces, that the barrier of `op` counts. */
+static ir_op *load_op(lower *l, const ir_op *op, ir_op_kind kind, ir_value *from, int offset) {
   const ir_ref *to = &op->write[0];
   const ir_expr *base = ir_address(l->memory, to->value, to->slot);
-  const ir_expr *offset = run_offset(l, r, thread_int(l, run / r->beside), thread_int(l, run % r->beside));
-  ir_op *copy = thread_op(l, IR_OP_BULK_LOAD);
+  ir_op *copy = thread_op(l, kind);
   ir_ref buffer = ir_ref_whole(to->value);
   buffer.slot = to->slot;
   ir_op_add_write(copy, buffer);
-  ir_op_add_read(copy, ir_ref_whole(op->read[0].value));
+  ir_op_add_read(copy, ir_ref_whole(from));
   ir_op_add_read(copy, op->read[1]);
-  ir_op_add_expr(l->memory, copy, thread_add(l, base, ir_typed_int(l->memory, IR_U32, run * r->bytes)));
+  ir_op_add_expr(l->memory, copy, thread_add(l, base, ir_typed_int(l->memory, IR_U32, offset)));
+  return copy;
+}
+
+static void load_run(lower *l, const ir_op *op, const packed_runs *r, int run) {
+  const ir_expr *offset = run_offset(l, r, thread_int(l, run / r->beside), thread_int(l, run % r->beside));
+  ir_op *copy = load_op(l, op, IR_OP_BULK_LOAD, op->read[0].value, run * r->bytes);
   ir_op_add_expr(l->memory, copy, offset);
   ir_op_add_expr(l->memory, copy, thread_int(l, r->bytes));
+}
+
+/* Whether the pieces of a tile that lie beside each other along k are better a box of the tensor's blocks than a run
+ * each. */
+static bool loads_boxes(const packed_runs *r) {
+  int bytes = r->blocks * r->piece_bytes;
+  bool several = r->count > r->beside;
+  return r->pieces > 1 && r->blocks > 1 && r->blocks <= MAX_BOX && r->piece_bytes / WORD_BYTES <= MAX_BOX &&
+         (!several || bytes % BOX_ALIGNMENT == 0);
+}
+
+/* Number `row` of those boxes. Blocks past the tensor's last one are zeros. */
+static void load_box(lower *l, const ir_op *op, const packed_runs *r, int row) {
+  const int box[IR_MAX_RANK] = {1, r->blocks, r->piece_bytes / WORD_BYTES};
+  ir_value *map = find_map(l, op->read[0].value, box, SHARED_SWIZZLE_NONE);
+  const ir_expr *piece = thread_add(l, r->first_piece, thread_int(l, row));
+  const ir_expr *down = ir_binary(l->memory, IR_EXPR_DIV, piece, thread_int(l, r->pieces)),
+                *within = ir_binary(l->memory, IR_EXPR_MOD, piece, thread_int(l, r->pieces));
+  ir_op *copy = load_op(l, op, IR_OP_TMA_LOAD, map, row * r->blocks * r->piece_bytes);
+  ir_op_add_expr(l->memory, copy, ir_typed_int(l->memory, IR_U32, 0));
+  ir_op_add_expr(l->memory, copy, thread_mul(l, within, thread_int(l, r->piece_bytes / WORD_BYTES)));
+  ir_op_add_expr(l->memory, copy, r->first_column);
+  ir_op_add_expr(l->memory, copy, down);
 }
 
 /* One access of `width` bytes by one thread, through registers or by cp.async. */
@@ -243,8 +278,12 @@ static void packed_copy(lower *l, const ir_op *op) {
     return;
   }
   ir_block *saved = thread_guard(l, thread_first_thread(l));
-  for (int run = 0; run < r.count; run++)
-    load_run(l, op, &r, run);
+  bool boxes = loads_boxes(&r);
+  for (int i = 0; i < (boxes ? r.count / r.beside : r.count); i++)
+    if (boxes)
+      load_box(l, op, &r, i);
+    else
+      load_run(l, op, &r, i);
   thread_leave(l, saved);
 }
 
