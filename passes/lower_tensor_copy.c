@@ -144,12 +144,12 @@ static packed_runs runs_of(lower *l, const ir_op *op) {
   return r;
 }
 
-/* Byte offset of a run in the tensor. */
+/* Byte offset of a run in the tensor. A tile of one piece begins in a block that exists (fuse-decode). */
 static const ir_expr *run_offset(lower *l, const packed_runs *r, const ir_expr *down, const ir_expr *along) {
   arena *memory = l->memory;
   const ir_expr *piece = thread_add(l, r->first_piece, down), *row = piece;
   if (r->pieces > 1) row = ir_binary(memory, IR_EXPR_DIV, piece, thread_int(l, r->pieces));
-  row = ir_binary(memory, IR_EXPR_MIN, row, r->last_block);
+  if (r->count > r->beside) row = ir_binary(memory, IR_EXPR_MIN, row, r->last_block);
   const ir_expr *column = r->is_whole ? r->first_column : thread_add(l, r->first_column, along);
   column = ir_binary(memory, IR_EXPR_MIN, column, r->last_column);
   if (r->is_whole) column = thread_add(l, column, along);
@@ -241,29 +241,33 @@ static void move_vector(lower *l, const ir_op *op, const ir_expr *address, const
   ir_attr_set(&store->attrs, IR_ATTR_WIDTH, width);
 }
 
-/* By the role's own threads: run after run, or all of them at once where one keeps few threads busy. */
+/* By the role's own threads. A loop moves what lies beside each other along k, whose place is the same for all
+ * threads but for a distance; one run, where a run may be the last block again; or all of the tile, where either would
+ * keep few threads busy. */
 static void move_runs(lower *l, const ir_op *op, const packed_runs *r) {
   arena *memory = l->memory;
   int width = r->bytes % 16 == 0 ? 16 : r->bytes % 8 == 0 ? 8 : 4;
-  int vectors = r->bytes / width, threads = l->warp_count * 32;
-  bool at_once = r->count > 1 && vectors < threads;
-  int total = at_once ? r->count * vectors : vectors;
+  int vectors = r->bytes / width, threads = l->warp_count * 32, runs = r->is_whole ? r->beside : 1;
+  if (runs < r->count && runs * vectors < threads) runs = r->count;
+  bool apart = runs > 1 && !(r->is_whole && runs == r->beside); /* each thread's run lies somewhere else */
+  int total = runs * vectors;
   const ir_expr *base = ir_address(memory, op->write[0].value, op->write[0].slot), *step, *offset = NULL;
-  for (int run = 0; run < (at_once ? 1 : r->count); run++) {
-    if (!at_once) offset = run_offset(l, r, thread_int(l, run / r->beside), thread_int(l, run % r->beside));
+  for (int run = 0; run < r->count; run += runs) {
+    if (!apart) offset = run_offset(l, r, thread_int(l, run / r->beside), thread_int(l, run % r->beside));
     ir_block *outer = thread_loop(l, "p", thread_int(l, (total + threads - 1) / threads), 1, &step);
-    const ir_expr *vector = thread_add(l, thread_mul(l, step, thread_int(l, threads)), l->thread), *within = vector;
+    const ir_expr *vector = thread_add(l, thread_mul(l, step, thread_int(l, threads)), l->thread);
     ir_block *guarded = l->out;
     if (total % threads) guarded = thread_guard(l, ir_binary(memory, IR_EXPR_LT, vector, thread_int(l, total)));
-    if (at_once) {
-      const ir_expr *number = ir_binary(memory, IR_EXPR_DIV, vector, thread_int(l, vectors));
-      within = ir_binary(memory, IR_EXPR_MOD, vector, thread_int(l, vectors));
+    const ir_expr *number = ir_binary(memory, IR_EXPR_DIV, vector, thread_int(l, vectors)),
+                  *within = ir_binary(memory, IR_EXPR_MOD, vector, thread_int(l, vectors));
+    const ir_expr *distance = thread_mul(l, runs > 1 ? within : vector, thread_int(l, width));
+    if (apart)
       offset = run_offset(l, r, ir_binary(memory, IR_EXPR_DIV, number, thread_int(l, r->beside)),
                           ir_binary(memory, IR_EXPR_MOD, number, thread_int(l, r->beside)));
-    }
+    else if (runs > 1)
+      distance = thread_add(l, thread_mul(l, number, thread_int(l, r->block_bytes)), distance);
     const ir_expr *to = thread_add(l, thread_mul(l, vector, thread_int(l, width)), thread_int(l, run * r->bytes));
-    move_vector(l, op, thread_add(l, base, thread_u32(l, to)),
-                thread_add(l, offset, thread_i64(l, thread_mul(l, within, thread_int(l, width)))), width);
+    move_vector(l, op, thread_add(l, base, thread_u32(l, to)), thread_add(l, offset, thread_i64(l, distance)), width);
     if (total % threads) thread_leave(l, guarded);
     thread_leave(l, outer);
   }
