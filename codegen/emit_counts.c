@@ -20,9 +20,9 @@ static const count_row rows[] = {
 static long long box_bytes(const ir_op *op) {
   const ir_value *map = op->kind == IR_OP_TMA_STORE ? op->write[0].value : op->read[0].value;
   int64_t elements = 1;
-  for (int d = 0; d < map->tensor->rank; d++)
+  for (int d = 0; d < map->rank; d++)
     elements *= map->box[d];
-  return (long long)(elements * ir_bits(map->tensor->type) / 8);
+  return (long long)(elements * ir_map_bits(map->tensor) / 8);
 }
 
 static long long element_bytes(const ir_op *op) {

@@ -427,9 +427,9 @@ static const char *coordinates(emitter *e, const ir_op *op, int first) {
 }
 
 static bool good_rank(emitter *e, const ir_op *op, const ir_value *map, int rank) {
-  if (rank >= 1 && rank <= IR_MAX_RANK && rank == map->tensor->rank) return true;
+  if (rank >= 1 && rank <= IR_MAX_RANK && rank == map->rank) return true;
   return emit_fail(e, op->loc, "%s gives %d coordinates to '%s', a map of %d dimensions",
-                   ir_op_info_of(op->kind)->mnemonic, rank, map->name, map->tensor->rank);
+                   ir_op_info_of(op->kind)->mnemonic, rank, map->name, map->rank);
 }
 
 static void write_tma_load(emitter *e, const ir_op *op) {

@@ -239,16 +239,36 @@ static const char *map_type_of(ir_type type) {
   return ir_bits(type) == 16 ? "u16" : ir_bits(type) == 32 ? "u32" : ir_bits(type) == 64 ? "u64" : "u8";
 }
 
+/* A tensor in packed order: words of a block, blocks along k, blocks along rows. */
+static bool fill_packed_map(filler *f, const ir_value *value, record_map *m) {
+  const packed_layout *packed = value->tensor->packed;
+  const record_tensor *t = &f->r->tensors[m->tensor];
+  int words = packed->rows * packed->k * packed->code_bits / 32;
+  const size_expr *across = size_binary(f->memory, SIZE_OP_CEILDIV, t->extents[1], size_const(f->memory, packed->k));
+  m->type = "u32";
+  m->extents[0] = size_const(f->memory, words);
+  m->extents[1] = across;
+  m->extents[2] = size_binary(f->memory, SIZE_OP_CEILDIV, t->extents[0], size_const(f->memory, packed->rows));
+  m->strides[0] = size_const(f->memory, words * 4);
+  m->strides[1] = size_binary(f->memory, SIZE_OP_MUL, across, m->strides[0]);
+  for (int i = 0; i < m->rank; i++) {
+    m->box[i] = value->box[m->rank - 1 - i];
+    m->element_strides[i] = 1;
+  }
+  return true;
+}
+
 /* Dimensions innermost first; strides in bytes, each a multiple of 16 or the launch refuses. */
 static bool fill_map(filler *f, const ir_value *value, record_map *m) {
   const ir_value *tensor = value->tensor;
-  int bits = ir_bits(tensor->type), rank = tensor->rank;
+  int bits = ir_bits(tensor->type), rank = value->rank;
   bool as_bytes = bits < 16;
   *m = (record_map){.tensor = f->tensor_index[tensor->number],
                     .type = map_type_of(tensor->type),
                     .rank = rank,
                     .swizzle_bytes = (int32_t)value->swizzle,
                     .promotion_bytes = MAP_PROMOTION_BYTES};
+  if (tensor->packed) return fill_packed_map(f, value, m);
   const record_tensor *t = &f->r->tensors[m->tensor];
   const size_expr *elements = size_const(f->memory, 1);
   for (int i = 0; i < rank; i++) {

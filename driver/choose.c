@@ -17,9 +17,13 @@
 enum {
   MAX_DIALS = 10,
   MAX_VALUES = 12,
-  PLAN_LIMIT = 96,
-  TILE_LIMIT = 80,
+  PLAN_LIMIT = 144,
+  TILE_LIMIT = 120,
   USUAL_TILE = 512,
+  DEEP_TILE = 2048,
+  FILLED_WAVES = 2,
+  ROW_UNIT = 16,
+  MOST_ODD = 9,
   MAX_DETOURS = 4,
   UNSET = -1
 };
@@ -108,9 +112,85 @@ static void add_value(dial *d, int64_t value) {
   if (d->count < MAX_VALUES) d->value[d->count++] = value;
 }
 
-/* Powers of two, from an instruction's least columns on, and three times them near the source's own value. */
-static void tile_values(dial *d) {
-  int64_t top = d->standard >= 16 && d->standard < USUAL_TILE ? USUAL_TILE : d->standard * 2;
+/* A size that is known, or expected; -1 else. */
+static int64_t known_size(const choice *c, const ir_expr *e) {
+  int64_t value;
+  if (ir_is_constant(e, &value)) return value;
+  if (e->kind != IR_EXPR_VALUE || e->value->space != IR_SIZE) return -1;
+  for (int k = 0; e->value->bound < 0 && k < c->options->passes.expected_count; k++)
+    if (!strcmp(c->options->passes.expected[k].name, e->value->name)) return c->options->passes.expected[k].value;
+  return e->value->bound;
+}
+
+/* What a tile extent cuts: a dimension of tensors, for the blocks of a grid dimension or for the turns of a loop. */
+typedef struct cut {
+  const choice *choice;
+  const ir_kernel *kernel;
+  int64_t tile;
+  int grid;     /* dimension of the grid; -1: none */
+  int64_t size; /* that the blocks share; -1: not known */
+  bool loop;
+} cut;
+
+static void find_cut_of(cut *k, const ir_ref *ref) {
+  int64_t tile;
+  for (int d = 0; ref->value && ref->value->space == IR_GLOBAL && d < ref->count; d++) {
+    const ir_expr *start = ref->start[d];
+    if (start->kind != IR_EXPR_MUL || start->args[0]->kind != IR_EXPR_VALUE || !ir_is_constant(start->args[1], &tile) ||
+        tile != k->tile || ref->span[d] != tile)
+      continue;
+    int dim = 0;
+    while (dim < k->kernel->grid_count && k->kernel->grid[dim].index != start->args[0]->value)
+      dim++;
+    if (dim == k->kernel->grid_count) {
+      k->loop = true;
+    } else if (k->grid < 0) {
+      k->grid = dim;
+      k->size = known_size(k->choice, ref->value->extent[d]);
+    }
+  }
+}
+
+static bool find_cut(void *context, ir_block *block, ir_op *op) {
+  (void)block;
+  if (op->kind != IR_OP_COPY) return true;
+  find_cut_of(context, &op->read[0]);
+  find_cut_of(context, &op->write[0]);
+  return true;
+}
+
+/* Blocks along a dimension of the grid; 0 when they are not known. */
+static int64_t blocks_along(const choice *c, const ir_kernel *kernel, int dim) {
+  const ir_expr *e = kernel->grid[dim].extent;
+  int64_t count, tile;
+  if (ir_is_constant(e, &count)) return count;
+  if (e->kind != IR_EXPR_CEILDIV || !ir_is_constant(e->args[1], &tile) || tile < 1) return 0;
+  int64_t size = known_size(c, e->args[0]);
+  return size > 0 ? (size + tile - 1) / tile : 0;
+}
+
+/* Tiles that give every SM one block, or two: rows that are no power of two, where powers of two leave some idle. */
+static void filling_values(const choice *c, const ir_kernel *kernel, const cut *k, dial *d) {
+  int64_t sms = ir_target_of(kernel->target)->sms, others = 1;
+  for (int i = 0; i < kernel->grid_count; i++)
+    others *= i == k->grid ? 1 : blocks_along(c, kernel, i);
+  for (int waves = 1; others && waves <= FILLED_WAVES; waves++) {
+    int64_t least = (k->size * others + sms * waves - 1) / (sms * waves),
+            rows = (least + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT;
+    while (rows / (rows & -rows) > MOST_ODD) /* registers are spread no other way */
+      rows += ROW_UNIT;
+    if (rows <= USUAL_TILE) add_value(d, rows);
+  }
+}
+
+/* Powers of two, from an instruction's least columns on, and three times them near the source's own value. What a loop
+ * takes at once may be deeper than what a block has of the result: few tokens take few turns. */
+static void tile_values(const choice *c, ir_kernel *kernel, dial *d) {
+  cut k = {.choice = c, .kernel = kernel, .tile = d->standard, .grid = -1, .size = -1};
+  ir_walk(&kernel->body, find_cut, &k);
+  int64_t usual = k.loop && k.grid < 0 ? DEEP_TILE : USUAL_TILE;
+  int64_t top = d->standard >= ROW_UNIT && d->standard < USUAL_TILE ? usual : d->standard * 2;
+  if (k.grid >= 0 && k.size > 0 && d->standard >= ROW_UNIT) filling_values(c, kernel, &k, d);
   for (int64_t v = d->standard >= 16 ? 8 : 1; v <= top; v *= 2) {
     if (v * 32 >= d->standard) add_value(d, v);
     if (v >= 32 && v * 3 <= d->standard * 2 && v * 6 > d->standard) add_value(d, v * 3);
@@ -135,7 +215,7 @@ static void find_dials(choice *c, ir_kernel *kernel) {
     dial *d = &c->dial[c->dial_count++];
     *d = (dial){.name = arena_strdup(c->memory, param->name), .is_stages = m.is_stages, .standard = param->value};
     add_value(d, param->value);
-    if (!m.is_stages) tile_values(d);
+    if (!m.is_stages) tile_values(c, kernel, d);
     for (int64_t v = 2; m.is_stages && v <= 8; v += v < 4 ? 1 : 2)
       add_value(d, v);
   }

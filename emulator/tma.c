@@ -14,15 +14,35 @@ enum { CHUNK = 16, BOX_ALIGNMENT = 128 };
 typedef struct box {
   const ir_value *map;
   tensor *t;
-  int rank;
+  int rank, bits;                                   /* as the map sees the tensor */
+  int64_t extent[IR_MAX_RANK], stride[IR_MAX_RANK]; /* elements */
   int64_t start[IR_MAX_RANK];
   int64_t rows;      /* product of all extents but the last */
   int64_t row_bytes; /* of the last */
   int64_t index[IR_MAX_RANK];
 } box;
 
+/* Blocks along rows, blocks along k, words of a block. */
+static void see_blocks(box *b) {
+  const packed_layout *packed = b->map->tensor->packed;
+  b->stride[2] = 1;
+  b->stride[1] = b->extent[2] = (int64_t)packed->rows * packed->k * packed->code_bits / b->bits;
+  b->extent[1] = (b->t->extent[1] + packed->k - 1) / packed->k;
+  b->stride[0] = b->extent[1] * b->stride[1];
+  b->extent[0] = (b->t->extent[0] + packed->rows - 1) / packed->rows;
+}
+
 static bool box_of(machine *m, agent *a, const instruction *in, const ir_value *map, int first_coordinate, box *out) {
-  *out = (box){.map = map, .t = &m->tensors[map->tensor->number], .rank = map->tensor->rank, .rows = 1};
+  *out = (box){.map = map,
+               .t = &m->tensors[map->tensor->number],
+               .rank = map->rank,
+               .bits = ir_map_bits(map->tensor),
+               .rows = 1};
+  for (int d = 0; d < map->tensor->rank; d++) {
+    out->extent[d] = out->t->extent[d];
+    out->stride[d] = out->t->stride[d];
+  }
+  if (map->tensor->packed) see_blocks(out);
   if (in->op->expr_count - first_coordinate != out->rank) {
     finding(m, a, EMULATOR_UNSUPPORTED, nowhere, map->loc, "%d coordinates for a map of %d dimensions",
             in->op->expr_count - first_coordinate, out->rank);
@@ -32,16 +52,16 @@ static bool box_of(machine *m, agent *a, const instruction *in, const ir_value *
     out->start[d] = evaluate_uniform(m, a, in->expr[first_coordinate + out->rank - 1 - d]).i;
     if (d + 1 < out->rank) out->rows *= map->box[d];
     bool good = map->box[d] >= 1 && map->box[d] <= 256;
-    bool strided = d + 1 == out->rank ? out->t->stride[d] == 1 : out->t->stride[d] * out->t->bits % (CHUNK * 8) == 0;
+    bool strided = d + 1 == out->rank ? out->stride[d] == 1 : out->stride[d] * out->bits % (CHUNK * 8) == 0;
     if (!good || !strided) {
       finding(m, a, EMULATOR_ALIGNMENT, nowhere, map->loc,
               "dimension %d of map '%s': box %d, stride %lld elements; boxes are 1 to 256 and strides multiples of %d "
               "bytes",
-              d, map->name, map->box[d], (long long)out->t->stride[d], CHUNK);
+              d, map->name, map->box[d], (long long)out->stride[d], CHUNK);
       return false;
     }
   }
-  int64_t bits = (int64_t)map->box[out->rank - 1] * out->t->bits;
+  int64_t bits = (int64_t)map->box[out->rank - 1] * out->bits;
   out->row_bytes = bits / 8;
   if (bits % (CHUNK * 8) != 0 || (map->swizzle != SHARED_SWIZZLE_NONE && out->row_bytes > (int64_t)map->swizzle)) {
     finding(m, a, EMULATOR_ALIGNMENT, nowhere, map->loc,
@@ -61,26 +81,28 @@ static void next_row(box *b) {
 
 /* Position of the current row's element `column` in the tensor; -1 outside it. */
 static int64_t row_position(const box *b, int64_t column) {
-  int64_t at[IR_MAX_RANK];
-  for (int d = 0; d < b->rank; d++)
-    at[d] = b->start[d] + (d + 1 < b->rank ? b->index[d] : column);
-  return tensor_position(b->t, at);
+  int64_t position = 0;
+  for (int d = 0; d < b->rank; d++) {
+    int64_t at = b->start[d] + (d + 1 < b->rank ? b->index[d] : column);
+    if (at < 0 || at >= b->extent[d]) return -1;
+    position += at * b->stride[d];
+  }
+  return position;
 }
 
 /* 16 bytes of the current row: elements outside the tensor are zeros. */
 static void read_chunk(machine *m, agent *a, const box *b, int64_t column, uint8_t *out) {
-  int64_t elements = CHUNK * 8 / b->t->bits, first = row_position(b, column),
+  int64_t elements = CHUNK * 8 / b->bits, first = row_position(b, column),
           last = row_position(b, column + elements - 1);
   memset(out, 0, CHUNK);
-  if (first >= 0 && last == first + elements - 1 && first * b->t->bits % 8 == 0) {
-    if (global_fits(m, a, b->t, first * b->t->bits / 8, CHUNK, 1))
-      memcpy(out, b->t->bytes + first * b->t->bits / 8, CHUNK);
+  if (first >= 0 && last == first + elements - 1 && first * b->bits % 8 == 0) {
+    if (global_fits(m, a, b->t, first * b->bits / 8, CHUNK, 1)) memcpy(out, b->t->bytes + first * b->bits / 8, CHUNK);
     return;
   }
   for (int64_t e = 0; e < elements; e++) {
     int64_t position = row_position(b, column + e);
-    if (position >= 0 && tensor_holds(b->t, position))
-      ir_put_bits(out, (size_t)e, b->t->bits, ir_get_bits(b->t->bytes, (size_t)position, b->t->bits));
+    if (position >= 0 && (uint64_t)position < b->t->byte_size * 8 / (uint64_t)b->bits)
+      ir_put_bits(out, (size_t)e, b->bits, ir_get_bits(b->t->bytes, (size_t)position, b->bits));
   }
 }
 
@@ -124,7 +146,7 @@ static void load_box(machine *m, agent *a, const instruction *in, box b, int64_t
     for (int64_t chunk = 0; chunk < b.row_bytes / CHUNK; chunk++) {
       int64_t offset = chunk_offset(&b, address, row, chunk);
       shared_touch(m, &x, target, offset, CHUNK);
-      read_chunk(m, a, &b, chunk * CHUNK * 8 / b.t->bits, target->shared + offset);
+      read_chunk(m, a, &b, chunk * CHUNK * 8 / b.bits, target->shared + offset);
     }
   block_used_from_outside(target, x.clock_index, x.clock, in->op);
   m->report->counts.events[IR_EVENT_ASYNC_LOAD_BYTES] += (uint64_t)bytes;
@@ -149,6 +171,10 @@ static void tma_load(machine *m, agent *a, const instruction *in) {
 static void tma_store(machine *m, agent *a, const instruction *in) {
   box b;
   const operand *from = &in->read[0];
+  if (in->write[0].value->tensor->packed) {
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "a store to blocks in packed order");
+    return;
+  }
   if (!box_of(m, a, in, in->write[0].value, 1, &b)) return;
   int64_t address = evaluate_uniform(m, a, in->expr[0]).i, bytes = b.rows * b.row_bytes;
   if (shared_offset(m, a, from, address, bytes, BOX_ALIGNMENT) < 0) return;

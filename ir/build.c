@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { PACKED_MAP_RANK = 3, WORD_BITS = 32 };
+
 ir_module *ir_module_create(arena *memory, const char *source_name) {
   ir_module *module = ARENA_NEW(memory, ir_module);
   module->memory = memory;
@@ -102,6 +104,10 @@ int64_t ir_extent(const ir_value *value, int dim) {
     BUG("dimension %d of %%%s has no constant extent", dim, value->name);
   return extent;
 }
+
+int ir_map_rank(const ir_value *tensor) { return tensor->packed ? PACKED_MAP_RANK : tensor->rank; }
+
+int ir_map_bits(const ir_value *tensor) { return tensor->packed ? WORD_BITS : ir_bits(tensor->type); }
 
 int64_t ir_element_count(const ir_value *value) {
   int64_t count = 1;

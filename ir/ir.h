@@ -139,7 +139,8 @@ struct ir_value {
   /* TILE */
   const tile_layout *tile; /* laid-out form and later */
   /* MAP */
-  ir_value *tensor;     /* the global tensor it describes */
+  ir_value *tensor; /* the global tensor it describes; one in packed order as its blocks lie: [blocks along rows, blocks
+                       along k, words of 32 bits of a block] */
   int box[IR_MAX_RANK]; /* elements, dimensions in the tensor's order */
   shared_swizzle swizzle;
   /* SCALAR */
@@ -343,6 +344,8 @@ ir_value *ir_value_create(arena *memory, ir_kernel *kernel, ir_space space, ir_t
 ir_value *ir_value_find(const ir_kernel *kernel, const char *name); /* NULL when unknown */
 int64_t ir_extent(const ir_value *value, int dim);                  /* a constant extent; BUG when it is not one */
 int64_t ir_element_count(const ir_value *value);                    /* product of constant extents */
+int ir_map_rank(const ir_value *tensor);                            /* dimensions of a tensor map over it */
+int ir_map_bits(const ir_value *tensor);                            /* of an element as such a map sees it */
 
 ir_op *ir_op_create(arena *memory, ir_op_kind kind, src_loc loc);
 void ir_op_add_write(ir_op *op, ir_ref ref);

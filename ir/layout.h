@@ -269,6 +269,10 @@ bool packed_layout_solve(const tile_layout *fragment, int code_bits, int operand
 /* The standard block: 16 * warps rows, one 16-byte vector a thread, in wgmma A / mma A fragment order; 4 warps serve
  * wgmma. At 16-bit operands k is 256 / code_bits (4-bit: 64), at 8-bit operands the same. */
 bool packed_layout_block(int warps, int code_bits, int operand_bits, packed_layout *out);
+/* Rows that a tile of `tile_rows` rows, a multiple of 16, holds together of a block of packed_layout_block(4, ...):
+ * all 64, or whole warps' parts of 16 rows, each one run of bytes. Tiles begin at multiples of it, so such a piece lies
+ * in one block. */
+int packed_piece_rows(int tile_rows);
 /* Position of a code in its block -> coordinates in the block, and back. */
 void packed_layout_coord(const packed_layout *layout, int position, int *row, int *column);
 int packed_layout_position(const packed_layout *layout, int row, int column);

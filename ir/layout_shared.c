@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { BANKS = 32, BANK_BYTES = 4, PHASE_BYTES = 128, CHUNK_BYTES = 16, MAX_BYTES = 16 << 20 };
+enum { BANKS = 32, BANK_BYTES = 4, PHASE_BYTES = 128, CHUNK_BYTES = 16, MAX_BYTES = 16 << 20, PACKED_ROWS = 64 };
 
 static bool is_power(int n) { return n > 0 && (n & (n - 1)) == 0; }
 static int log2_of(int power) { return 31 - __builtin_clz((unsigned)power); }
@@ -265,6 +265,11 @@ bool packed_layout_block(int warps, int code_bits, int operand_bits, packed_layo
   if (warps < 1 || warps > 16 || !is_power(code_bits) || code_bits > 8) return false;
   if (!tile_layout_mma_a(16 * warps, 256 / code_bits, operand_bits, (warp_grid){warps, 1, 1}, &fragment)) return false;
   return packed_layout_solve(&fragment, code_bits, operand_bits, out);
+}
+
+int packed_piece_rows(int tile_rows) {
+  int power = tile_rows & -tile_rows;
+  return power < PACKED_ROWS ? power : PACKED_ROWS;
 }
 
 void packed_layout_coord(const packed_layout *layout, int position, int *row, int *column) {

@@ -96,9 +96,11 @@ static bool check_space(verifier *v, const ir_value *value) {
   case IR_MAP:
     if (!value->tensor || value->tensor->space != IR_GLOBAL)
       return verify_fail(v, "the map %%%s is not of a global tensor", value->name);
-    return value->rank == value->tensor->rank ||
+    if (value->tensor->packed && value->tensor->rank != 2)
+      return verify_fail(v, "the map %%%s is of blocks that lie in %d dimensions", value->name, value->tensor->rank);
+    return value->rank == ir_map_rank(value->tensor) ||
            verify_fail(v, "the box of %%%s has %d dimensions, %%%s has %d", value->name, value->rank,
-                       value->tensor->name, value->tensor->rank);
+                       value->tensor->name, ir_map_rank(value->tensor));
   case IR_SIZE:
     return value->multiple_of >= 1 ||
            verify_fail(v, "%%%s is a multiple of %lld", value->name, (long long)value->multiple_of);

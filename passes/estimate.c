@@ -3,8 +3,9 @@
  *
  *   section   max(tensor, exp and alu as far as they overlap, shared, L2, load latency over what is in flight) +
  *             barriers
- *   SM        the sum of its blocks' sections + the first load, which a persistent block with a producer hides behind
- *             the tile before
+ *   SM        the sum of its blocks' sections + the first load and the last turn, when only one of loads and
+ *             arithmetic goes on; a persistent block with a producer hides them behind the tile before, and later
+ *             blocks end while others load
  *   launch    waves * SM, the last with fewer blocks an SM; at least the bytes from device memory over its bandwidth
  *
  * Bytes from device memory depend on what the blocks of a wave have in common and on what L2 keeps from wave to wave,
@@ -132,7 +133,8 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
   double transfer = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
   double dots = larger(w->tensor, w->shared / m->target->shared_bytes_clk) * blocks;
   double held = w->dots > 0 ? 1.5 * dots : throughput_clocks(m, w, blocks);
-  return (w->loads * load_clocks + (transfer + held) / larger(w->dots, 1)) / w->slots;
+  double slots = w->slots < w->loads ? w->slots : w->loads;
+  return (w->loads * load_clocks + (transfer + held) / larger(w->dots, 1)) / slots;
 }
 
 /* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
@@ -143,12 +145,21 @@ static double section_clocks(const machine *m, const work *w, double blocks) {
   return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
 }
 
+/* What is left to compute when the last bytes have come: the last turn of the loop whose turns are longest. */
+static double drain_clocks(const machine *m, const block_work *w, double blocks) {
+  double clocks = 0;
+  for (int i = 0; i < w->section_count; i++)
+    if (w->section[i].loads >= 1)
+      clocks = larger(clocks, throughput_clocks(m, &w->section[i], blocks) / w->section[i].loads);
+  return clocks;
+}
+
 static double block_clocks(const machine *m, const block_work *w, double blocks, bool follows) {
   double clocks = 0;
   for (int i = 0; i < w->section_count; i++)
     clocks += section_clocks(m, &w->section[i], blocks);
   bool hidden = follows && m->persistent && m->producers;
-  return hidden ? clocks : clocks + load_clocks + (follows ? start_clocks : 0);
+  return hidden ? clocks : clocks + load_clocks + (follows ? start_clocks : drain_clocks(m, w, blocks));
 }
 
 /* -- Memory -------------------------------------------------------------------------------------------------------- */

@@ -7,8 +7,9 @@
  * 1. A decoded tile whose only reader is one dot, later in the same block, goes straight into that dot's register
  *    operand (place = operand), when the tensor cores can do the dot: the codes are never written back decoded. Then
  *    the tensors of codes, scales and zeros are stored in blocks of 64 rows (packed = ...): a thread's 16 bytes of
- *    codes are those of its own registers, and a row block of a tile is one run.
- *    Whole blocks are copied, so nothing may depend on what lies past the tensor's ends (packed_ends.h).
+ *    codes are those of its own registers, and a row block of a tile is one run. Tiles of 16, 32, 48, ... rows take
+ *    pieces of blocks: the rows of one warp or two are one run of each block.
+ *    Whole pieces are copied, so nothing may depend on what lies past the tensor's ends (packed_ends.h).
  * 2. Only the row operand of wgmma comes from registers, and weights as rows waste nothing when there are few tokens;
  *    so a decoded b, stored [n, k], makes the dot compute its transpose (swap = 1). The accumulator keeps its shape;
  *    only its layout is transposed.
@@ -22,7 +23,7 @@
 #include "passes/region.h"
 #include "passes/tensor_core.h"
 
-enum { BLOCK_WARPS = 4, BLOCK_ROWS = 16 * BLOCK_WARPS, VECTOR_BITS = 128 };
+enum { BLOCK_WARPS = 4, WARP_ROWS = 16, BLOCK_ROWS = WARP_ROWS * BLOCK_WARPS, VECTOR_BITS = 128 };
 
 typedef struct usage {
   const ir_value *value;
@@ -78,7 +79,7 @@ static bool begins_inside(const ir_kernel *kernel, const ir_ref *from) {
   return false;
 }
 
-/* The reason why the shared buffer cannot be filled with whole blocks of its tensor, which nobody else reads; NULL
+/* The reason why the shared buffer cannot be filled with whole pieces of its tensor's blocks, which nobody else reads; NULL
  * when it can. */
 static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, packing *p) {
   if (buffer->space != IR_SHARED || buffer->rank != 2) return "its operands are not all matrices in shared memory";
@@ -94,13 +95,12 @@ static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, pac
   usage whole = usage_of(kernel, p->tensor);
   if (whole.readers != 1 || whole.writers || p->tensor->direction != IR_IN)
     return "one of its tensors has other uses, so that it cannot be stored packed";
-  int rows = p->layout.rows, k = p->layout.k;
-  int64_t tile_k = ir_extent(buffer, 1);
-  if (ir_extent(buffer, 0) % rows || tile_k % k)
-    return "one of its operands is not whole blocks of 64 rows and 16 bytes of codes a thread";
+  int rows = packed_piece_rows((int)ir_extent(buffer, 0)), k = p->layout.k;
+  if (rows < WARP_ROWS || ir_extent(buffer, 1) % k)
+    return "one of its operands is not whole pieces of 16 rows and 16 bytes of codes a thread";
   for (int d = 0; d < from->count; d++)
     if (!from->span[d] || !is_multiple(from->start[d], d ? k : rows))
-      return "one of its operands is not copied from whole blocks of its tensor";
+      return "one of its operands is not copied from whole pieces of its tensor";
   if (!begins_inside(kernel, from)) return "its rows are not known to begin inside its tensor";
   return NULL;
 }

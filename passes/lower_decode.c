@@ -4,7 +4,7 @@
  *   %Wd[0] <- mul2.f16(sub2.f16(lop3(%codes[0], 983055u, 1677747200u, 106u), 1678271496u), %scale)
  *
  * A block of codes is 64 rows; 16 of them are one vector of 16 bytes for each lane (packed_layout_block), so the 16-row
- * group number r of a tile is found at block r / 4, then at 512 * (r % 4). A word of it holds R = operand bits / code
+ * group number r of a tile of whole blocks is found at block r / 4, then at 512 * (r % 4) (others: lower_packed.h). A word of it holds R = operand bits / code
  * bits registers: register i has its parts at bit i * code bits of each operand-wide lane, so one mask yields all parts
  * at once. Scales and zeros are blocks of 64 rows of one group.
  *

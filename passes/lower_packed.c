@@ -1,6 +1,6 @@
 #include "passes/lower_packed.h"
 
-enum { BLOCK_ROWS = 64, GROUP_ROWS = 16, VECTOR_BYTES = 16, BLOCK_BYTES = 2048 };
+enum { GROUP_ROWS = 16, VECTOR_BYTES = 16, ROW_BYTES = 32 }; /* ROW_BYTES: of codes, of a row of a block */
 
 /* first[w] = the first column of warp w, in blocks of `width` columns; false when that is the first of all for every
  * warp. */
@@ -22,21 +22,22 @@ packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_r
   p.slot = ref->slot;
   int bits = ir_bits(p.buffer->type);
   p.columns = (int)ir_extent(p.buffer, 1);
-  p.block_bytes = BLOCK_ROWS * bits / 8;
+  p.piece_rows = packed_piece_rows((int)ir_extent(p.buffer, 0));
+  p.piece_bytes = p.piece_rows * bits / 8;
   p.unit_rows = bits < 8 ? 8 / bits : 1;
   p.unit_bytes = bits < 8 ? 1 : bits / 8;
   if (!group) {
-    p.columns = p.columns * bits / (BLOCK_BYTES / BLOCK_ROWS * 8);
-    p.block_bytes = BLOCK_BYTES;
+    p.columns = p.columns * bits / (ROW_BYTES * 8);
+    p.piece_bytes = p.piece_rows * ROW_BYTES;
     p.unit_rows = GROUP_ROWS;
     p.unit_bytes = TILE_LANES * VECTOR_BYTES;
     p.lane = thread_mul(l, l->lane, thread_int(l, VECTOR_BYTES));
   }
   int *first = ARENA_ARRAY(l->env->scratch, int, layout->warp_count);
-  if (p.columns > 1 && first_columns(layout, group ? group : BLOCK_BYTES / BLOCK_ROWS * 8 / bits, first)) {
+  if (p.columns > 1 && first_columns(layout, group ? group : ROW_BYTES * 8 / bits, first)) {
     const ir_expr *column = thread_table(l, first, layout->warp_count, l->warp);
     if (!column) BUG("warps do not share k evenly");
-    const ir_expr *bytes = thread_mul(l, column, thread_int(l, p.block_bytes));
+    const ir_expr *bytes = thread_mul(l, column, thread_int(l, p.piece_bytes));
     p.lane = p.lane ? thread_add(l, p.lane, bytes) : bytes;
   }
   return p;
@@ -46,15 +47,15 @@ static const ir_expr *word_constant(lower *l, int64_t value) { return ir_typed_i
 
 /* Byte offset of a row in the operand's buffer. */
 static int row_offset(const packed_operand *p, int row) {
-  return row / BLOCK_ROWS * p->columns * p->block_bytes + row % BLOCK_ROWS / p->unit_rows * p->unit_bytes;
+  return row / p->piece_rows * p->columns * p->piece_bytes + row % p->piece_rows / p->unit_rows * p->unit_bytes;
 }
 
 static const ir_expr *address_of_row(const packed_operand *p, const ir_expr *row) {
   lower *l = p->l;
-  const ir_expr *block = ir_binary(l->memory, IR_EXPR_DIV, row, thread_int(l, BLOCK_ROWS));
-  const ir_expr *within = ir_binary(l->memory, IR_EXPR_MOD, row, thread_int(l, BLOCK_ROWS));
+  const ir_expr *piece = ir_binary(l->memory, IR_EXPR_DIV, row, thread_int(l, p->piece_rows));
+  const ir_expr *within = ir_binary(l->memory, IR_EXPR_MOD, row, thread_int(l, p->piece_rows));
   within = ir_binary(l->memory, IR_EXPR_DIV, within, thread_int(l, p->unit_rows));
-  const ir_expr *offset = thread_add(l, thread_mul(l, block, thread_int(l, p->columns * p->block_bytes)),
+  const ir_expr *offset = thread_add(l, thread_mul(l, piece, thread_int(l, p->columns * p->piece_bytes)),
                                      thread_mul(l, within, thread_int(l, p->unit_bytes)));
   if (p->lane) offset = thread_add(l, offset, p->lane);
   offset = thread_role_let(l, "packed_row", offset);
@@ -62,11 +63,11 @@ static const ir_expr *address_of_row(const packed_operand *p, const ir_expr *row
 }
 
 /* Whether the row `distance` below every thread's first one lies row_offset(distance) further. */
-static bool is_apart(const tile_layout *layout, int distance) {
-  for (int warp = 0; warp < layout->warp_count; warp++) {
+static bool is_apart(const packed_operand *p, int distance) {
+  for (int warp = 0; warp < p->layout->warp_count; warp++) {
     int first[LAYOUT_MAX_RANK];
-    tile_layout_coord(layout, 0, 0, warp, first);
-    if (first[0] % BLOCK_ROWS + 7 + distance % BLOCK_ROWS >= BLOCK_ROWS) return false;
+    tile_layout_coord(p->layout, 0, 0, warp, first);
+    if (first[0] % p->piece_rows + 7 + distance % p->piece_rows >= p->piece_rows) return false;
   }
   return true;
 }
@@ -75,7 +76,7 @@ static bool is_apart(const tile_layout *layout, int distance) {
 static const ir_expr *row_address(packed_operand *p, int distance) {
   lower *l = p->l;
   const ir_expr *first = thread_own_coord(l, p->layout, 0);
-  if (!is_apart(p->layout, distance)) return address_of_row(p, thread_add(l, first, thread_int(l, distance)));
+  if (!is_apart(p, distance)) return address_of_row(p, thread_add(l, first, thread_int(l, distance)));
   if (!p->own) p->own = address_of_row(p, first);
   return thread_add(l, p->own, word_constant(l, row_offset(p, distance)));
 }
@@ -96,7 +97,7 @@ static void load(const packed_operand *p, ir_value *into, const ir_expr *address
 
 void packed_load_codes(packed_operand *p, ir_value *into, int distance, int block) {
   const ir_expr *address = row_address(p, distance);
-  load(p, into, thread_add(p->l, address, word_constant(p->l, block * BLOCK_BYTES)), VECTOR_BYTES);
+  load(p, into, thread_add(p->l, address, word_constant(p->l, block * p->piece_bytes)), VECTOR_BYTES);
 }
 
 const ir_expr *packed_factor_word(packed_operand *p, const char *name, int distance, int column) {
@@ -104,7 +105,7 @@ const ir_expr *packed_factor_word(packed_operand *p, const char *name, int dista
   ir_type type = p->buffer->type;
   ir_value *raw = thread_array(l, name, ir_bits(type) < 32 ? IR_U32 : type, 1);
   const ir_expr *address = row_address(p, distance);
-  load(p, raw, thread_add(l, address, word_constant(l, column * p->block_bytes)), p->unit_bytes);
+  load(p, raw, thread_add(l, address, word_constant(l, column * p->piece_bytes)), p->unit_bytes);
   const ir_expr *word = thread_word(l, raw, thread_int(l, 0));
   if (p->unit_rows < 2) return word;
   /* rows are 8 apart: the place in the byte is the thread's */

@@ -1,8 +1,9 @@
 /* Shared by the lowering of decodes and dots: packed operands of a fused decode in shared memory, as a thread sees them.
  *
  * A block of codes is 64 rows; 16 of them are one vector of 16 bytes for each lane (packed_layout_block), so the 16-row
- * group number r of a tile is found at block r / 4, then at 512 * (r % 4). Scales and zeros are blocks of 64 rows of
- * one group. */
+ * group number r of a tile of whole blocks is found at block r / 4, then at 512 * (r % 4). Scales and zeros are blocks
+ * of 64 rows of one group. A tile of 16, 32, 48, ... rows holds pieces of blocks, of as many rows as packed_piece_rows
+ * says, one after another along k and then along rows; what follows says block for such a piece too. */
 #ifndef BITBLASC_PASSES_LOWER_PACKED_H
 #define BITBLASC_PASSES_LOWER_PACKED_H
 
@@ -13,11 +14,11 @@ typedef struct packed_operand {
   const tile_layout *layout; /* of the decoded tile, whose rows are the operand's */
   ir_value *buffer;          /* NULL: none */
   const ir_expr *slot;
-  int columns; /* blocks side by side in the tile */
-  int block_bytes;
-  int unit_rows, unit_bytes; /* rows that lie together, and the bytes from one such unit to the next */
-  const ir_expr *lane;       /* bytes that the lane and the warp's share of k add; NULL: none */
-  const ir_expr *own;        /* address of the thread's first row */
+  int columns;                 /* blocks side by side in the tile */
+  int piece_rows, piece_bytes; /* of a block that the tile holds together (packed_piece_rows) */
+  int unit_rows, unit_bytes;   /* rows that lie together, and the bytes from one such unit to the next */
+  const ir_expr *lane;         /* bytes that the lane and the warp's share of k add; NULL: none */
+  const ir_expr *own;          /* address of the thread's first row */
 } packed_operand;
 
 /* Scales and zeros of groups of `group` columns, or codes (group 0). `ref` may be NULL or none. */

@@ -2,13 +2,14 @@
  *
  * A box is one panel of the shared layout, at most 256 long in the other dimensions: exactly what the swizzle of the
  * map writes (ir/layout.h). Packed tensors (fuse-decode) lie in blocks; a tile's blocks of one block row are
- * contiguous in memory and in the buffer, so a copy is one run a block row. Block rows and columns beyond the tensor
- * repeat the last one: what they decode to meets zeros or is never stored. */
+ * contiguous in memory and in the buffer, so a copy is one run a block row; pieces of blocks (packed_piece_rows) are a
+ * run each, or a box over blocks side by side. Block rows and columns beyond the tensor repeat the last one, or are
+ * zeros: what they decode to meets zeros or is never stored. */
 #include "passes/lower.h"
 
 #include <string.h>
 
-enum { MAX_BOX = 256 };
+enum { MAX_BOX = 256, BOX_ALIGNMENT = 128, WORD_BYTES = 4 };
 
 /* The map over `tensor` with this box and swizzle; made once a kernel. */
 static ir_value *find_map(lower *l, ir_value *tensor, const int *box, shared_swizzle swizzle) {
@@ -21,7 +22,7 @@ static ir_value *find_map(lower *l, ir_value *tensor, const int *box, shared_swi
   ir_value *map = ir_value_create(l->memory, l->kernel, IR_MAP, tensor->type,
                                   arena_printf(l->memory, "%s_map", tensor->name), tensor->loc);
   map->tensor = tensor;
-  map->rank = tensor->rank;
+  map->rank = ir_map_rank(tensor);
   map->swizzle = swizzle;
   memcpy(map->box, box, sizeof map->box);
   return map;
@@ -98,94 +99,195 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
-/* The blocks of a packed tensor that the tile holds: one run for each block row, where all of them are known to
- * exist. */
-static void packed_copy(lower *l, const ir_op *op) {
+/* What a tile takes of a packed tensor: pieces of blocks (packed_piece_rows), a run of one or of several neighbours at
+ * a time. */
+typedef struct packed_runs {
+  const ir_expr *first_piece, *first_column; /* of the tile, in pieces along rows and in blocks along k */
+  const ir_expr *last_block;                 /* along rows */
+  const ir_expr *across;                     /* blocks along k */
+  const ir_expr *last_column;                /* where a run may begin, or all of the tile where it is_whole */
+  bool is_whole;                             /* the tile reaches past no block along k */
+  int pieces;                                /* of a block */
+  int blocks;                                /* of the tile along k */
+  int piece_bytes, block_bytes;
+  int bytes;  /* of a run */
+  int beside; /* runs along k */
+  int count;
+} packed_runs;
+
+static packed_runs runs_of(lower *l, const ir_op *op) {
   const ir_ref *from = &op->read[0], *to = &op->write[0];
   const packed_layout *packed = from->value->packed;
   arena *memory = l->memory;
   int rows = (int)ir_extent(to->value, 0), columns = (int)ir_extent(to->value, 1);
-  int block_rows = rows / packed->rows, block_columns = columns / packed->k;
-  int block_bytes = packed->rows * packed->k * packed->code_bits / 8, run_bytes = block_columns * block_bytes;
-  const ir_expr *zero = thread_int(l, 0);
+  int piece_rows = packed_piece_rows(rows), block_columns = columns / packed->k;
+  const ir_expr *zero = thread_int(l, 0), *one = thread_int(l, 1);
   const ir_expr *row0 = from->count ? from->start[0] : zero, *column0 = from->count ? from->start[1] : zero;
-  const ir_expr *across = ir_binary(memory, IR_EXPR_CEILDIV, from->value->extent[1], thread_int(l, packed->k));
+  packed_runs r = {.pieces = packed->rows / piece_rows,
+                   .blocks = block_columns,
+                   .block_bytes = packed->rows * packed->k * packed->code_bits / 8,
+                   .piece_bytes = piece_rows * packed->k * packed->code_bits / 8};
+  r.across = ir_binary(memory, IR_EXPR_CEILDIV, from->value->extent[1], thread_int(l, packed->k));
   const ir_expr *down = ir_binary(memory, IR_EXPR_CEILDIV, from->value->extent[0], thread_int(l, packed->rows));
-  const ir_expr *first_column = ir_binary(memory, IR_EXPR_DIV, column0, thread_int(l, packed->k));
-  int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
-  bool bulk = engine == IR_ENGINE_BULK;
-
+  r.last_block = ir_binary(memory, IR_EXPR_SUB, down, one);
+  r.first_piece = ir_binary(memory, IR_EXPR_DIV, row0, thread_int(l, piece_rows));
+  r.first_column = ir_binary(memory, IR_EXPR_DIV, column0, thread_int(l, packed->k));
   /* Where a tile may reach past the tensor's blocks, block after block, the last one again and again: nothing depends
    * on what lies there (packed_ends.h). */
   bool whole = block_columns == 1 ||
                (ir_known_divisor(from->value->extent[1]) % columns == 0 && ir_known_divisor(column0) % columns == 0);
-  int runs = whole ? 1 : block_columns, bytes = run_bytes / runs;
-  first_column = thread_let(l, "block_column", first_column);
-  ir_block *saved = bulk ? thread_guard(l, thread_first_thread(l)) : l->out;
-  for (int run = 0; run < block_rows * runs; run++) {
-    const ir_expr *row =
-        ir_binary(memory, IR_EXPR_ADD, ir_binary(memory, IR_EXPR_DIV, row0, thread_int(l, packed->rows)),
-                  thread_int(l, run / runs));
-    row = ir_binary(memory, IR_EXPR_MIN, row, ir_binary(memory, IR_EXPR_SUB, down, thread_int(l, 1)));
-    const ir_expr *column = thread_add(l, first_column, thread_int(l, run % runs));
-    column = ir_binary(memory, IR_EXPR_MIN, column,
-                       ir_binary(memory, IR_EXPR_SUB, across, thread_int(l, block_columns / runs)));
-    const ir_expr *block =
-        thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, across)), thread_i64(l, column));
-    const ir_expr *offset =
-        thread_let(l, "block_offset", thread_mul(l, block, ir_typed_int(memory, IR_I64, block_bytes)));
-    const ir_expr *base = ir_address(memory, to->value, to->slot);
-    ir_ref buffer = ir_ref_whole(to->value);
-    buffer.slot = to->slot;
-    if (bulk) {
-      ir_op *copy = thread_op(l, IR_OP_BULK_LOAD);
-      ir_op_add_write(copy, buffer);
-      ir_op_add_read(copy, ir_ref_whole(from->value));
-      ir_op_add_read(copy, op->read[1]);
-      ir_op_add_expr(memory, copy, thread_add(l, base, ir_typed_int(memory, IR_U32, run * bytes)));
-      ir_op_add_expr(memory, copy, offset);
-      ir_op_add_expr(memory, copy, thread_int(l, bytes));
-      continue;
-    }
-    int width = bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : 4;
-    int pieces = bytes / width, threads = l->warp_count * 32;
-    const ir_expr *step;
-    ir_block *outer = thread_loop(l, "p", thread_int(l, (pieces + threads - 1) / threads), 1, &step);
-    const ir_expr *piece = thread_add(l, thread_mul(l, step, thread_int(l, threads)), l->thread);
-    const ir_expr *within = thread_mul(l, piece, thread_int(l, width));
+  r.beside = whole && r.pieces == 1 ? 1 : block_columns;
+  r.bytes = block_columns / r.beside * r.piece_bytes;
+  r.count = rows / piece_rows * r.beside;
+  r.last_column = ir_binary(memory, IR_EXPR_SUB, r.across, thread_int(l, whole ? block_columns : 1));
+  r.is_whole = whole;
+  return r;
+}
+
+/* Byte offset of a run in the tensor. A tile of one piece begins in a block that exists (fuse-decode). */
+static const ir_expr *run_offset(lower *l, const packed_runs *r, const ir_expr *down, const ir_expr *along) {
+  arena *memory = l->memory;
+  const ir_expr *piece = thread_add(l, r->first_piece, down), *row = piece;
+  if (r->pieces > 1) row = ir_binary(memory, IR_EXPR_DIV, piece, thread_int(l, r->pieces));
+  if (r->count > r->beside) row = ir_binary(memory, IR_EXPR_MIN, row, r->last_block);
+  const ir_expr *column = r->is_whole ? r->first_column : thread_add(l, r->first_column, along);
+  column = ir_binary(memory, IR_EXPR_MIN, column, r->last_column);
+  if (r->is_whole) column = thread_add(l, column, along);
+  const ir_expr *block =
+      thread_add(l, thread_mul(l, thread_i64(l, row), thread_i64(l, r->across)), thread_i64(l, column));
+  const ir_expr *offset = thread_mul(l, block, ir_typed_int(memory, IR_I64, r->block_bytes));
+  if (r->pieces > 1) {
+    const ir_expr *within = ir_binary(memory, IR_EXPR_MOD, piece, thread_int(l, r->pieces));
+    offset = thread_add(l, offset, thread_i64(l, thread_mul(l, within, thread_int(l, r->piece_bytes))));
+  }
+  return thread_let(l, "block_offset", offset);
+}
+
+/* A copy of one run, or of a box of pieces, that the barrier of `op` counts. */
+static ir_op *load_op(lower *l, const ir_op *op, ir_op_kind kind, ir_value *from, int offset) {
+  const ir_ref *to = &op->write[0];
+  const ir_expr *base = ir_address(l->memory, to->value, to->slot);
+  ir_op *copy = thread_op(l, kind);
+  ir_ref buffer = ir_ref_whole(to->value);
+  buffer.slot = to->slot;
+  ir_op_add_write(copy, buffer);
+  ir_op_add_read(copy, ir_ref_whole(from));
+  ir_op_add_read(copy, op->read[1]);
+  ir_op_add_expr(l->memory, copy, thread_add(l, base, ir_typed_int(l->memory, IR_U32, offset)));
+  return copy;
+}
+
+static void load_run(lower *l, const ir_op *op, const packed_runs *r, int run) {
+  const ir_expr *offset = run_offset(l, r, thread_int(l, run / r->beside), thread_int(l, run % r->beside));
+  ir_op *copy = load_op(l, op, IR_OP_BULK_LOAD, op->read[0].value, run * r->bytes);
+  ir_op_add_expr(l->memory, copy, offset);
+  ir_op_add_expr(l->memory, copy, thread_int(l, r->bytes));
+}
+
+/* Whether the pieces of a tile that lie beside each other along k are better a box of the tensor's blocks than a run
+ * each. */
+static bool loads_boxes(const packed_runs *r) {
+  int bytes = r->blocks * r->piece_bytes;
+  bool several = r->count > r->beside;
+  return r->pieces > 1 && r->blocks > 1 && r->blocks <= MAX_BOX && r->piece_bytes / WORD_BYTES <= MAX_BOX &&
+         (!several || bytes % BOX_ALIGNMENT == 0);
+}
+
+/* Number `row` of those boxes. Blocks past the tensor's last one are zeros. */
+static void load_box(lower *l, const ir_op *op, const packed_runs *r, int row) {
+  const int box[IR_MAX_RANK] = {1, r->blocks, r->piece_bytes / WORD_BYTES};
+  ir_value *map = find_map(l, op->read[0].value, box, SHARED_SWIZZLE_NONE);
+  const ir_expr *piece = thread_add(l, r->first_piece, thread_int(l, row));
+  const ir_expr *down = ir_binary(l->memory, IR_EXPR_DIV, piece, thread_int(l, r->pieces)),
+                *within = ir_binary(l->memory, IR_EXPR_MOD, piece, thread_int(l, r->pieces));
+  ir_op *copy = load_op(l, op, IR_OP_TMA_LOAD, map, row * r->blocks * r->piece_bytes);
+  ir_op_add_expr(l->memory, copy, ir_typed_int(l->memory, IR_U32, 0));
+  ir_op_add_expr(l->memory, copy, thread_mul(l, within, thread_int(l, r->piece_bytes / WORD_BYTES)));
+  ir_op_add_expr(l->memory, copy, r->first_column);
+  ir_op_add_expr(l->memory, copy, down);
+}
+
+/* One access of `width` bytes by one thread, through registers or by cp.async. */
+static void move_vector(lower *l, const ir_op *op, const ir_expr *address, const ir_expr *source, int width) {
+  arena *memory = l->memory;
+  ir_value *from = op->read[0].value;
+  ir_ref buffer = ir_ref_whole(op->write[0].value);
+  buffer.slot = op->write[0].slot;
+  if (ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT) == IR_ENGINE_CPASYNC) {
+    ir_op *copy = thread_op(l, IR_OP_CP_ASYNC);
+    ir_op_add_write(copy, buffer);
+    ir_op_add_read(copy, ir_ref_whole(from));
+    ir_op_add_expr(memory, copy, address);
+    ir_op_add_expr(memory, copy, source);
+    ir_op_add_expr(memory, copy, thread_int(l, width));
+    ir_attr_set(&copy->attrs, IR_ATTR_WIDTH, width);
+    return;
+  }
+  ir_value *word = thread_array(l, "piece", IR_U32, width / 4);
+  ir_ref registers = ir_ref_whole(word);
+  registers.count = 1;
+  registers.start[0] = thread_int(l, 0);
+  ir_op *load = thread_op(l, IR_OP_LD_GLOBAL);
+  ir_op_add_write(load, registers);
+  ir_op_add_read(load, ir_ref_whole(from));
+  ir_op_add_expr(memory, load, source);
+  ir_op_add_expr(memory, load, ir_bool(memory, true));
+  ir_attr_set(&load->attrs, IR_ATTR_WIDTH, width);
+  ir_op *store = thread_op(l, IR_OP_ST_SHARED);
+  ir_op_add_write(store, buffer);
+  ir_op_add_read(store, registers);
+  ir_op_add_expr(memory, store, address);
+  ir_op_add_expr(memory, store, ir_bool(memory, true));
+  ir_attr_set(&store->attrs, IR_ATTR_WIDTH, width);
+}
+
+/* By the role's own threads. A loop moves what lies beside each other along k, whose place is the same for all
+ * threads but for a distance; one run, where a run may be the last block again; or all of the tile, where either would
+ * keep few threads busy. */
+static void move_runs(lower *l, const ir_op *op, const packed_runs *r) {
+  arena *memory = l->memory;
+  int width = r->bytes % 16 == 0 ? 16 : r->bytes % 8 == 0 ? 8 : 4;
+  int vectors = r->bytes / width, threads = l->warp_count * 32, runs = r->is_whole ? r->beside : 1;
+  if (runs < r->count && runs * vectors < threads) runs = r->count;
+  bool apart = runs > 1 && !(r->is_whole && runs == r->beside); /* each thread's run lies somewhere else */
+  int total = runs * vectors;
+  const ir_expr *base = ir_address(memory, op->write[0].value, op->write[0].slot), *step, *offset = NULL;
+  for (int run = 0; run < r->count; run += runs) {
+    if (!apart) offset = run_offset(l, r, thread_int(l, run / r->beside), thread_int(l, run % r->beside));
+    ir_block *outer = thread_loop(l, "p", thread_int(l, (total + threads - 1) / threads), 1, &step);
+    const ir_expr *vector = thread_add(l, thread_mul(l, step, thread_int(l, threads)), l->thread);
     ir_block *guarded = l->out;
-    if (pieces % threads) guarded = thread_guard(l, ir_binary(memory, IR_EXPR_LT, piece, thread_int(l, pieces)));
-    const ir_expr *address = thread_add(l, base, thread_u32(l, thread_add(l, within, thread_int(l, run * bytes))));
-    const ir_expr *source = thread_add(l, offset, thread_i64(l, within));
-    if (engine == IR_ENGINE_CPASYNC) {
-      ir_op *copy = thread_op(l, IR_OP_CP_ASYNC);
-      ir_op_add_write(copy, buffer);
-      ir_op_add_read(copy, ir_ref_whole(from->value));
-      ir_op_add_expr(memory, copy, address);
-      ir_op_add_expr(memory, copy, source);
-      ir_op_add_expr(memory, copy, thread_int(l, width));
-      ir_attr_set(&copy->attrs, IR_ATTR_WIDTH, width);
-    } else {
-      ir_value *word = thread_array(l, "piece", IR_U32, width / 4);
-      ir_ref registers = ir_ref_whole(word);
-      registers.count = 1;
-      registers.start[0] = zero;
-      ir_op *load = thread_op(l, IR_OP_LD_GLOBAL), *store = NULL;
-      ir_op_add_write(load, registers);
-      ir_op_add_read(load, ir_ref_whole(from->value));
-      ir_op_add_expr(memory, load, source);
-      ir_op_add_expr(memory, load, ir_bool(memory, true));
-      ir_attr_set(&load->attrs, IR_ATTR_WIDTH, width);
-      store = thread_op(l, IR_OP_ST_SHARED);
-      ir_op_add_write(store, buffer);
-      ir_op_add_read(store, registers);
-      ir_op_add_expr(memory, store, address);
-      ir_op_add_expr(memory, store, ir_bool(memory, true));
-      ir_attr_set(&store->attrs, IR_ATTR_WIDTH, width);
-    }
-    if (pieces % threads) thread_leave(l, guarded);
+    if (total % threads) guarded = thread_guard(l, ir_binary(memory, IR_EXPR_LT, vector, thread_int(l, total)));
+    const ir_expr *number = ir_binary(memory, IR_EXPR_DIV, vector, thread_int(l, vectors)),
+                  *within = ir_binary(memory, IR_EXPR_MOD, vector, thread_int(l, vectors));
+    const ir_expr *distance = thread_mul(l, runs > 1 ? within : vector, thread_int(l, width));
+    if (apart)
+      offset = run_offset(l, r, ir_binary(memory, IR_EXPR_DIV, number, thread_int(l, r->beside)),
+                          ir_binary(memory, IR_EXPR_MOD, number, thread_int(l, r->beside)));
+    else if (runs > 1)
+      distance = thread_add(l, thread_mul(l, number, thread_int(l, r->block_bytes)), distance);
+    const ir_expr *to = thread_add(l, thread_mul(l, vector, thread_int(l, width)), thread_int(l, run * r->bytes));
+    move_vector(l, op, thread_add(l, base, thread_u32(l, to)), thread_add(l, offset, thread_i64(l, distance)), width);
+    if (total % threads) thread_leave(l, guarded);
     thread_leave(l, outer);
   }
+}
+
+static void packed_copy(lower *l, const ir_op *op) {
+  packed_runs r = runs_of(l, op);
+  r.first_piece = thread_let(l, "first_piece", r.first_piece);
+  r.first_column = thread_let(l, "block_column", r.first_column);
+  if (ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT) != IR_ENGINE_BULK) {
+    move_runs(l, op, &r);
+    return;
+  }
+  ir_block *saved = thread_guard(l, thread_first_thread(l));
+  bool boxes = loads_boxes(&r);
+  for (int i = 0; i < (boxes ? r.count / r.beside : r.count); i++)
+    if (boxes)
+      load_box(l, op, &r, i);
+    else
+      load_run(l, op, &r, i);
   thread_leave(l, saved);
 }
 

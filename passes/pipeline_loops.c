@@ -24,6 +24,8 @@
  * every copy has been waited for. A loop that is entered again is followed by a barrier, since its first copies would
  * overtake the last readers.
  *
+ * Where a loop has no more iterations than slots, all of them are copied in front of it, and it copies nothing.
+ *
  * A copy is hoisted when it is the only writer of its buffer, all readers follow it in the loop body, the loop does not
  * write its tensor, and its operands depend on the loop variable and on what is constant in the loop only. The others
  * stay where they are. Kernels with a producer role are specialise-warps' business. */
@@ -98,6 +100,15 @@ static ir_value *declare(ir_kernel *kernel, pass_env *env, ir_block *block, cons
   ir_op_add_write(op, ir_ref_whole(value));
   append_set(env, block, value, ir_int(env->memory, start));
   return value;
+}
+
+/* Iterations of the loop; -1 where they are not known. */
+static int64_t iterations_of(const ir_op *loop) {
+  int64_t lo, hi, step;
+  if (!ir_is_constant(loop->expr[0], &lo) || !ir_is_constant(loop->expr[1], &hi) ||
+      !ir_is_constant(loop->expr[2], &step) || step < 1)
+    return -1;
+  return hi > lo ? (hi - lo + step - 1) / step : 0;
 }
 
 /* The copies of the iteration where the loop variable is `at`, into slot `slot`, if that iteration exists. */
@@ -186,15 +197,18 @@ static void name_slots(slot_change *s, ir_op *op) {
 static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_op *loop, ring *r, bool nested) {
   arena *memory = env->memory;
   ir_block front = {NULL, NULL};
+  int64_t iterations = iterations_of(loop);
+  bool whole = iterations > 0 && iterations <= r->stages;
+  int slots = whole ? (int)iterations : r->stages, ahead = whole ? slots : slots - 1;
   for (int i = 0; i < r->count; i++)
-    r->copy[i]->write[0].value->slots = r->stages;
-  for (int s = 0; s < r->stages - 1; s++)
+    r->copy[i]->write[0].value->slots = slots;
+  for (int s = 0; s < ahead; s++)
     append_copies(
         kernel, env, &front, r, loop,
         ir_binary(memory, IR_EXPR_ADD, loop->expr[0], ir_binary(memory, IR_EXPR_MUL, loop->expr[2], ir_int(memory, s))),
         ir_int(memory, s));
   ir_value *get = declare(kernel, env, &front, "get", 0);
-  ir_value *put = declare(kernel, env, &front, "put", r->stages - 1);
+  ir_value *put = whole ? NULL : declare(kernel, env, &front, "put", ahead);
   while (front.first) {
     ir_op *op = front.first;
     ir_block_remove(&front, op);
@@ -205,10 +219,14 @@ static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_o
     ir_block_remove(&loop->body, r->copy[i]);
   ir_block rest = loop->body;
   loop->body = (ir_block){NULL, NULL};
-  append_wait(env, kernel, &loop->body, &rest, r->stages - 2, loop->loc);
-  const ir_expr *ahead = ir_binary(memory, IR_EXPR_ADD, ir_read(memory, loop->write[0].value),
-                                   ir_binary(memory, IR_EXPR_MUL, loop->expr[2], ir_int(memory, r->stages - 1)));
-  append_copies(kernel, env, &loop->body, r, loop, ahead, ir_read(memory, put));
+  append_wait(env, kernel, &loop->body, &rest, ahead - 1, loop->loc);
+  if (whole) {
+    append(env, &loop->body, IR_OP_CP_COMMIT, loop->loc);
+  } else {
+    const ir_expr *at = ir_binary(memory, IR_EXPR_ADD, ir_read(memory, loop->write[0].value),
+                                  ir_binary(memory, IR_EXPR_MUL, loop->expr[2], ir_int(memory, ahead)));
+    append_copies(kernel, env, &loop->body, r, loop, at, ir_read(memory, put));
+  }
   slot_change change = {env, r, ir_read(memory, get)};
   while (rest.first) {
     ir_op *op = rest.first;
@@ -216,8 +234,8 @@ static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_o
     name_slots(&change, op);
     ir_block_append(&loop->body, op);
   }
-  append_advance(env, &loop->body, get, r->stages);
-  append_advance(env, &loop->body, put, r->stages);
+  append_advance(env, &loop->body, get, slots);
+  if (put) append_advance(env, &loop->body, put, slots);
 
   if (nested) { /* entered again: its first copies must not overtake the last readers */
     ir_block tail = {NULL, NULL};

@@ -32,6 +32,7 @@
 
 enum { ENOUGH_STAGES = 3 };
 enum { MOST_SHARED_COLUMNS = 32 }; /* of a dot whose k warps share: they exchange all their sums */
+enum { BULK_BITS = 128 };          /* that a bulk copy moves a multiple of */
 enum { MAX_DOTS = 16, MAX_COPIES = 64, RESERVED_SHARED_BYTES = 2048 };
 
 typedef struct survey {
@@ -225,8 +226,11 @@ static ir_engine choose_engine(survey *s, ir_op *copy) {
   bool on_barrier = target->has_tma && level >= 2 && ir_attr_get(&s->kernel->attrs, IR_ATTR_PRODUCERS, 1) > 0;
   if (from->space != IR_GLOBAL || to->space != IR_SHARED || region_exchanged(s->env->scratch, s->kernel)[from->number])
     return IR_ENGINE_SIMT;
-  if (holds_fused_codes(s, to))
-    return on_barrier ? IR_ENGINE_BULK : target->has_cpasync && level >= 1 ? IR_ENGINE_CPASYNC : IR_ENGINE_SIMT;
+  if (holds_fused_codes(s, to)) {
+    int piece_rows = packed_piece_rows((int)ir_extent(to, 0));
+    bool wide = piece_rows * from->packed->k * from->packed->code_bits % BULK_BITS == 0;
+    return on_barrier && wide ? IR_ENGINE_BULK : target->has_cpasync && level >= 1 ? IR_ENGINE_CPASYNC : IR_ENGINE_SIMT;
+  }
   if (converts(copy) || level < 1) return IR_ENGINE_SIMT;
   if (on_barrier) {
     const char *why = fills_zero(copy) ? region_tma_refusal(s->env->memory, &copy->read[0])

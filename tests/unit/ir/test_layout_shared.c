@@ -219,6 +219,9 @@ static void test_packed_blocks(void **state) {
   assert_true(tile_layout_wgmma_a(64, 32, 16, 1, &fragment));
   assert_false(packed_layout_solve(&fragment, 4, 16, &same));
   assert_false(packed_layout_block(3, 4, 16, &same));
+  const int tiles[][2] = {{16, 16}, {32, 32}, {48, 16}, {64, 64}, {96, 32}, {112, 16}, {128, 64}, {192, 64}};
+  for (int i = 0; i < 8; i++)
+    assert_int_equal(packed_piece_rows(tiles[i][0]), tiles[i][1]);
 }
 
 static void test_text(void **state) {

@@ -47,6 +47,16 @@ for code, (factor, offset) in itertools.product(("u1", "u2", "u4", "i4", "u8", "
         of = dict(T="i8", ACC="i32", OUT="i32") if operand == "i8" else dict(T=operand, OUT=operand)
         run("matmul", "sm_90a", "-O2", folder=kernels, WT=code, FACTOR=factor, OFFSET=offset, M=16, N=128, K=256, BM=64, BN=64, BK=256, **of)
         count += 1
+pieces = ({}, {"ZERO": "original"}, {"ZERO": "quantized"}, {"G": 256, "ST": "f32"}) # tiles that are pieces of blocks of 64 rows
+for code, factor, rows in itertools.product(("u1", "u2", "i4", "u8", "nf4"), pieces, (16, 32, 48, 112)):
+    if factor.get("ZERO") == "quantized" and code in ("u1", "nf4"):
+        continue
+    for target, level in TARGETS:
+        run("matmul_w4a16", target, level, WT=code, M=3, N=200, K=512, BM=8, BN=rows, BK=256, **factor)
+        count += 1
+for rows, columns in ((16, 136), (96, 250)):
+    run("matmul", "sm_90a", "-O2", folder=kernels, T="i8", ACC="i32", OUT="i32", WT="u2", M=5, N=columns, K=512, BM=8, BN=rows, BK=256)
+    count += 1
 for code, level in itertools.product(("u3", "i3", "u5", "i6", "u7"), ("-O0", "-O1", "-O2")): # codes that cross bytes
     run("matmul_w4a16", "sm_90a", level, False, WT=code, M=64, N=136, K=256, BM=64, BN=64, BK=64)
     count += 1
