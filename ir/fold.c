@@ -421,6 +421,7 @@ static const ir_expr *fold_floats(arena *memory, ir_expr_kind kind, const ir_exp
   if (kind == IR_EXPR_MUL && is_float_of(b, 1)) return a;
   if (kind == IR_EXPR_MUL && is_float_of(a, 1)) return b;
   if (kind == IR_EXPR_DIV && is_float_of(b, 1)) return a;
+  if (kind == IR_EXPR_DIV && type == IR_F32 && is_float_of(a, 1)) return ir_unary(memory, IR_EXPR_RCP, b);
   if ((kind == IR_EXPR_MIN || kind == IR_EXPR_MAX) && ir_expr_equal(a, b)) return a;
   return NULL;
 }

@@ -106,6 +106,9 @@ static result evaluate(const fixture *f, const ir_expr *e) {
     r.integer = x > y ? x : y;
     r.real = (double)fmaxf(g, h);
     break;
+  case IR_EXPR_RCP: /* what 1.0 / x becomes */
+    r.real = (double)(1 / g);
+    break;
   case IR_EXPR_NEG:
     r.integer = -x;
     r.real = -a[0].real;
@@ -325,6 +328,8 @@ static void test_forms(void **state) {
   expect(ir_binary(m, IR_EXPR_MUL, x, ir_float(m, 1.0)), "%x");
   expect(ir_binary(m, IR_EXPR_ADD, x, ir_float(m, 0.0)), "%x + 0.0");
   expect(ir_binary(m, IR_EXPR_MUL, x, ir_float(m, 0.0)), "%x * 0.0");
+  expect(ir_binary(m, IR_EXPR_DIV, ir_float(m, 1.0), x), "rcp(%x)");
+  expect(ir_binary(m, IR_EXPR_DIV, ir_float(m, 2.0), x), "2.0 / %x");
   expect(ir_unary(m, IR_EXPR_NOT, ir_binary(m, IR_EXPR_LT, i, n)), "%i >= %n");
   expect(ir_unary(m, IR_EXPR_NOT, ir_binary(m, IR_EXPR_LT, x, ir_float(m, 2.0))), "~(%x < 2.0)");
   expect(ir_binary(m, IR_EXPR_AND, p, ir_bool(m, true)), "%p");
