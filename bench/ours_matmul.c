@@ -213,7 +213,10 @@ static bool matmul_exchange(ours *o, bitblas_kernel **kernel, complaint *problem
   _Atomic(bitblas_kernel *) *slot = &o->matmul->kernel[matmul_kernel_of(o->matmul, o->c->m)];
   if (!is_done(matmul_check_order(atomic_load(slot), *kernel), "another plan", problem)) return false;
   *kernel = atomic_exchange(slot, *kernel);
-  return is_done(bitblas_matmul_workspace_bytes(o->matmul, o->c->m, &o->workspace_bytes), "workspace", problem);
+  if (is_done(bitblas_matmul_workspace_bytes(o->matmul, o->c->m, &o->workspace_bytes), "workspace", problem))
+    return true;
+  *kernel = atomic_exchange(slot, *kernel);
+  return false;
 }
 
 const ours_calls ours_matmul_calls = {.create = matmul_create,

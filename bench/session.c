@@ -71,7 +71,7 @@ static bool choose_cases(session *s, complaint *problem) {
 
 void session_list(const session_options *options) {
   int all;
-  const bench_case *cases = cases_all(&all);
+  const bench_case *cases = options->tuning ? cases_tuned(&all) : cases_all(&all);
   for (int i = 0; i < all; i++) {
     char name[128];
     if (!case_is_chosen(&cases[i], options->patterns, options->pattern_count)) continue;

@@ -23,7 +23,7 @@ typedef struct session_options {
 /* Measures and prints. 0: all was right, or there is no GPU; 1: something was not. */
 int session_run(const session_options *options);
 
-/* Prints the names of the chosen cases with their goals. */
+/* Prints the names of the chosen cases with their goals; with options->tuning those of the shapes. */
 void session_list(const session_options *options);
 
 #endif

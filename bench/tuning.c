@@ -70,7 +70,7 @@ double tuning_correlation(const double *x, const double *y, int count) {
 
 /* The best by the untuned plan, at most 1: a tuner keeps the one that it has when no other is faster. */
 static double ratio_of(const shape *s) {
-  return s->best_us > 0 && s->best_us < s->default_us ? s->best_us / s->default_us : 1;
+  return s->best && s->best_us > 0 && s->best_us < s->default_us ? s->best_us / s->default_us : 1;
 }
 
 /* -- Compiling ----------------------------------------------------------------------------------------------------- */
@@ -347,6 +347,7 @@ static void close_all(tuning *t) {
 int tuning_run(const session_options *options) {
   tuning t = {.options = options};
   complaint problem = {""};
+  double start = seconds_now();
   bool is_absent = false;
   bool ok = choose_shapes(&t, &problem) && machine_open(&t.m, options->emulator, &is_absent, &problem) &&
             data_open(&t.m, 0, &t.d, &problem);
@@ -360,6 +361,7 @@ int tuning_run(const session_options *options) {
       ok = write_json(&t, i + 1, &problem);
     }
     print_summary(&t);
+    fprintf(stderr, "bitblas-bench: %.1f s in all\n", seconds_now() - start);
   }
   int wrong = ok ? sum_up(&t, t.count).wrong : 0;
   if (is_absent)

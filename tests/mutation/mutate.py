@@ -29,9 +29,11 @@ CASES = [
     ('matmul_nf4', 'matmul_nf4.tl', SMALL, 'M=128 N=192 K=320'),
     ('flash_attention', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
     ('flash_attention causal', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64 -D CAUSAL=true', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
+    ('attention_window', 'attention_window.tl', '-D BM=64 -D BN=64 -D D=64 -D WINDOW=200', 'B=1 H=2 HKV=1 Sq=128 Sk=448', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
     ('flash_decode', 'flash_decode.tl', '--kernel=flash_decode_partial', 'B=1 HKV=1 GROUP=8 Sk=3000', 'B=1 HKV=1 GROUP=8 Sk=100'),
     ('softmax', 'softmax.tl', '-D ROWS=2 -D BN=1024', 'M=2 N=3000', 'M=2 N=1000'),
     ('rmsnorm', 'rmsnorm.tl', '-D ROWS=2 -D BN=1024', 'M=2 N=3000', 'M=2 N=1000'),
+    ('matmul_gelu_residual', 'matmul_gelu_residual.tl', f'{SMALL} -D BK=64', 'M=128 N=192 K=320', 'M=256 N=192 K=64'),
     ('swiglu', 'swiglu.tl', SMALL, 'M=128 N=192 K=320'),
     ('transpose', 'transpose.tl', '', 'M=96 N=96'),
     ('cumsum', 'cumsum.tl', '', 'M=8 N=1500'),
@@ -55,7 +57,7 @@ EQUIVALENT = [
      'for the slots in order has seen the whole round when it comes to the slots behind; those before wait for a later iteration of that round than they need'),
     ('*', r'deleted|moved down', r'wgmma\.fence', 'no register was touched since the fence before the last group; ptxas wants one all the same behind the branch of an '
      'mbar.wait (C7519)'),
-    ('flash_attention*', r'deleted|waited for by the other role', r'mbar\.wait %Ks_empty', 'of the first keys of a tile: the wait for the queries\' slot before it is freed behind '
+    ('*attention*', r'deleted|waited for by the other role', r'mbar\.wait %Ks_empty', 'of the first keys of a tile: the wait for the queries\' slot before it is freed behind '
      'the last use of every key of the tile before'),
     ('flash_decode*', r'pending \+1', r'cp\.wait', 'the copy of the queries, which it waits for when the loop runs no iteration, is in an older group than the empty ones of the '
      'loop\'s prologue'),
