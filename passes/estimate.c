@@ -115,15 +115,22 @@ static int blocks_that_fit(const machine *m, const block_work *w, int registers)
 
 static double larger(double a, double b) { return a > b ? a : b; }
 
+/* What two things take that go on at once, each waiting for the other now and then: an eighth more than either where
+ * they take the same, and next to nothing more than the slower one where they do not. */
+static double together(double a, double b) { return pow(pow(a, 6) + pow(b, 6), 1.0 / 6); }
+
 /* Clocks in which the SM can do the section's work of `blocks` blocks, if nothing waits. */
 static double throughput_clocks(const machine *m, const work *w, double blocks) {
   double tensor = w->tensor * blocks, exp = w->exp * blocks / m->target->exp_clk, alu = w->alu * blocks / ALU_LANES;
   double busiest = larger(tensor, larger(exp, alu));
   /* What one warpgroup computes after its dot, another can do beneath the dot of its own. */
-  double together = blocks * (tensor > 0 ? larger(1.5 * (m->warps / 4), 1) : m->warps);
-  double compute = busiest + (tensor + exp + alu - busiest) / together;
+  double apart = blocks * (tensor > 0 ? larger(1.5 * (m->warps / 4), 1) : m->warps);
+  double compute = busiest + (tensor + exp + alu - busiest) / apart;
   double l2 = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
-  return larger(compute, larger(w->shared * blocks / m->target->shared_bytes_clk, l2));
+  double shared = w->shared * blocks / m->target->shared_bytes_clk;
+  /* warps that load what they multiply wait for it now and then; wgmma and a role that loads do not */
+  if (tensor > 0 && !m->producers) return larger(together(compute, shared), l2);
+  return larger(compute, larger(shared, l2));
 }
 
 /* The least clocks of a loop whose slots are each filled, awaited, read and given back before they are filled
@@ -247,10 +254,6 @@ static double multicast_share(const machine *m, const block_work *w) {
   }
   return all > 0 ? 1 - most * (1 - 1.0 / m->cluster) / all : 1;
 }
-
-/* What two things take that go on at once, each waiting for the other now and then: an eighth more than either where
- * they take the same, and next to nothing more than the slower one where they do not. */
-static double together(double a, double b) { return pow(pow(a, 6) + pow(b, 6), 1.0 / 6); }
 
 /* -- The launch ---------------------------------------------------------------------------------------------------- */
 

@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+static const double hidden_turn =
+    0.25; /* of a barrier that lies under dots: what warps lose that come to it one by one */
+
 enum {
   UNKNOWN_SIZE = 4096, /* what a size is taken to be when nobody says */
   WHILE_TRIPS = 8,
@@ -407,6 +410,16 @@ static void open_section(counter *c) {
   c->now = &c->out->section[c->out->section_count - 1];
 }
 
+/* Whether rotate-loops will put the wait of the next iteration under the last dots of this one. */
+static bool hides_turns(const counter *c, const ir_op *loop) {
+  const ir_op *last = loop->body.last;
+  if (c->producers || c->level < 2 || !last || last->kind != IR_OP_DOT ||
+      ir_attr_get(&last->attrs, IR_ATTR_INSTRUCTION, 0) != IR_INSTRUCTION_MMA)
+    return false;
+  dot_shape s = dot_shape_of(last);
+  return s.columns->value->space == IR_SHARED && s.k / s.parts > tensor_core_depth(s.rows->value->type);
+}
+
 static void count_for(counter *c, const ir_op *loop, double weight, bool outermost) {
   int64_t lo = evaluate(c->value, loop->expr[0]), hi = evaluate(c->value, loop->expr[1]),
           step = evaluate(c->value, loop->expr[2]);
@@ -424,7 +437,8 @@ static void count_for(counter *c, const ir_op *loop, double weight, bool outermo
     c->now->dots += frame.dots;
   }
   if (frame.has_sync) c->now->sync_waits += weight * (double)trips;
-  if (frame.has_async || frame.has_sync) c->now->turns += weight * (double)trips;
+  double turns = weight * (double)trips * (hides_turns(c, loop) && !frame.has_sync ? hidden_turn : 1);
+  if (frame.has_async || frame.has_sync) c->now->turns += turns;
   if (outermost) open_section(c);
 }
 
