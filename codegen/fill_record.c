@@ -258,23 +258,25 @@ static bool fill_packed_map(filler *f, const ir_value *value, record_map *m) {
   return true;
 }
 
-/* Dimensions innermost first; strides in bytes, each a multiple of 16 or the launch refuses. */
+/* Dimensions innermost first; strides in bytes, each a multiple of 16 or the launch refuses. The panels of a map that
+ * has them come last. */
 static bool fill_map(filler *f, const ir_value *value, record_map *m) {
   const ir_value *tensor = value->tensor;
-  int bits = ir_bits(tensor->type), rank = value->rank;
+  int bits = ir_bits(tensor->type), rank = tensor->rank;
   bool as_bytes = bits < 16;
   *m = (record_map){.tensor = f->tensor_index[tensor->number],
                     .type = map_type_of(tensor->type),
-                    .rank = rank,
+                    .rank = value->rank,
                     .swizzle_bytes = (int32_t)value->swizzle,
                     .promotion_bytes = MAP_PROMOTION_BYTES};
   if (tensor->packed) return fill_packed_map(f, value, m);
   const record_tensor *t = &f->r->tensors[m->tensor];
   const size_expr *elements = size_const(f->memory, 1);
+  const int *box = value->box + (value->rank - rank); /* of the tensor's dimensions */
   for (int i = 0; i < rank; i++) {
     int d = rank - 1 - i;
     m->extents[i] = i == 0 && as_bytes ? bytes_of(f, t->extents[d], bits) : t->extents[d];
-    m->box[i] = i == 0 && as_bytes ? value->box[d] * bits / 8 : value->box[d];
+    m->box[i] = i == 0 && as_bytes ? box[d] * bits / 8 : box[d];
     m->element_strides[i] = 1;
     if (i) {
       m->strides[i - 1] = bytes_of(f, t->strides[d] ? t->strides[d] : elements, bits);
@@ -288,6 +290,13 @@ static bool fill_map(filler *f, const ir_value *value, record_map *m) {
     }
     elements = size_binary(f->memory, SIZE_OP_MUL, elements, t->extents[d]);
   }
+  if (!ir_map_has_panels(value)) return true;
+  const size_expr *panel = size_const(f->memory, m->box[0]);
+  m->extents[rank] = size_binary(f->memory, SIZE_OP_FLOORDIV, m->extents[0], panel);
+  m->extents[0] = panel;
+  m->strides[rank - 1] = size_const(f->memory, box[rank - 1] * bits / 8);
+  m->box[rank] = value->box[0];
+  m->element_strides[rank] = 1;
   return true;
 }
 

@@ -32,6 +32,18 @@ static void see_blocks(box *b) {
   b->extent[0] = (b->t->extent[0] + packed->rows - 1) / packed->rows;
 }
 
+/* Panels of the last dimension, then the tensor's own. */
+static void see_panels(box *b) {
+  int64_t width = b->map->box[b->rank - 1];
+  for (int d = b->rank - 1; d > 0; d--) {
+    b->extent[d] = b->extent[d - 1];
+    b->stride[d] = b->stride[d - 1];
+  }
+  b->extent[0] = width > 0 ? b->extent[b->rank - 1] / width : 0;
+  b->extent[b->rank - 1] = width;
+  b->stride[0] = width;
+}
+
 static bool box_of(machine *m, agent *a, const instruction *in, const ir_value *map, int first_coordinate, box *out) {
   *out = (box){.map = map,
                .t = &m->tensors[map->tensor->number],
@@ -43,6 +55,7 @@ static bool box_of(machine *m, agent *a, const instruction *in, const ir_value *
     out->stride[d] = out->t->stride[d];
   }
   if (map->tensor->packed) see_blocks(out);
+  if (ir_map_has_panels(map)) see_panels(out);
   if (in->op->expr_count - first_coordinate != out->rank) {
     finding(m, a, EMULATOR_UNSUPPORTED, nowhere, map->loc, "%d coordinates for a map of %d dimensions",
             in->op->expr_count - first_coordinate, out->rank);

@@ -107,6 +107,8 @@ int64_t ir_extent(const ir_value *value, int dim) {
 
 int ir_map_rank(const ir_value *tensor) { return tensor->packed ? PACKED_MAP_RANK : tensor->rank; }
 
+bool ir_map_has_panels(const ir_value *map) { return !map->tensor->packed && map->rank == map->tensor->rank + 1; }
+
 int ir_map_bits(const ir_value *tensor) { return tensor->packed ? WORD_BITS : ir_bits(tensor->type); }
 
 int64_t ir_element_count(const ir_value *value) {

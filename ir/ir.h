@@ -140,7 +140,8 @@ struct ir_value {
   const tile_layout *tile; /* laid-out form and later */
   /* MAP */
   ir_value *tensor; /* the global tensor it describes; one in packed order as its blocks lie: [blocks along rows, blocks
-                       along k, words of 32 bits of a block] */
+                       along k, words of 32 bits of a block]. A map of one dimension more than the tensor has cuts the
+                       last one into panels as wide as its box: [panels, all dimensions but the last, in a panel] */
   int box[IR_MAX_RANK]; /* elements, dimensions in the tensor's order */
   shared_swizzle swizzle;
   /* SCALAR */
@@ -346,6 +347,7 @@ int64_t ir_extent(const ir_value *value, int dim);                  /* a constan
 int64_t ir_element_count(const ir_value *value);                    /* product of constant extents */
 int ir_map_rank(const ir_value *tensor);                            /* dimensions of a tensor map over it */
 int ir_map_bits(const ir_value *tensor);                            /* of an element as such a map sees it */
+bool ir_map_has_panels(const ir_value *map);
 
 ir_op *ir_op_create(arena *memory, ir_op_kind kind, src_loc loc);
 void ir_op_add_write(ir_op *op, ir_ref ref);

@@ -98,7 +98,7 @@ static bool check_space(verifier *v, const ir_value *value) {
       return verify_fail(v, "the map %%%s is not of a global tensor", value->name);
     if (value->tensor->packed && value->tensor->rank != 2)
       return verify_fail(v, "the map %%%s is of blocks that lie in %d dimensions", value->name, value->tensor->rank);
-    return value->rank == ir_map_rank(value->tensor) ||
+    return value->rank == ir_map_rank(value->tensor) || ir_map_has_panels(value) ||
            verify_fail(v, "the box of %%%s has %d dimensions, %%%s has %d", value->name, value->rank,
                        value->tensor->name, ir_map_rank(value->tensor));
   case IR_SIZE:

@@ -1,7 +1,8 @@
 /* Copies that an engine does on one thread's word: tensor maps (TMA boxes) and bulk copies of packed blocks.
  *
  * A box is one panel of the shared layout, at most 256 long in the other dimensions: exactly what the swizzle of the
- * map writes (ir/layout.h). Packed tensors (fuse-decode) lie in blocks; a tile's blocks of one block row are
+ * map writes (ir/layout.h). Small panels beside each other are one box of a map that has them as a dimension of its own,
+ * where the tensor's rows are whole panels. Packed tensors (fuse-decode) lie in blocks; a tile's blocks of one block row are
  * contiguous in memory and in the buffer, so a copy is one run a block row; pieces of blocks (packed_piece_rows) are a
  * run each, or a box over blocks side by side. Block rows and columns beyond the tensor repeat the last one, or are
  * zeros: what they decode to meets zeros or is never stored. */
@@ -9,23 +10,35 @@
 
 #include <string.h>
 
-enum { MAX_BOX = 256, BOX_ALIGNMENT = 128, WORD_BYTES = 4 };
+enum { LEAST_PANELS = 3, SMALL_BOX = 4096, MAX_BOX = 256, BOX_ALIGNMENT = 128, WORD_BYTES = 4 };
 
-/* The map over `tensor` with this box and swizzle; made once a kernel. */
-static ir_value *find_map(lower *l, ir_value *tensor, const int *box, shared_swizzle swizzle) {
+/* The map over `tensor` with this rank, box and swizzle; made once a kernel. */
+static ir_value *find_map(lower *l, ir_value *tensor, int rank, const int *box, shared_swizzle swizzle) {
   for (int i = 0; i < l->kernel->value_count; i++) {
     ir_value *value = l->kernel->values[i];
-    if (value->space == IR_MAP && value->tensor == tensor && value->swizzle == swizzle &&
+    if (value->space == IR_MAP && value->tensor == tensor && value->rank == rank && value->swizzle == swizzle &&
         !memcmp(value->box, box, sizeof value->box))
       return value;
   }
   ir_value *map = ir_value_create(l->memory, l->kernel, IR_MAP, tensor->type,
                                   arena_printf(l->memory, "%s_map", tensor->name), tensor->loc);
   map->tensor = tensor;
-  map->rank = ir_map_rank(tensor);
+  map->rank = rank;
   map->swizzle = swizzle;
   memcpy(map->box, box, sizeof map->box);
   return map;
+}
+
+/* Whether the panels of a tile, being small, are better a box of the tensor's panels than a box each: its rows are whole
+ * panels then. */
+static bool loads_panels(const ir_ref *tensor, const shared_layout *layout, int panel_elements) {
+  const ir_value *value = tensor->value;
+  int last = value->rank - 1;
+  if (layout->panel_count < LEAST_PANELS || layout->panel_count > MAX_BOX || value->rank == IR_MAX_RANK ||
+      layout->rows * layout->panel_bytes > SMALL_BOX)
+    return false;
+  if (tensor->count && (!tensor->span[last] || ir_known_divisor(tensor->start[last]) % panel_elements)) return false;
+  return ir_known_divisor(value->extent[last]) % panel_elements == 0;
 }
 
 static void tensor_map_copy(lower *l, const ir_op *op) {
@@ -61,11 +74,16 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
     rank_rows =
         thread_let(l, "share", thread_mul(l, ir_leaf(l->memory, IR_EXPR_CTA_RANK, IR_I32), thread_int(l, share)));
   }
-  ir_value *map = find_map(l, tensor->value, box, layout->swizzle);
+  int outer = load && pieces == 1 && blocks == 1 && loads_panels(tensor, layout, panel_elements) ? panels : 1;
+  if (outer > 1) { /* one more dimension in front */
+    memmove(box + 1, box, sizeof *box * (size_t)tensor->value->rank);
+    box[0] = outer;
+  }
+  ir_value *map = find_map(l, tensor->value, ir_map_rank(tensor->value) + (outer > 1 ? 1 : 0), box, layout->swizzle);
   int piece_bytes = pieces > 1 ? layout->rows / pieces * layout->panel_bytes : 0;
 
   ir_block *saved = thread_guard(l, thread_first_thread(l));
-  for (int panel = 0; panel < panels; panel++) {
+  for (int panel = 0; panel < panels; panel += outer) {
     for (int piece = 0; piece < pieces; piece++) {
       int offset = panel * layout->rows * layout->panel_bytes + piece * piece_bytes;
       const ir_expr *address =
@@ -89,10 +107,15 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
       }
       for (int d = tensor->value->rank - 1; d >= 0; d--) {
         const ir_expr *at = tensor->count ? tensor->start[d] : thread_int(l, 0);
-        if (d == spanned[rank - 1]) at = thread_add(l, at, thread_int(l, panel * panel_elements));
+        if (d == spanned[rank - 1])
+          at = outer > 1 ? thread_int(l, 0) : thread_add(l, at, thread_int(l, panel * panel_elements));
         if (d == spanned[0] && pieces > 1) at = thread_add(l, at, thread_int(l, piece * piece_rows));
         if (d == spanned[0] && rank_rows) at = thread_add(l, at, rank_rows);
         ir_op_add_expr(l->memory, copy, at);
+      }
+      if (outer > 1) {
+        const ir_expr *at = tensor->count ? tensor->start[spanned[rank - 1]] : thread_int(l, 0);
+        ir_op_add_expr(l->memory, copy, ir_binary(l->memory, IR_EXPR_DIV, at, thread_int(l, panel_elements)));
       }
     }
   }
@@ -196,7 +219,7 @@ static bool loads_boxes(const packed_runs *r) {
 /* Number `row` of those boxes. Blocks past the tensor's last one are zeros. */
 static void load_box(lower *l, const ir_op *op, const packed_runs *r, int row) {
   const int box[IR_MAX_RANK] = {1, r->blocks, r->piece_bytes / WORD_BYTES};
-  ir_value *map = find_map(l, op->read[0].value, box, SHARED_SWIZZLE_NONE);
+  ir_value *map = find_map(l, op->read[0].value, ir_map_rank(op->read[0].value), box, SHARED_SWIZZLE_NONE);
   const ir_expr *piece = thread_add(l, r->first_piece, thread_int(l, row));
   const ir_expr *down = ir_binary(l->memory, IR_EXPR_DIV, piece, thread_int(l, r->pieces)),
                 *within = ir_binary(l->memory, IR_EXPR_MOD, piece, thread_int(l, r->pieces));

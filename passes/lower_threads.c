@@ -379,6 +379,24 @@ static bool set_init_counts(void *data, ir_block *block, ir_op *op) {
   return true;
 }
 
+/* The descriptors of tensor maps are fetched by a warp that sets up no barriers, while another does. */
+static void prefetch_maps(lower *l, ir_block *body, int threads) {
+  ir_op *guard = NULL;
+  for (int i = 0; i < l->kernel->value_count; i++) {
+    ir_value *map = l->kernel->values[i];
+    if (map->space != IR_MAP) continue;
+    if (!guard) {
+      guard = ir_op_create(l->memory, IR_OP_IF, l->kernel->loc);
+      const ir_expr *tid = ir_leaf(l->memory, IR_EXPR_TID, IR_I32);
+      ir_op_add_expr(l->memory, guard, ir_binary(l->memory, IR_EXPR_EQ, tid, ir_int(l->memory, threads - TILE_LANES)));
+      ir_block_insert_before(body, body->first, guard);
+    }
+    ir_op *prefetch = ir_op_create(l->memory, IR_OP_TMA_PREFETCH, l->kernel->loc);
+    ir_op_add_read(prefetch, ir_ref_whole(map));
+    ir_block_append(&guard->body, prefetch);
+  }
+}
+
 /* Tiles are gone: their values leave the kernel, and numbers stay positions. */
 static void drop_tiles(ir_kernel *kernel) {
   int kept = 0;
@@ -402,6 +420,7 @@ bool lower_threads(ir_kernel *kernel, pass_env *env) {
   ir_block body = {NULL, NULL};
   int threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128);
   thread_role_body(&l, &kernel->body, &body, 0, threads / 32, 0);
+  if (!l.failed && body.first) prefetch_maps(&l, &body, threads);
   kernel->body = body;
   drop_tiles(kernel);
   kernel->form = IR_FORM_THREAD;

@@ -23,6 +23,8 @@ CASES = [
     ('matmul i8', 'matmul.tl', f'{SMALL} -D BK=64 -D T=i8', 'M=128 N=192 K=320'),
     ('matmul_w4a16', 'matmul_w4a16.tl', f'{SMALL} -D BK=64 -D G=64', 'M=128 N=192 K=320'),
     ('matmul_w4a16 few tokens', 'matmul_w4a16.tl', '-D BM=8 -D BN=64 -D BK=128 -D stages=2', 'M=5 N=256 K=640', 'M=5 N=64 K=128'),
+    ('matmul_w4a16 pieces', 'matmul_w4a16.tl', '-D BM=8 -D BN=32 -D BK=128 -D stages=2', 'M=5 N=96 K=640', 'M=5 N=64 K=128'),
+    ('matmul_w4a16 whole', 'matmul_w4a16.tl', '-D BM=8 -D BN=16 -D BK=128 -D stages=4 -D K=384 --pin=producers=0', 'M=5 N=64'),
     ('matmul_w4a16 overlapped', 'matmul_w4a16.tl', f'{SMALL} -D BK=64 -D G=64 --pin=pdl=1', 'M=128 N=192 K=320', 'M=64 N=64 K=64'),
     ('matmul_w4a16 overlapped few', 'matmul_w4a16.tl', '-D BM=8 -D BN=64 -D BK=128 -D stages=2 --pin=pdl=1', 'M=5 N=256 K=640', 'M=5 N=64 K=128', 'M=5 N=64 K=384'),
     ('matmul_w2a8', 'matmul_w2a8.tl', SMALL, 'M=128 N=192 K=640'),
