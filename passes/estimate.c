@@ -20,6 +20,8 @@ static const double launch_us = 2.0;
 static const double load_clocks = 800; /* from issue to arrival, memory busy */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {100, 15};
+static const double chain_clocks = 200; /* of an iteration whose dots wait for each other's results: attention */
+static const double lone_clocks = 80;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
 static const double hbm_reached = 0.90; /* of the nominal bandwidth */
 static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
@@ -47,7 +49,7 @@ const char *estimate_term_name(estimate_term term) {
 typedef struct machine {
   const ir_target_info *target;
   int warps, producers, cluster, raster, min_blocks;
-  bool persistent;
+  bool persistent, is_lone;
   double l2_share; /* of the bytes that multicast leaves to each block */
 } machine;
 
@@ -147,7 +149,7 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
 /* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
-  double turns = w->turns * (turn[0] + turn[1] * m->warps);
+  double turns = w->turns * (turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0)) + w->chains * chain_clocks;
   double alone = larger(throughput_clocks(m, w, 1) + turns, ring_clocks(m, w, 1)) + w->sync_waits * load_clocks;
   return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
 }
@@ -281,6 +283,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
                .min_blocks = (int)ir_attr_get(&kernel->attrs, IR_ATTR_MIN_BLOCKS, 1),
                .persistent = ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) != 0};
   m.l2_share = multicast_share(&m, &w);
+  m.is_lone = w.wgmma_columns && m.producers && m.warps == 4;
   *out = (estimate){.registers = registers_of(&m, &w), .shared_bytes = w.shared_bytes, .uses_fma = w.uses_fma};
   double blocks = w.grid[0] * w.grid[1] * w.grid[2], per_us = m.target->clock_ghz * 1e3;
   out->blocks = blocks;

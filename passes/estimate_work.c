@@ -420,6 +420,20 @@ static bool hides_turns(const counter *c, const ir_op *loop) {
   return s.columns->value->space == IR_SHARED && s.k / s.parts > tensor_core_depth(s.rows->value->type);
 }
 
+/* What a dot of an iteration waits for, where the body has several and reductions between them: once for all that lies
+ * ahead, and for other warps, at barriers, where rows are shared among warps. 0 where dots do not wait. */
+static double chain_links(const ir_block *body) {
+  enum { AMONG_WARPS = 6 };
+  int dots = 0, reductions = 0;
+  bool among_warps = false;
+  for (const ir_op *op = body->first; op; op = op->next) {
+    dots += op->kind == IR_OP_DOT;
+    reductions += op->kind == IR_OP_REDUCE;
+    among_warps |= op->kind == IR_OP_DOT && ir_attr_get(&op->attrs, IR_ATTR_WARPS_N, 1) > 1;
+  }
+  return dots < 2 || !reductions ? 0 : among_warps ? AMONG_WARPS : 1;
+}
+
 static void count_for(counter *c, const ir_op *loop, double weight, bool outermost) {
   int64_t lo = evaluate(c->value, loop->expr[0]), hi = evaluate(c->value, loop->expr[1]),
           step = evaluate(c->value, loop->expr[2]);
@@ -439,6 +453,7 @@ static void count_for(counter *c, const ir_op *loop, double weight, bool outermo
   if (frame.has_sync) c->now->sync_waits += weight * (double)trips;
   double turns = weight * (double)trips * (hides_turns(c, loop) && !frame.has_sync ? hidden_turn : 1);
   if (frame.has_async || frame.has_sync) c->now->turns += turns;
+  c->now->chains += weight * (double)trips * chain_links(&loop->body);
   if (outermost) open_section(c);
 }
 

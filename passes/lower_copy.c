@@ -476,7 +476,8 @@ static void all_groups(transfer *t) {
   bool in_words = t->vector < per_word && t->layout.reg_count % per_word == 0;
   t->accesses = in_words && !ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0) ? per_word / t->vector : 1;
   int groups = t->layout.reg_count / (t->vector * t->accesses);
-  bool looped = groups > (asynchronous ? MAX_ASYNC : 1) && t->vector * t->accesses >= per_word; /* positions inside a word are constants */
+  bool looped = groups > (asynchronous ? MAX_ASYNC : 1) &&
+                t->vector * t->accesses >= per_word; /* positions inside a word are constants */
   const ir_expr *probe = thread_int(l, 0);
   for (int d = 0; d < t->rank && looped; d++)
     for (int k = 0; k < t->accesses; k++)
