@@ -60,9 +60,9 @@ static int register_budget(const machine *m) {
   int threads = (m->warps + m->producers) * 32;
   int whole = m->target->registers / threads / 8 * 8;
   if (m->producers < 4 || !m->target->has_wgmma) return whole < LARGEST_REGISTERS ? whole : LARGEST_REGISTERS;
-  int groups = m->warps / 4,
-      entry = whole < 248 ? whole : 248; /* setmaxnreg: 40 for the producer, the rest in eights */
-  int given = (entry * (groups + m->producers / 4) - 40 * (m->producers / 4)) / (groups ? groups : 1) / 8 * 8;
+  int groups = m->warps / 4, entry = whole < 248 ? whole : 248;
+  int low = groups >= 3 ? 32 : 40; /* setmaxnreg, as specialise-warps has it: for the producer; the rest in eights */
+  int given = (entry * (groups + m->producers / 4) - low * (m->producers / 4)) / (groups ? groups : 1) / 8 * 8;
   return given < 240 ? given : 240;
 }
 
@@ -93,6 +93,7 @@ static const char *refusal_of(const machine *m, const block_work *w, estimate *e
   int threads = (m->warps + m->producers) * 32;
   if (w->shared_bytes > m->target->shared_bytes) return "shared memory";
   if (threads > 1024) return "threads";
+  e->is_tight = e->registers > register_budget(m) && e->registers - WORK_REGISTERS / 2 <= register_budget(m);
   if (e->registers > register_budget(m)) return "registers";
   /* an instruction's accumulators must fit what a thread has at entry, before roles trade registers */
   int entry = m->target->registers / threads / 8 * 8;
