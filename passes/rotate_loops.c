@@ -203,6 +203,8 @@ static bool may_rotate(rotation *r, ir_op **advance) {
     f.is_free &= declaration(&r->loop->body, r->head[h]->write[0].value) != NULL;
   }
   *advance = f.advance;
+  for (ir_op *op = r->last->next; op && f.advance; op = op->next)
+    f.is_free &= op == f.advance || !ir_op_reads(op, f.advance->write[0].value);
   return f.is_free;
 }
 
