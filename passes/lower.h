@@ -31,6 +31,7 @@ typedef struct lower {
   pass_env *env;
   arena *memory;
   bool failed;
+  bool has_dots; /* accumulators take the registers that addresses and bounds held for several accesses would need */
 
   /* the role */
   int warp_first, warp_count;

@@ -85,6 +85,7 @@ static const ir_expr *terms_of(const transfer *t, const ir_expr *coord, bool mov
  * the same for all of its accesses. */
 static const ir_expr *is_below(transfer *t, const ir_expr *coord, const ir_expr *extent) {
   const ir_expr *moving = terms_of(t, coord, true), *same = terms_of(t, coord, false);
+  if (t->l->has_dots) return ir_binary(t->l->memory, IR_EXPR_LT, coord, extent);
   if (moving && same) extent = ir_binary(t->l->memory, IR_EXPR_SUB, extent, same);
   return ir_binary(t->l->memory, IR_EXPR_LT, moving ? moving : same, extent);
 }

@@ -291,16 +291,16 @@ static bool is_of_index(const ir_expr *e) {
 /* Adds coordinate * stride, in elements. Index arithmetic does not overflow, so the terms of a sum may be widened one
  * by one. */
 static void add_terms(offset_sum *s, const ir_expr *coord, const ir_expr *stride) {
-  if (coord->kind == IR_EXPR_ADD && coord->type == IR_I32) {
+  if (coord->kind == IR_EXPR_ADD && coord->type == IR_I32 && !s->l->has_dots) {
     add_terms(s, coord->args[0], stride);
     add_terms(s, coord->args[1], stride);
     return;
   }
   int64_t constant;
   term_order order = TERM_BASE;
-  if (is_of_index(coord)) order = ir_is_constant(stride, &constant) ? TERM_INDEX : TERM_STRIDED;
+  if (!s->l->has_dots && is_of_index(coord)) order = ir_is_constant(stride, &constant) ? TERM_INDEX : TERM_STRIDED;
   const ir_expr *term = thread_mul(s->l, thread_i64(s->l, coord), stride);
-  if (ir_is_constant(term, &constant)) order = TERM_CONSTANT;
+  if (!s->l->has_dots && ir_is_constant(term, &constant)) order = TERM_CONSTANT;
   s->of[order] = thread_add(s->l, s->of[order], term);
 }
 

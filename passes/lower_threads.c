@@ -409,11 +409,17 @@ static void drop_tiles(ir_kernel *kernel) {
   kernel->value_count = kept;
 }
 
+static bool find_dot(void *has_dots, ir_block *block, ir_op *op) {
+  (void)block;
+  return !(*(bool *)has_dots |= op->kind == IR_OP_DOT);
+}
+
 bool lower_threads(ir_kernel *kernel, pass_env *env) {
   lower l = {.kernel = kernel, .env = env, .memory = env->memory, .tile_count = kernel->value_count};
   l.registers = ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count);
   l.in_parts = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
   l.rings = rings_find(env->scratch, kernel);
+  ir_walk(&kernel->body, find_dot, &l.has_dots);
   create_registers(&l);
   count_arrivals(&l, &kernel->body, 1, false);
   ir_walk(&kernel->body, set_init_counts, env->memory);
