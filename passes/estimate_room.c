@@ -102,9 +102,9 @@ static double tile_registers(const room *c, const ir_value *tile, bool limited) 
     double blocks = dot_shape_of(dot).m / (16.0 * (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1));
     bool at_once = ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA) == IR_INSTRUCTION_MMA;
     double all = words / (c->warps * 32.0),
-           two = at_once ? blocks * 4 + 24              /* a step of each, the codes of one and those of the next */
+           few = at_once ? 32                           /* a step of one block at a time, and codes of the next */
                          : blocks * 4 * 8 + blocks * 8; /* two sets of four steps, and raw codes */
-    return all < two ? all : two;
+    return all < few ? all : few;
   }
   for (int i = 0; i < c->dot_count; i++) /* sums of a group, beside those of all */
     if (c->dot[i]->write[0].value == tile && dot_shape_of(c->dot[i]).scale) return 2 * words / (c->warps * 32.0);
