@@ -157,6 +157,9 @@ static int64_t extra_bytes(const room *c, const ir_block *block) {
         continue;
       bytes += (stages - 1) * aligned_bytes(ir_element_count(copy->write[0].value), copy->write[0].value->type);
     }
+    if (op->kind == IR_OP_COPY && op->write[0].value->space == IR_SHARED) /* of a tile, beside that of the next */
+      bytes += (ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) - 1) *
+               aligned_bytes(ir_element_count(op->write[0].value), op->write[0].value->type);
     if (op->kind == IR_OP_COPY && c->producers && c->level >= 2 && op->read[0].value->space == IR_TILE &&
         op->write[0].value->space == IR_GLOBAL && !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) &&
         !ir_attr_get(&op->attrs, IR_ATTR_DIRECT, 0) && !region_tma_refusal(c->scratch, &op->write[0]))

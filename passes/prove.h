@@ -60,6 +60,7 @@ typedef struct prove_access {
   ir_value *value; /* SHARED, or TILE */
   const ir_expr *slot;
   int site; /* number of the access in the program */
+  int turn; /* depth of the loop whose iterations take turns in a ring: the nearest that fills it too; -1 */
 } prove_access;
 
 typedef enum prove_step { PROVE_OP, PROVE_FOR, PROVE_NEXT, PROVE_IF, PROVE_JUMP, PROVE_ROLES } prove_step;
@@ -69,7 +70,6 @@ typedef struct prove_instruction {
   const ir_op *op;
   int target; /* FOR: behind the loop; NEXT: the body; IF: the other branch; JUMP */
   int depth;  /* FOR, NEXT */
-  int turn; /* depth of the loop whose iterations take turns in a ring: the pipelined one around, else the nearest; -1 */
   int access_count;
   const prove_access *access;
 } prove_instruction;

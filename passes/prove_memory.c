@@ -139,7 +139,7 @@ static bool check_turn(prove_machine *m, const prove_agent *a, const prove_acces
                        const prove_memory *cell, const prove_instruction *instruction) {
   if (access->value->space != IR_SHARED || access->value->slots < 2 || is_write(access->touch)) return true;
   prove_turn *turn = &m->turn[access->site];
-  int serial = instruction->turn < 0 ? 0 : a->loop[instruction->turn].serial;
+  int serial = access->turn < 0 ? 0 : a->loop[access->turn].serial;
   bool same = turn->number && serial == turn->serial;
   if (turn->number && (same ? cell->number != turn->number : cell->number <= turn->number))
     return prove_fail(m, a, "specialise-warps or pipeline-loops", instruction->op, cell->last[PROVE_FILL][0].op,

@@ -6,6 +6,8 @@ typedef struct context {
   arena *memory;
   bool *needed;  /* by value number: a scalar that synchronisation, slots or control depend on */
   bool *watched; /* by value number: a tile that asynchronous dots use */
+  int *
+      fill_depth; /* by value number: loops around the copy of a role that fills a buffer, the most of several; -1: none */
   bool changed;
   bool too_large;
   prove_flow *flow;
@@ -164,17 +166,33 @@ static bool watch_tiles(void *data, ir_block *block, ir_op *op) {
   return true;
 }
 
+/* A role that fills has the loops of the role that reads; a flow that fills for itself may do so in front of a loop. */
+static void find_fills(context *c, const ir_block *block, int depth, bool in_role) {
+  for (const ir_op *op = block->first; op; op = op->next) {
+    int within = depth + (op->kind == IR_OP_FOR || op->kind == IR_OP_WHILE);
+    if (in_role && op->kind == IR_OP_COPY && op->write[0].value->space == IR_SHARED) {
+      int *most = &c->fill_depth[op->write[0].value->number];
+      *most = depth > *most ? depth : *most;
+    }
+    find_fills(c, &op->body, within, in_role || op->kind == IR_OP_ROLE);
+    find_fills(c, &op->other, within, in_role);
+  }
+}
+
 /* -- Instructions -------------------------------------------------------------------------------------------------- */
 
 static int append(context *c, prove_step step, const ir_op *op) {
   prove_flow *f = c->flow;
-  prove_instruction instruction = {.step = step, .op = op, .depth = c->depth, .turn = c->turn};
+  prove_instruction instruction = {.step = step, .op = op, .depth = c->depth};
   if (step == PROVE_OP) {
     collect_accesses(c, op);
     instruction.access = c->access;
     instruction.access_count = c->access_count;
-    for (int i = 0; i < c->access_count; i++)
+    for (int i = 0; i < c->access_count; i++) {
+      int fills = c->fill_depth[c->access[i].value->number];
       c->access[i].site = c->program->site_count++;
+      c->access[i].turn = fills >= 0 && fills <= c->turn ? fills - 1 : c->turn;
+    }
   }
   ARENA_PUSH(c->memory, f->instruction, f->count, f->capacity, instruction);
   return f->count - 1;
@@ -275,7 +293,11 @@ bool prove_flatten(ir_kernel *kernel, arena *memory, prove_program *program) {
   context c = {.program = program, .memory = memory, .flow = &program->flow[0], .turn = -1};
   c.needed = ARENA_ARRAY(memory, bool, kernel->value_count);
   c.watched = ARENA_ARRAY(memory, bool, kernel->value_count);
+  c.fill_depth = ARENA_ARRAY(memory, int, kernel->value_count);
+  for (int i = 0; i < kernel->value_count; i++)
+    c.fill_depth[i] = -1;
   ir_walk(&kernel->body, watch_tiles, &c);
+  find_fills(&c, &kernel->body, 0, false);
   do {
     c.changed = false;
     block_is_relevant(&c, &kernel->body);

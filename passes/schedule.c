@@ -294,6 +294,33 @@ static bool count_stages(const survey *s, int64_t fixed, int *stages) {
   return enough;
 }
 
+static bool is_loaded_in(const ir_block *block, const ir_value *buffer) {
+  for (const ir_op *op = block->first; op; op = op->next)
+    if ((op->kind == IR_OP_COPY && op->write[0].value == buffer) || is_loaded_in(&op->body, buffer) ||
+        is_loaded_in(&op->other, buffer))
+      return true;
+  return false;
+}
+
+/* What a tile loads outside of its loops has a second slot where all of it fits into `room` bytes: a producer that walks
+ * tiles then loads it while the tile before is still computed. */
+static void load_ahead_of_tiles(survey *s, int64_t room) {
+  int64_t bytes = 0;
+  for (int turn = 0; turn < 2; turn++) {
+    for (ir_op *op = s->kernel->body.first; op; op = op->next) {
+      int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
+      if (op->kind != IR_OP_COPY || (engine != IR_ENGINE_TMA && engine != IR_ENGINE_BULK)) continue;
+      for (ir_op *other = s->kernel->body.first; other; other = other->next)
+        if (is_loaded_in(&other->body, op->write[0].value)) return;
+      if (turn == 1)
+        ir_attr_set(&op->attrs, IR_ATTR_STAGES, 2);
+      else
+        bytes += buffer_bytes(op->write[0].value);
+    }
+    if (bytes > room) return;
+  }
+}
+
 /* Staging the results gives way where a loop would be short of stages: a block stores once, and waits for every load of a
  * loop that cannot run ahead. */
 static void fit_stages(survey *s) {
@@ -309,10 +336,14 @@ static void fit_stages(survey *s) {
   int64_t staging = staging_bytes(s, false);
   if (!count_stages(s, fixed + staging, stages)) {
     if (count_stages(s, fixed, stages))
-      staging_bytes(s, true);
+      staging = staging_bytes(s, true);
     else
       count_stages(s, fixed + staging, stages);
   }
+  int64_t room = ir_target_of(s->kernel->target)->shared_bytes - fixed - staging;
+  for (int i = 0; i < s->loop_count; i++)
+    room -= (stages[i] - 1) * ring_bytes(s->loop[i]);
+  if (ir_attr_get(&s->kernel->attrs, IR_ATTR_PERSISTENT, 0)) load_ahead_of_tiles(s, room);
   for (int i = 0; i < s->loop_count; i++) {
     ir_op *loop = s->loop[i];
     int asked = (int)ir_attr_get(&loop->attrs, IR_ATTR_STAGES, 1);

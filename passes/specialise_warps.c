@@ -30,7 +30,7 @@
  * 3. Neighbouring copies whose lifetimes overlap share one pair of barriers (full, empty) and one ring position; a copy
  *    whose first reader comes after the last reader of the one before gets its own, so that its slot is refilled on its
  *    own schedule.
- * 4. Slots: `stages` of the nearest loop around the copy; 1 where there is none. Positions and phases are scalars that
+ * 4. Slots: `stages` of the copy, else of the nearest loop around it; 1 where there is none. Positions and phases are scalars that
  *    carry across every loop around them and are never reset, so a persistent loop needs nothing special.
  * 5. A slot is released behind its last reader; when that is an asynchronous dot, where its result is needed anyway.
  * 6. A fresh barrier has completed the phase of parity 1: the producer starts by waiting for the parity that lets it
@@ -286,7 +286,8 @@ static bool plan_block(context *c, ir_block *block, int stages) {
     *own = open->ring;
     int blocks = (int)ir_attr_get(&op->attrs, IR_ATTR_MULTICAST, 1);
     open->ring->blocks = blocks > open->ring->blocks ? blocks : open->ring->blocks;
-    open->ring->stages = stages > open->ring->stages ? stages : open->ring->stages;
+    int slots = (int)ir_attr_get(&op->attrs, IR_ATTR_STAGES, stages);
+    open->ring->stages = slots > open->ring->stages ? slots : open->ring->stages;
     if (comes_before(first, open->first_use)) open->first_use = first;
     if (comes_before(open->last_use, last)) open->last_use = last;
   }
