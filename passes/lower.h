@@ -100,6 +100,7 @@ const ir_expr *thread_i64(lower *l, const ir_expr *e);
 /* Elements of `type` in one register word: 1 for 32 bits and more, and for predicates (kept as u32 0 or 1). */
 int thread_per_word(ir_type type);
 ir_value *thread_registers(lower *l, const ir_value *tile);
+int thread_register_budget(const lower *l); /* of one thread, by the threads of a block and the blocks asked for */
 /* Element number `element` of registers as a value of the compute type: word = group * words_per_group + sub /
  * per_word. */
 const ir_expr *thread_read_element(lower *l, ir_value *registers, const ir_expr *word, int sub);

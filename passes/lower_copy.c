@@ -466,6 +466,17 @@ static void thread_tile_to_tile(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
+/* Asynchronous accesses that are issued without a loop: many, whose addresses differ by constants, unless some tile leaves few
+ * registers. */
+static int most_async(const lower *l) {
+  for (int i = 0; i < l->tile_count; i++) {
+    const ir_value *tile = l->kernel->values[i];
+    int64_t bits = tile->space == IR_TILE ? (int64_t)tile->tile->reg_count * ir_bits(tile->type) : 0;
+    if (bits / 32 > thread_register_budget(l) * 5 / 8) return MAX_UNROLLED;
+  }
+  return MAX_ASYNC;
+}
+
 /* All accesses of the copy, t->vector elements each. */
 static void all_groups(transfer *t) {
   lower *l = t->l;
@@ -477,7 +488,7 @@ static void all_groups(transfer *t) {
   bool in_words = t->vector < per_word && t->layout.reg_count % per_word == 0;
   t->accesses = in_words && !ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0) ? per_word / t->vector : 1;
   int groups = t->layout.reg_count / (t->vector * t->accesses);
-  bool looped = groups > (asynchronous ? MAX_ASYNC : 1) &&
+  bool looped = groups > (asynchronous ? most_async(l) : 1) &&
                 t->vector * t->accesses >= per_word; /* positions inside a word are constants */
   const ir_expr *probe = thread_int(l, 0);
   for (int d = 0; d < t->rank && looped; d++)

@@ -168,48 +168,53 @@ static void close_group(lower *l, packed_operand *scale, int group, ir_value *ac
 
 /* The fragments of a dot, in the order in which they are used: a unit is two column blocks of a step along k (one, where
  * their number is odd), and every row block with them. The units' B fragments lie in a ring, loaded `ahead` units before
- * they are used; a step's A fragments in two sets, each loaded under the step before. */
+ * they are used; a step's A fragments in one of two sets, loaded under the step before. */
 typedef struct mma_plan {
   const dot_shape *s;
   int m_blocks, n_blocks, depth, steps;
-  int pairs; /* units a step */
-  int ahead; /* units */
+  int pairs;       /* units a step */
+  int ahead, ring; /* units */
+  int a_sets;      /* 1: a step's are loaded in front of it */
   fragment_source a_from, b_from;
   ir_value *a, *b;
   bool a_registers, b_registers;
 } mma_plan;
 
-enum { FRAGMENT_WORDS = 4, MOST_DOT_REGISTERS = 208 };
+enum { FRAGMENT_WORDS = 4 };
 
-/* A whole step ahead where registers allow that, so that its loads, and the wait for them, lie under the dots of the step
- * before; else one unit. */
-static int units_ahead(const mma_plan *p) {
-  int accumulators = p->m_blocks * p->n_blocks * 4, a_words = p->a_registers ? 0 : 2 * p->m_blocks * FRAGMENT_WORDS;
-  int all = accumulators + a_words + 2 * p->pairs * FRAGMENT_WORDS;
-  return all <= MOST_DOT_REGISTERS ? p->pairs : 1;
+/* How far ahead fragments are loaded: a whole step where registers allow that, so that its loads, and the wait for them, lie
+ * under the dots of the step before; else B by a unit, and A by a step; in the least registers not at all. */
+static void choose_distance(const lower *l, mma_plan *p) {
+  int accumulators = p->m_blocks * p->n_blocks * 4, a_words = p->a_registers ? 0 : p->m_blocks * FRAGMENT_WORDS;
+  int left = thread_register_budget(l) * 3 / 4 - accumulators; /* addresses have the rest */
+  p->a_sets = p->steps > 1 && 2 * a_words + 2 * FRAGMENT_WORDS <= left ? 2 : 1;
+  int rest = left - p->a_sets * a_words;
+  p->ahead = 2 * p->pairs * FRAGMENT_WORDS <= rest ? p->pairs : 2 * FRAGMENT_WORDS <= rest ? 1 : 0;
+  p->ring = p->ahead ? 2 * p->ahead : 1;
 }
 
 static int unit_blocks(const mma_plan *p, int unit) { return unit % p->pairs * 2 + 1 < p->n_blocks ? 2 : 1; }
 
 static void load_unit(lower *l, const mma_plan *p, int unit) {
   if (p->b_registers || unit >= p->steps * p->pairs) return;
-  load_matrices(l, &p->b_from, p->b, unit % (2 * p->ahead) * FRAGMENT_WORDS, unit % p->pairs * 16,
-                unit / p->pairs * p->depth, unit_blocks(p, unit) * 2);
+  load_matrices(l, &p->b_from, p->b, unit % p->ring * FRAGMENT_WORDS, unit % p->pairs * 16, unit / p->pairs * p->depth,
+                unit_blocks(p, unit) * 2);
 }
 
 /* Row blocks first .. last - 1 of a step. */
 static void load_rows(lower *l, const mma_plan *p, int step, int first, int last) {
   if (p->a_registers || step >= p->steps) return;
   for (int mb = first; mb < last; mb++)
-    load_matrices(l, &p->a_from, p->a, (step % 2 * p->m_blocks + mb) * FRAGMENT_WORDS, mb * 16, step * p->depth, 4);
+    load_matrices(l, &p->a_from, p->a, (step % p->a_sets * p->m_blocks + mb) * FRAGMENT_WORDS, mb * 16, step * p->depth,
+                  4);
 }
 
 static void multiply_unit(lower *l, const mma_plan *p, int unit, ir_value *sums) {
   int step = unit / p->pairs, first = unit % p->pairs * 2;
   for (int mb = 0; mb < p->m_blocks; mb++)
     for (int i = 0; i < unit_blocks(p, unit); i++) {
-      int nb = first + i, a_word = p->a_registers ? mb * p->steps + step : step % 2 * p->m_blocks + mb,
-          b_word = p->b_registers ? (nb * p->steps + step) * 2 : unit % (2 * p->ahead) * FRAGMENT_WORDS + i * 2;
+      int nb = first + i, a_word = p->a_registers ? mb * p->steps + step : step % p->a_sets * p->m_blocks + mb,
+          b_word = p->b_registers ? (nb * p->steps + step) * 2 : unit % p->ring * FRAGMENT_WORDS + i * 2;
       ir_op *mma = thread_op(l, IR_OP_MMA);
       ir_op_add_write(mma, word_ref(sums, thread_int(l, (mb * p->n_blocks + nb) * 4)));
       ir_op_add_read(mma, word_ref(p->a, thread_int(l, a_word * FRAGMENT_WORDS)));
@@ -229,7 +234,7 @@ static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
   p->m_blocks = s->m / 16 / warps_m;
   p->n_blocks = s->n / 8 / warps_n;
   p->pairs = (p->n_blocks + 1) / 2;
-  p->ahead = units_ahead(p);
+  choose_distance(l, p);
   const ir_expr *warp_m = thread_digit(l, l->warp, 1, warps_m, warps_n * s->parts);
   const ir_expr *warp_n = thread_digit(l, l->warp, warps_m, warps_n, s->parts);
   const ir_expr *first_k =
@@ -271,9 +276,8 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   ir_value *accumulator = thread_registers(l, s->accumulator);
   place_fragments(l, op, &p);
   clear_sums(l, accumulator, p.m_blocks * p.n_blocks * 4, accumulates(l, op));
-  p.a = p.a_registers ? thread_registers(l, s->rows->value)
-                      : fragment_array(l, "a", s->rows, (p.steps > 1 ? 2 : 1) * p.m_blocks);
-  p.b = p.b_registers ? thread_registers(l, s->columns->value) : fragment_array(l, "b", s->columns, 2 * p.ahead);
+  p.a = p.a_registers ? thread_registers(l, s->rows->value) : fragment_array(l, "a", s->rows, p.a_sets * p.m_blocks);
+  p.b = p.b_registers ? thread_registers(l, s->columns->value) : fragment_array(l, "b", s->columns, p.ring);
   packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, s->group);
   int group = s->group < own_k ? s->group : own_k; /* what the warp has of one */
   ir_value *sums = accumulator;
@@ -284,7 +288,10 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
     int step = unit / p.pairs, pair = unit % p.pairs;
     if (pair == 0 && scale.buffer && step * depth % group == 0)
       sums = open_group(l, accumulator->type, p.m_blocks * p.n_blocks * 4);
-    load_rows(l, &p, step + 1, pair * p.m_blocks / p.pairs, (pair + 1) * p.m_blocks / p.pairs);
+    if (p.a_sets > 1)
+      load_rows(l, &p, step + 1, pair * p.m_blocks / p.pairs, (pair + 1) * p.m_blocks / p.pairs);
+    else if (pair == 0 && step > 0)
+      load_rows(l, &p, step, 0, p.m_blocks);
     load_unit(l, &p, unit + p.ahead);
     multiply_unit(l, &p, unit, sums);
     if (pair == p.pairs - 1 && scale.buffer && (step + 1) * depth % group == 0)

@@ -8,6 +8,14 @@ int thread_per_word(ir_type type) {
 
 ir_value *thread_registers(lower *l, const ir_value *tile) { return l->registers[tile->number]; }
 
+int thread_register_budget(const lower *l) {
+  enum { LARGEST_REGISTERS = 256 };
+  const ir_attrs *attrs = &l->kernel->attrs;
+  int64_t threads = ir_attr_get(attrs, IR_ATTR_THREADS, 128) * ir_attr_get(attrs, IR_ATTR_MIN_BLOCKS, 1);
+  int64_t registers = ir_target_of(l->kernel->target)->registers / threads;
+  return (int)(registers < LARGEST_REGISTERS ? registers : LARGEST_REGISTERS);
+}
+
 const ir_expr *thread_read_element(lower *l, ir_value *registers, const ir_expr *word, int sub) {
   const ir_expr *e = thread_word(l, registers, word);
   int per_word = thread_per_word(registers->type);
