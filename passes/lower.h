@@ -136,6 +136,7 @@ void thread_dot(lower *l, const ir_op *op);          /* lower_dot.c */
 void thread_reduce(lower *l, const ir_op *op);       /* lower_reduce.c */
 void thread_scan(lower *l, const ir_op *op);
 void thread_vote(lower *l, const ir_op *op);
-void thread_decode(lower *l, const ir_op *op); /* lower_decode.c */
+const ir_expr *thread_any(lower *l, const ir_value *tile); /* predicate: an element that this warp holds is true */
+void thread_decode(lower *l, const ir_op *op);             /* lower_decode.c */
 
 #endif

@@ -230,6 +230,12 @@ static void thread_control(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
+static void thread_where(lower *l, const ir_op *op) {
+  ir_block *saved = thread_guard(l, thread_any(l, op->read[0].value));
+  thread_ops(l, &op->body);
+  thread_leave(l, saved);
+}
+
 /* Ops between two groups of wgmma that leave every register alone: one fence then serves both groups. Not across an
  * mbar.wait, which touches none either: ptxas loses track behind its branch and injects a fence with warning C7519. */
 static bool keeps_registers(const ir_op *op) { return op->kind == IR_OP_DOT_COMMIT || op->kind == IR_OP_DOT; }
@@ -278,6 +284,9 @@ static void thread_one(lower *l, const ir_op *op) {
   case IR_OP_IF:
   case IR_OP_WHILE:
     thread_control(l, op);
+    break;
+  case IR_OP_WHERE:
+    thread_where(l, op);
     break;
   case IR_OP_ROLE:
     thread_role(l, op);
