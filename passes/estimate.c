@@ -27,7 +27,7 @@ static const double start_clocks = 600; /* of a block that replaces another */
 enum {
   ALU_LANES = 128,
   LARGEST_REGISTERS = 255,
-  WORK_REGISTERS = 48,
+  WORK_REGISTERS = 44,
   PLAIN_REGISTERS = 28,
   NARROW_REGISTERS = 12,
   RESERVED_SHARED = 1024,

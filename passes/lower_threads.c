@@ -399,10 +399,21 @@ static void drop_tiles(ir_kernel *kernel) {
   kernel->value_count = kept;
 }
 
+static bool note_operands(void *data, ir_block *block, ir_op *op) {
+  lower *l = data;
+  (void)block;
+  if (op->kind != IR_OP_DOT || !ir_attr_get(&op->attrs, IR_ATTR_ASYNC, 0)) return true;
+  for (int i = 0; i < op->read_count; i++)
+    if (op->read[i].value && op->read[i].value->space == IR_TILE) l->is_operand[op->read[i].value->number] = true;
+  return true;
+}
+
 bool lower_threads(ir_kernel *kernel, pass_env *env) {
   lower l = {.kernel = kernel, .env = env, .memory = env->memory, .tile_count = kernel->value_count};
   l.registers = ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count);
   l.in_parts = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+  l.is_operand = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+  ir_walk(&kernel->body, note_operands, &l);
   l.rings = rings_find(env->scratch, kernel);
   create_registers(&l);
   count_arrivals(&l, &kernel->body, 1, false);

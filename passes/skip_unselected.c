@@ -7,7 +7,7 @@
  *                                                           end
  *   (each line stands for the parallel op around it)
  *
- * A tile of pred is a mask. Where all of it is false, an op behind it
+ * A tile of pred is a mask. As long as it is not set again, where all of it is false an op
  *   - is idle, when every element that it sets is then set to itself: select(mask, e, x) is x, and x * y is x where y is
  *     select(mask, e, 1), as y is known to be 1,
  *   - only feeds, when it has no effect but to set tiles, and everything that reads these until they are overwritten is
@@ -40,7 +40,7 @@ typedef struct search {
   pass_env *env;
   ir_block *block;
   const ir_expr **known; /* by value number: what every element of the tile is where the mask is false */
-  candidate *list;       /* the ops behind the mask, up to where it is set again */
+  candidate *list;       /* ops between which the mask is not set */
   int count, capacity;
 } search;
 
@@ -272,36 +272,48 @@ static void wrap(search *s, ir_value *mask) {
   }
 }
 
-static void skip_for(search *s, ir_op *setter, ir_value *mask) {
+/* The ops from `first` up to `end`, between which the mask is not set. */
+static void skip_for(search *s, ir_op *first, const ir_op *end, ir_value *mask) {
   memset(s->known, 0, sizeof *s->known * (size_t)s->kernel->value_count);
   s->known[mask->number] = ir_bool(s->env->memory, false);
   s->count = 0;
-  for (ir_op *op = setter->next; op && !ir_op_writes(op, mask); op = op->next) {
+  bool any_idle = false;
+  for (ir_op *op = first; op != end; op = op->next) {
     candidate c = {.op = op, .idle = is_idle(s, op)};
     c.inside = c.idle || (is_pure(op) && feeds(s, op, true));
+    any_idle |= c.idle;
     if (!c.idle) learn(s, op);
     ARENA_PUSH(s->env->scratch, s->list, s->count, s->capacity, c);
   }
+  if (!any_idle) return;
   do
     settle(s);
   while (drop_small(s));
   wrap(s, mask);
 }
 
+static bool is_read_by_loop(const ir_block *block, const ir_value *mask) {
+  for (ir_op *op = block->first; op; op = op->next)
+    if (op->kind == IR_OP_PARALLEL && ir_op_reads(op, mask)) return true;
+  return false;
+}
+
 static void skip_in_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
+  for (ir_op *op = block->first; op; op = op->next) {
+    if (op->kind == IR_OP_WHERE || op->kind == IR_OP_PARALLEL) continue;
+    skip_in_block(kernel, env, &op->body);
+    skip_in_block(kernel, env, &op->other);
+  }
   search s = {.kernel = kernel, .env = env, .block = block};
   s.known = ARENA_ARRAY(env->scratch, const ir_expr *, kernel->value_count);
-  for (ir_op *op = block->first; op; op = op->next) {
-    if (op->kind == IR_OP_WHERE) continue;
-    if (op->kind != IR_OP_PARALLEL) {
-      skip_in_block(kernel, env, &op->body);
-      skip_in_block(kernel, env, &op->other);
-      continue;
+  for (int i = 0; i < kernel->value_count; i++) {
+    ir_value *mask = kernel->values[i];
+    if (mask->space != IR_TILE || mask->type != IR_PRED || !is_read_by_loop(block, mask)) continue;
+    for (ir_op *first = block->first, *end; first; first = end ? end->next : NULL) {
+      for (end = first; end && !ir_op_writes(end, mask);)
+        end = end->next;
+      skip_for(&s, first, end, mask);
     }
-    ir_value *mask = op->body.first ? op->body.first->write[0].value : NULL;
-    if (mask && op->body.first->kind == IR_OP_SET && mask->space == IR_TILE && mask->type == IR_PRED &&
-        overwrites(op, mask))
-      skip_for(&s, op, mask);
   }
 }
 
