@@ -505,6 +505,7 @@ static void write_wgmma(emitter *e, const ir_op *op) {
     emit_fail(e, op->loc, "wgmma needs operand a in registers or shared memory, and b in shared memory");
     return;
   }
+  int64_t accumulates;
   wgmma_form form = {
       .n = (int)ir_attr_get(&op->attrs, IR_ATTR_N, 0),
       .k = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 0),
@@ -514,6 +515,7 @@ static void write_wgmma(emitter *e, const ir_op *op) {
       .a_in_registers = registers != NULL,
       .transpose_a = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_A, 0) != 0,
       .transpose_b = ir_attr_get(&op->attrs, IR_ATTR_TRANSPOSE_B, 0) != 0,
+      .is_new = ir_is_constant(op->expr[2], &accumulates) && !accumulates,
   };
   const char *name = intrinsic_wgmma(e, &form);
   if (!name) {
@@ -525,7 +527,11 @@ static void write_wgmma(emitter *e, const ir_op *op) {
       registers ? emit_register_pointer(e, &op->read[0]) : matrix_descriptor(e, op, a, form.transpose_a, op->expr[0]);
   const char *second = matrix_descriptor(e, op, b, form.transpose_b, op->expr[1]);
   if (!first || !second) return;
-  emit_line(e, "%s(%s, %s, %s, %s);", name, emit_register_pointer(e, &op->write[0]), first, second, argument(e, op, 2));
+  const char *d = emit_register_pointer(e, &op->write[0]);
+  if (form.is_new)
+    emit_line(e, "%s(%s, %s, %s);", name, d, first, second);
+  else
+    emit_line(e, "%s(%s, %s, %s, %s);", name, d, first, second, argument(e, op, 2));
 }
 
 /* -- The table ----------------------------------------------------------------------------------------------------- */

@@ -152,6 +152,7 @@ typedef struct wgmma_form {
   int n, k;
   ir_type acc, a, b;
   bool a_in_registers, transpose_a, transpose_b;
+  bool is_new; /* the old accumulator is never read */
 } wgmma_form;
 const char *intrinsic_wgmma(emitter *e, const wgmma_form *form);
 const char *intrinsic_table(emitter *e, bool encode, ir_type type);

@@ -465,24 +465,25 @@ const char *intrinsic_wgmma(emitter *e, const wgmma_form *form) {
   if (bits < 8 || bits > 32 || form->k * bits != 256 || !wgmma_columns(form)) return NULL;
   if (bits != 16 && (form->transpose_a || form->transpose_b)) return NULL;
   if (form->a_in_registers && form->transpose_a) return NULL;
-  const char *name =
-      arena_printf(e->memory, "wgmma_m64n%dk%d_%s_%s_%s%s%s%s", form->n, form->k, d, pa, pb,
-                   form->a_in_registers ? "_rs" : "", form->transpose_a ? "_ta" : "", form->transpose_b ? "_tb" : "");
+  const char *name = arena_printf(e->memory, "wgmma_m64n%dk%d_%s_%s_%s%s%s%s%s", form->n, form->k, d, pa, pb,
+                                  form->a_in_registers ? "_rs" : "", form->transpose_a ? "_ta" : "",
+                                  form->transpose_b ? "_tb" : "", form->is_new ? "_new" : "");
   if (!make(e, name)) return name;
   word_kind word = word_of(form->acc), a_word = word_of(form->a);
   int count = form->acc == IR_F16 ? form->n / 4 : form->n / 2, a_count = form->a_in_registers ? 4 : 1;
   str *out = &e->functions->made;
-  str_printf(out,
-             "\n// PTX ISA: wgmma.mma_async; d = a * b, plus the old d when `accumulate`\n" DEVICE "void %s(%s *d, ",
-             name, word.type);
+  str_printf(out, "\n// PTX ISA: wgmma.mma_async; d = a * b%s\n" DEVICE "void %s(%s *d, ",
+             form->is_new ? "; the old d need not live until here" : ", plus the old d when `accumulate`", name,
+             word.type);
   if (form->a_in_registers)
     str_printf(out, "const %s *a", a_word.type);
   else
     str_append(out, "u64 a");
+  const char *accumulate = form->is_new ? "0" : arena_printf(e->memory, "%%%d", count + a_count + 1);
   str_printf(out,
-             ", u64 b, bool accumulate)\n{\n  asm volatile(\"{\\n.reg .pred p;\\nsetp.ne.b32 p, %%%d, 0;\\n\"\n"
+             ", u64 b%s)\n{\n  asm volatile(\"{\\n.reg .pred p;\\nsetp.ne.b32 p, %s, 0;\\n\"\n"
              "    \"wgmma.mma_async.sync.aligned.m64n%dk%d.%s.%s.%s \"\n    \"{",
-             count + a_count + 1, form->n, form->k, d, pa, pb);
+             form->is_new ? "" : ", bool accumulate", accumulate, form->n, form->k, d, pa, pb);
   for (int i = 0; i < count; i++)
     str_printf(out, "%s%s%%%d", i ? ", " : "", i && i % 16 == 0 ? "\"\n    \"" : "", i);
   str_append(out, "}, \"\n    \"");
@@ -492,14 +493,14 @@ const char *intrinsic_wgmma(emitter *e, const wgmma_form *form) {
   if (bits == 16 && !form->a_in_registers) str_append(out, form->transpose_a ? ", 1" : ", 0");
   if (bits == 16) str_append(out, form->transpose_b ? ", 1" : ", 0");
   str_append(out, ";\\n}\"\n    : ");
-  operands((char[]){'+', word.constraint, 0}, "d", count, out);
+  operands((char[]){form->is_new ? '=' : '+', word.constraint, 0}, "d", count, out);
   str_append(out, "\n    : ");
   if (form->a_in_registers)
     for (int i = 0; i < a_count; i++)
       str_printf(out, "%s%s", i ? ", " : "", mma_operand(form->a, "a", i, e->memory));
   else
     str_append(out, "\"l\"(a)");
-  str_append(out, ", \"l\"(b), \"r\"((int)accumulate));\n}\n");
+  str_append(out, form->is_new ? ", \"l\"(b));\n}\n" : ", \"l\"(b), \"r\"((int)accumulate));\n}\n");
   return name;
 }
 

@@ -191,6 +191,9 @@ template <u32 table> __device__ __forceinline__ u32 lop3(u32 a, u32 b, u32 c)
 // PTX ISA: prmt
 __device__ __forceinline__ u32 prmt(u32 a, u32 b, u32 selector)
 { u32 r; asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(selector)); return r; }
+//@ move
+// PTX ISA: mov; volatile, so that it stays behind the waits in front of it
+__device__ __forceinline__ u32 move(u32 a) { u32 r; asm volatile("mov.b32 %0, %1;" : "=r"(r) : "r"(a)); return r; }
 //@ add2_f16
 // PTX ISA: half precision add
 __device__ __forceinline__ u32 add2_f16(u32 a, u32 b) { u32 r; asm("add.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b)); return r; }

@@ -74,9 +74,8 @@ static void begin_parallel(machine *m, agent *a, const instruction *in) {
   }
 }
 
-static void begin_if(machine *m, agent *a, const instruction *in) {
+static void begin_if(agent *a, const instruction *in, uint32_t holds) {
   frame *f = &a->frames[in->frame];
-  uint32_t holds = evaluate_mask(m, a, in->expr[0]);
   f->mask = a->mask;
   f->other = a->mask & ~holds;
   a->mask = holds ? holds : f->other;
@@ -226,7 +225,10 @@ static bool execute(machine *m, agent *a) {
     a->pc++;
     return true;
   case CODE_IF:
-    begin_if(m, a, in);
+    begin_if(a, in, evaluate_mask(m, a, in->expr[0]));
+    return true;
+  case CODE_WHERE:
+    begin_if(a, in, tile_has(m, a, in, IR_OR) ? a->mask : 0);
     return true;
   case CODE_ELSE: {
     uint32_t other = a->frames[in->frame].other;

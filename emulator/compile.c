@@ -214,11 +214,9 @@ static void build_op(compiler *c, const ir_op *op) {
   static const struct {
     ir_op_kind kind;
     instruction_code begin;
-  } control[] = {{IR_OP_FOR, CODE_FOR},
-                 {IR_OP_IF, CODE_IF},
-                 {IR_OP_WHILE, CODE_WHILE},
-                 {IR_OP_PARALLEL, CODE_PARALLEL},
-                 {IR_OP_ROLE, CODE_ROLE}};
+  } control[] = {{IR_OP_FOR, CODE_FOR},           {IR_OP_IF, CODE_IF},
+                 {IR_OP_WHERE, CODE_WHERE},       {IR_OP_WHILE, CODE_WHILE},
+                 {IR_OP_PARALLEL, CODE_PARALLEL}, {IR_OP_ROLE, CODE_ROLE}};
   instruction_code kind = CODE_OP;
   for (size_t i = 0; i < sizeof control / sizeof *control; i++)
     if (control[i].kind == op->kind) kind = control[i].begin;
@@ -236,6 +234,7 @@ static void build_op(compiler *c, const ir_op *op) {
   if (++c->depth > c->out->frame_count) c->out->frame_count = c->depth;
   switch (kind) {
   case CODE_IF:
+  case CODE_WHERE:
     build_if(c, op, at);
     break;
   case CODE_FOR:

@@ -364,6 +364,8 @@ static void operate(evaluation *v, const step *s, cell (*arg)[LANES]) {
   case IR_EXPR_ADDRESS:
     expr_address(v, e, arg[0]);
     return;
+  case IR_EXPR_MOVE:
+    return;
   case IR_EXPR_CAST:
   case IR_EXPR_BITCAST:
     convert_lanes(v, s, arg[0]);

@@ -61,6 +61,7 @@ typedef struct operand {
 typedef enum instruction_code {
   CODE_OP,
   CODE_IF,
+  CODE_WHERE, /* an if: whether an element of its tile is true */
   CODE_ELSE,
   CODE_END_IF,
   CODE_FOR,
@@ -449,6 +450,8 @@ void region_write(machine *m, const region *r, access *x, ir_type from, const ce
 outcome execute_scalar(machine *m, agent *a, const instruction *in); /* let, set, atomic, declare */
 outcome execute_move(machine *m, agent *a, const instruction *in);   /* fill, copy, convert */
 outcome execute_tile(machine *m, agent *a, const instruction *in);   /* decode, reduce, scan, vote */
+/* Whether any (IR_OR) or each (IR_AND) element of the tile of pred that the op reads first is true. */
+bool tile_has(machine *m, agent *a, const instruction *in, ir_operation operation);
 outcome execute_dot(machine *m, agent *a, const instruction *in);
 outcome execute_thread(machine *m, agent *a, const instruction *in);
 outcome execute_tensor_core(machine *m, agent *a, const instruction *in);

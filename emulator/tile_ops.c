@@ -195,18 +195,23 @@ static void execute_scan(machine *m, agent *a, const instruction *in) {
   write_operand(m, a, in, &to, type, result);
 }
 
-static void execute_vote(machine *m, agent *a, const instruction *in) {
+bool tile_has(machine *m, agent *a, const instruction *in, ir_operation operation) {
   region from;
   const cell *x = read_operand(m, a, in, &in->read[0], &from);
-  if (!x) return;
+  if (!x) return false;
   bool any = false, all = true;
   for (int64_t i = 0; i < region_count(&from); i++) {
     any = any || x[i].i;
     all = all && x[i].i;
   }
+  arena_reset(m->scratch);
+  return operation == IR_AND ? all : any;
+}
+
+static void execute_vote(machine *m, agent *a, const instruction *in) {
   const ir_value *flag = in->write[0].value;
   a->scalars[(size_t)flag->number * LANES].i =
-      ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_OR) == IR_AND ? all : any;
+      tile_has(m, a, in, (ir_operation)ir_attr_get(&in->op->attrs, IR_ATTR_OPERATION, IR_OR));
   a->scalar_initialised[flag->number] = ~0u;
 }
 

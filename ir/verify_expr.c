@@ -156,6 +156,8 @@ static bool check_call(verifier *v, const ir_expr *e) {
            verify_fail(v, "the table of lop3 is a constant of 8 bits");
   case IR_EXPR_PRMT:
     return check_words(v, e, 3);
+  case IR_EXPR_MOVE:
+    return check_words(v, e, 1);
   case IR_EXPR_SHUFFLE_XOR:
   case IR_EXPR_SHUFFLE:
   case IR_EXPR_SHUFFLE_UP:

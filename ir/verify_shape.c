@@ -168,6 +168,17 @@ static bool check_same(verifier *v, const ir_op *op, const char *rule) {
   return equal(shape_of(&op->write[0]), shape_of(&op->read[0])) || fail_pair(v, rule, &op->write[0], &op->read[0]);
 }
 
+/* What a warp may leave out alone: it sets tiles, and nobody waits for it. */
+static bool check_where(verifier *v, const ir_op *op) {
+  for (const ir_op *inside = op->body.first; inside; inside = inside->next)
+    if ((ir_op_info_of(inside->kind)->effects != IR_EFFECT_N && inside->kind != IR_OP_PARALLEL) ||
+        (inside->write_count && inside->write[0].value->space != IR_TILE))
+      return verify_fail(v, "'%s' is not allowed in where: only what sets tiles is",
+                         ir_op_info_of(inside->kind)->mnemonic);
+  return is_pred(&op->read[0]) || verify_fail(v, "'where' takes a tile of pred, %%%s is %s", op->read[0].value->name,
+                                              ir_type_of(op->read[0].value->type)->name);
+}
+
 bool verify_shapes(verifier *v, const ir_op *op) {
   int64_t axis;
   switch (op->kind) {
@@ -183,6 +194,8 @@ bool verify_shapes(verifier *v, const ir_op *op) {
     return check_axis(v, op, &axis) && check_same(v, op, "'scan' needs the same extents on both sides");
   case IR_OP_CONVERT:
     return check_same(v, op, "'convert' needs the same extents on both sides");
+  case IR_OP_WHERE:
+    return check_where(v, op);
   case IR_OP_VOTE:
     return is_pred(&op->read[0]) || verify_fail(v, "'vote' takes a tile of pred, %%%s is %s", op->read[0].value->name,
                                                 ir_type_of(op->read[0].value->type)->name);

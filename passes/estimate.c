@@ -30,7 +30,7 @@ static const double start_clocks = 600; /* of a block that replaces another */
 enum {
   ALU_LANES = 128,
   LARGEST_REGISTERS = 255,
-  WORK_REGISTERS = 48,
+  WORK_REGISTERS = 44,
   PLAIN_REGISTERS = 28,
   NARROW_REGISTERS = 12,
   LEAN_REGISTERS = 22,   /* beside tiles and a quarter more, of a kernel that moves rows, when it has to do with few */

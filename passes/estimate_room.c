@@ -86,11 +86,40 @@ static bool is_summed_at_once(const room *c, const ir_value *tile) {
   return u.pairs > 0 && u.count == 2 * u.pairs;
 }
 
+static bool is_elementwise(const ir_op *op) {
+  return op->kind == IR_OP_PARALLEL || op->kind == IR_OP_REDUCE ||
+         (op->kind == IR_OP_COPY && op->read[0].value->space == IR_TILE && op->write[0].value->space == IR_TILE);
+}
+
+/* Counts the uses of a tile by an elementwise loop that sets it and by the elementwise ops behind that. */
+static bool count_streamed(void *context, ir_block *block, ir_op *op) {
+  uses *u = context;
+  (void)block;
+  uses own = {u->tile, 0, 0};
+  if (op->kind != IR_OP_PARALLEL || !ir_op_writes(op, u->tile) || ir_op_reads(op, u->tile)) return true;
+  ir_op_visit(op, true, count_use, &own);
+  for (ir_op *later = op->next; later && is_elementwise(later) && !ir_op_writes(later, u->tile); later = later->next)
+    ir_op_visit(later, true, count_use, &own);
+  u->pairs += own.count;
+  return true;
+}
+
+/* Whether the tile is only what elementwise loops compute for the elementwise ops right behind them: an element goes
+ * there as it comes. */
+static bool is_streamed(const room *c, const ir_value *tile) {
+  uses u = {tile, 0, 0};
+  ir_walk((ir_block *)&c->kernel->body, count_streamed, &u);
+  for (ir_op *op = c->kernel->body.first; op && u.pairs; op = op->next)
+    ir_op_visit(op, true, count_use, &u);
+  return u.pairs > 0 && u.count == u.pairs;
+}
+
 /* Registers of one thread for the tile. A row vector is held by every thread of a quad; what a decode leaves for a dot
  * exists a few steps at a time. Where nobody sets a limit, ptxas keeps what elementwise loops unpacked; where somebody
  * does, what rows were reduced to counts too, of which every thread has a copy. */
 static double tile_registers(const room *c, const ir_value *tile, bool limited) {
   double elements = (double)ir_element_count(tile), words = elements * ir_bits(tile->type) / 32;
+  if (tile->rank == 1 && tile->type == IR_PRED) return 0; /* in predicates */
   if (!c->dot_count && !limited && ir_bits(tile->type) == 16) words = elements;
   if (limited && elements < c->warps * 32.0) return elements < MOST_COPIES ? elements : MOST_COPIES;
   if (tile->rank == 1 && c->dot_count) return elements / (c->warps * 8.0);
@@ -108,7 +137,7 @@ static double tile_registers(const room *c, const ir_value *tile, bool limited) 
   }
   for (int i = 0; i < c->dot_count; i++) /* sums of a group, beside those of all */
     if (c->dot[i]->write[0].value == tile && dot_shape_of(c->dot[i]).scale) return 2 * words / (c->warps * 32.0);
-  if (!c->dot_count && is_summed_at_once(c, tile)) return 0;
+  if (c->dot_count ? is_streamed(c, tile) : is_summed_at_once(c, tile)) return 0;
   return words / (c->warps * 32.0);
 }
 

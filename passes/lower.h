@@ -59,6 +59,7 @@ typedef struct lower {
   ir_value **registers;
   bool *
       in_parts; /* by the same: elements of a word are written one by one, beside others that need not have a value yet */
+  bool *is_operand; /* by the same: asynchronous dots read the tile's registers while the program goes on */
   int tile_count;
 } lower;
 
@@ -151,6 +152,7 @@ void thread_dot(lower *l, const ir_op *op);          /* lower_dot.c */
 void thread_reduce(lower *l, const ir_op *op);       /* lower_reduce.c */
 void thread_scan(lower *l, const ir_op *op);
 void thread_vote(lower *l, const ir_op *op);
-void thread_decode(lower *l, const ir_op *op); /* lower_decode.c */
+const ir_expr *thread_any(lower *l, const ir_value *tile); /* predicate: an element that this warp holds is true */
+void thread_decode(lower *l, const ir_op *op);             /* lower_decode.c */
 
 #endif

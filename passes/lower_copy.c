@@ -448,6 +448,13 @@ static void extents_of(const ir_ref *ref, int *extent, int *rank) {
       extent[(*rank)++] = ref->span[d];
 }
 
+/* A word of another tile for tile `to`. Where a dot in flight may still read `to`, it is moved here and now: the backend
+ * would have it where it was computed, which is in front of the wait, and then runs no two dots at once. */
+static const ir_expr *taken_over(lower *l, const ir_value *to, const ir_expr *word) {
+  bool moves = l->is_operand[to->number] && word->kind == IR_EXPR_ELEMENT && word->type == IR_U32;
+  return moves ? ir_unary(l->memory, IR_EXPR_MOVE, word) : word;
+}
+
 static void thread_tile_to_tile(lower *l, const ir_op *op) {
   ir_value *to = op->write[0].value, *from = op->read[0].value;
   ir_value *target = thread_registers(l, to), *source = thread_registers(l, from);
@@ -459,6 +466,8 @@ static void thread_tile_to_tile(lower *l, const ir_op *op) {
   ir_block *saved = thread_loop(l, "r", thread_int(l, to->tile->reg_count / unit), 1, &group);
   if (unit < to_per || unit < from_per) { /* fewer elements than a word: there is one group */
     convert_words(l, target, thread_int(l, 0), source, thread_int(l, 0), to->tile->reg_count, NULL, NULL);
+  } else if (to->type == from->type) {
+    thread_set_word(l, target, group, taken_over(l, to, thread_word(l, source, group)));
   } else {
     convert_words(l, target, thread_mul(l, group, thread_int(l, unit / to_per)), source,
                   thread_mul(l, group, thread_int(l, unit / from_per)), unit, NULL, NULL);
@@ -608,7 +617,7 @@ void thread_convert(lower *l, ir_value *to, ir_value *from) {
         values[i] = thread_read_element(l, thread_registers(l, from), thread_int(l, registers[first + i] / per_word),
                                         registers[first + i] % per_word);
       const ir_expr *word = to->type == IR_PRED ? values[0] : thread_pack(l, to->type, values, n);
-      thread_set_word(l, thread_registers(l, to), thread_int(l, first / per_word), word);
+      thread_set_word(l, thread_registers(l, to), thread_int(l, first / per_word), taken_over(l, to, word));
     }
     return;
   }

@@ -24,8 +24,22 @@ const ir_expr *thread_read_element(lower *l, ir_value *registers, const ir_expr 
   return ir_typed(l->memory, IR_EXPR_UNPACK, registers->type, ir_compute_type(registers->type), 2, args);
 }
 
+/* The word of the type that the values are the elements of, in order; NULL when there is none. */
+static const ir_expr *packed_already(ir_type type, const ir_expr *const *values, int count) {
+  if (count != thread_per_word(type)) return NULL;
+  for (int i = 0; i < count; i++) {
+    int64_t at;
+    if (values[i]->kind != IR_EXPR_UNPACK || values[i]->lane_type != type || !ir_is_constant(values[i]->args[1], &at) ||
+        at != i || !ir_expr_equal(values[i]->args[0], values[0]->args[0]))
+      return NULL;
+  }
+  return values[0]->args[0];
+}
+
 const ir_expr *thread_pack(lower *l, ir_type type, const ir_expr *const *values, int count) {
   ir_type compute = ir_compute_type(type);
+  const ir_expr *word = thread_per_word(type) > 1 ? packed_already(type, values, count) : NULL;
+  if (word) return word;
   const ir_expr *cast[32];
   for (int i = 0; i < count; i++)
     cast[i] = values[i]->type == compute ? values[i] : ir_cast(l->memory, compute, values[i]);

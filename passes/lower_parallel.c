@@ -170,6 +170,24 @@ static const ir_expr *as_word(lower *l, const ir_value *tile, const ir_expr *val
                     ir_typed_int(l->memory, IR_U32, 0));
 }
 
+static bool is_own_element(const ir_expr *e, const ir_ref *to) {
+  if (e->kind != IR_EXPR_ELEMENT || e->value != to->value) return false;
+  for (int d = 0; d < to->count; d++)
+    if (!ir_expr_equal(e->args[d], to->start[d])) return false;
+  return true;
+}
+
+/* The condition under which all elements of the word that begins at `sub` are set, each keeping its value otherwise;
+ * NULL when they are not set together. The word is then chosen as one, and need not be taken apart. */
+static const ir_expr *common_condition(loop *p, const ir_op *set, int sub, int per_word) {
+  const ir_expr *e = set->expr[0];
+  if (e->kind != IR_EXPR_SELECT || !is_own_element(e->args[2], &set->write[0])) return NULL;
+  const ir_expr *condition = expression(p, e->args[0], sub, NULL);
+  for (int i = 1; i < per_word; i++)
+    if (!ir_expr_equal(condition, expression(p, e->args[0], sub + i, NULL))) return NULL;
+  return condition;
+}
+
 /* %t[i, j] <- e for the elements `from` .. `to` - 1 of the group; `partial` when other elements of the words must keep
  * their values. */
 static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) {
@@ -186,16 +204,19 @@ static void set_tile(loop *p, const ir_op *set, int from, int to, bool partial) 
       continue;
     }
     bool whole = !partial && position == 0 && sub + per_word <= to;
-    const ir_expr *values[MAX_UNIT];
+    const ir_expr *values[MAX_UNIT], *chosen = whole ? common_condition(p, set, sub, per_word) : NULL;
+    const ir_expr *e = chosen ? set->expr[0]->args[1] : set->expr[0];
     for (int i = 0; i < per_word; i++) {
       if (whole || i == position) {
-        values[i] = expression(p, set->expr[0], whole ? sub + i : sub, NULL);
+        values[i] = expression(p, e, whole ? sub + i : sub, chosen);
       } else {
         values[i] = thread_read_element(l, registers, word, i);
         l->in_parts[tile->number] = true;
       }
     }
-    thread_set_word(l, registers, word, thread_pack(l, tile->type, values, per_word));
+    const ir_expr *packed = thread_pack(l, tile->type, values, per_word);
+    if (chosen) packed = ir_ternary(l->memory, IR_EXPR_SELECT, chosen, packed, thread_word(l, registers, word));
+    thread_set_word(l, registers, word, packed);
     if (whole) sub += per_word - 1;
   }
 }

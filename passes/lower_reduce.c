@@ -288,6 +288,20 @@ static void combine_through_scratch(reduction *r) {
   }
 }
 
+/* Whether the destination has the source's layout without the axis; finds what of the axis is where. */
+static bool follows_rows(reduction *r) {
+  tile_layout slice;
+  return tile_layout_slice(r->layout, r->axis, &slice) && slice.reg_count == r->partial_count && find_axis(r);
+}
+
+bool thread_reduces_in_warp(const ir_op *op) {
+  reduction r = {.op = op,
+                 .axis = (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0),
+                 .layout = op->read[0].value->tile,
+                 .partial_count = op->write[0].value->tile->reg_count};
+  return follows_rows(&r) && r.offset_count == 1;
+}
+
 void thread_reduce(lower *l, const ir_op *op) {
   const ir_value *source = op->read[0].value, *to = op->write[0].value;
   reduction r = {.l = l,
@@ -300,9 +314,7 @@ void thread_reduce(lower *l, const ir_op *op) {
                  .per_word = thread_per_word(source->type),
                  .partial_count = to->tile->reg_count};
   r.partial = thread_array(l, "partial", r.type, r.partial_count);
-  tile_layout slice;
-  bool follows = tile_layout_slice(source->tile, r.axis, &slice) && slice.reg_count == r.partial_count;
-  if (follows && find_axis(&r)) {
+  if (follows_rows(&r)) {
     combine_registers(&r);
     combine_lanes(&r);
     combine_warps(&r);
@@ -322,6 +334,13 @@ static const ir_expr *is_set(lower *l, const ir_expr *flag) {
 static const ir_expr *as_flag(lower *l, const ir_expr *condition) {
   return ir_ternary(l->memory, IR_EXPR_SELECT, condition, ir_typed_int(l->memory, IR_U32, 1),
                     ir_typed_int(l->memory, IR_U32, 0));
+}
+
+const ir_expr *thread_any(lower *l, const ir_value *tile) {
+  const ir_expr *any = thread_word(l, thread_registers(l, tile), thread_int(l, 0));
+  for (int r = 1; r < tile->tile->reg_count; r++)
+    any = thread_combine(l, IR_OR, any, thread_word(l, thread_registers(l, tile), thread_int(l, r)));
+  return ir_unary(l->memory, IR_EXPR_VOTE_ANY, is_set(l, any));
 }
 
 /* Copies of an element change neither any nor all. */

@@ -5,6 +5,9 @@
 
 #include "passes/lower.h"
 
+/* Whether the rows of the reduction lie in one warp each, so that it needs no barrier. */
+bool thread_reduces_in_warp(const ir_op *op);
+
 /* What elements of the type are combined in: its compute type; predicates are u32 0 or 1. */
 ir_type thread_combine_type(ir_type type);
 const ir_expr *thread_combine(lower *l, ir_operation operation, const ir_expr *a, const ir_expr *b);

@@ -231,6 +231,12 @@ static void thread_control(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
+static void thread_where(lower *l, const ir_op *op) {
+  ir_block *saved = thread_guard(l, thread_any(l, op->read[0].value));
+  thread_ops(l, &op->body);
+  thread_leave(l, saved);
+}
+
 /* Ops between two groups of wgmma that leave every register alone: one fence then serves both groups. Not across an
  * mbar.wait, which touches none either: ptxas loses track behind its branch and injects a fence with warning C7519. */
 static bool keeps_registers(const ir_op *op) { return op->kind == IR_OP_DOT_COMMIT || op->kind == IR_OP_DOT; }
@@ -279,6 +285,9 @@ static void thread_one(lower *l, const ir_op *op) {
   case IR_OP_IF:
   case IR_OP_WHILE:
     thread_control(l, op);
+    break;
+  case IR_OP_WHERE:
+    thread_where(l, op);
     break;
   case IR_OP_ROLE:
     thread_role(l, op);
@@ -409,17 +418,23 @@ static void drop_tiles(ir_kernel *kernel) {
   kernel->value_count = kept;
 }
 
-static bool find_dot(void *has_dots, ir_block *block, ir_op *op) {
+static bool note_operands(void *data, ir_block *block, ir_op *op) {
+  lower *l = data;
   (void)block;
-  return !(*(bool *)has_dots |= op->kind == IR_OP_DOT);
+  l->has_dots |= op->kind == IR_OP_DOT;
+  if (op->kind != IR_OP_DOT || !ir_attr_get(&op->attrs, IR_ATTR_ASYNC, 0)) return true;
+  for (int i = 0; i < op->read_count; i++)
+    if (op->read[i].value && op->read[i].value->space == IR_TILE) l->is_operand[op->read[i].value->number] = true;
+  return true;
 }
 
 bool lower_threads(ir_kernel *kernel, pass_env *env) {
   lower l = {.kernel = kernel, .env = env, .memory = env->memory, .tile_count = kernel->value_count};
   l.registers = ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count);
   l.in_parts = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+  l.is_operand = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+  ir_walk(&kernel->body, note_operands, &l);
   l.rings = rings_find(env->scratch, kernel);
-  ir_walk(&kernel->body, find_dot, &l.has_dots);
   create_registers(&l);
   count_arrivals(&l, &kernel->body, 1, false);
   ir_walk(&kernel->body, set_init_counts, env->memory);

@@ -120,7 +120,8 @@ static void need_slots(context *c, const ir_op *op) {
 }
 
 static bool is_control(const ir_op *op) {
-  return op->kind == IR_OP_FOR || op->kind == IR_OP_IF || op->kind == IR_OP_WHILE || op->kind == IR_OP_ROLE;
+  return op->kind == IR_OP_FOR || op->kind == IR_OP_IF || op->kind == IR_OP_WHILE || op->kind == IR_OP_ROLE ||
+         op->kind == IR_OP_WHERE;
 }
 
 static bool block_is_relevant(context *c, const ir_block *block);
@@ -282,6 +283,8 @@ static void flatten_block(context *c, const ir_block *block) {
       flatten_if(c, op);
     else if (op->kind == IR_OP_ROLE)
       flatten_role(c, op);
+    else if (op->kind == IR_OP_WHERE) /* synchronises nothing: what holds when its body runs also holds when not */
+      flatten_block(c, &op->body);
     else
       append(c, PROVE_OP, op);
   }

@@ -130,7 +130,7 @@ def flash_attention(case, Q, K, V):
     seen = numpy.ones((queries, keys), bool)
     if case["CAUSAL"]:
         seen = numpy.arange(keys)[None, :] <= numpy.arange(queries)[:, None] + keys - queries
-    O, size, lse = attention(Q, K, V, seen, 1 / math.sqrt(case["D"]))
+    O, size, lse = attention(Q, K, V, seen, case.get("SCALE", 1 / math.sqrt(case["D"])))
     if case["LAYOUT"] == "bshd":
         O, size = O.swapaxes(1, 2), size.swapaxes(1, 2)
     outputs = {"O": (O, size)}

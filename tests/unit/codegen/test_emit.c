@@ -267,12 +267,13 @@ static void wgmma_shapes_compile(void **state) {
   for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
     const product *p = &products[i];
     for (int from_registers = 0; from_registers < 2; from_registers++)
-      for (int transposed = 0; transposed < (p->k == 16 ? 2 : 1); transposed++)
+      for (int form = 0; form < (p->k == 16 ? 4 : 2); form++)
         str_printf(&body,
-                   "  %%c_%s[0] <- wgmma %s%s, %%s_%s, address(%%s_%s) >> 4, address(%%s_%s) >> 4, tid() > 3 "
+                   "  %%c_%s[0] <- wgmma %s%s, %%s_%s, address(%%s_%s) >> 4, address(%%s_%s) >> 4, %s "
                    "{transpose_b = %d, n = 16, k = %d}\n",
                    p->acc, from_registers ? arena_printf(f.memory, "%%r_%s[0], none", p->a) : "none, %s_",
-                   from_registers ? "" : p->a, p->b, from_registers ? p->b : p->a, p->b, transposed, p->k);
+                   from_registers ? "" : p->a, p->b, from_registers ? p->b : p->a, p->b,
+                   form % 2 ? "false" : "tid() > 3", form / 2, p->k);
   }
   str_append(&body, "  wgmma.commit\n  wgmma.wait {pending = 0}\n");
   tensor_kernel(IR_SM_90A, str_text(&shared), str_text(&body), &text);
