@@ -42,7 +42,7 @@ static void add_access(context *c, prove_touch touch, ir_value *value, const ir_
         (a->slot == slot || (a->slot && slot && ir_expr_equal(a->slot, slot))))
       return;
   }
-  prove_access access = {touch, value, slot, 0};
+  prove_access access = {.touch = touch, .value = value, .slot = slot};
   ARENA_PUSH(c->memory, c->access, c->access_count, c->access_capacity, access);
 }
 
