@@ -18,6 +18,8 @@
 
 static const double launch_us = 2.0;
 static const double load_clocks = 800; /* from issue to arrival, memory busy */
+static const double copy_clocks =
+    100; /* that a producer spends on an instruction of a copy engine, however little it moves */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {100, 15};
 static const double chain_clocks = 200; /* of an iteration whose dots wait for each other's results: attention */
@@ -55,9 +57,10 @@ typedef struct machine {
 
 /* -- What fits ----------------------------------------------------------------------------------------------------- */
 
-/* Registers a computing thread may have: all of the SM's, or what a producer role gives away. */
+/* Registers a computing thread may have: all of the SM's, of whose four parts each holds a quarter of the warps, or what
+ * a producer role gives away. */
 static int register_budget(const machine *m) {
-  int threads = (m->warps + m->producers) * 32;
+  int threads = (m->warps + m->producers + 3) / 4 * 4 * 32;
   int whole = m->target->registers / threads / 8 * 8;
   if (m->producers < 4 || !m->target->has_wgmma) return whole < LARGEST_REGISTERS ? whole : LARGEST_REGISTERS;
   int groups = m->warps / 4, entry = whole < 248 ? whole : 248;
@@ -130,10 +133,10 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
   double apart = blocks * (tensor > 0 ? larger(1.5 * (m->warps / 4), 1) : m->warps);
   double compute = busiest + (tensor + exp + alu - busiest) / apart;
   double l2 = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
-  double shared = w->shared * blocks / m->target->shared_bytes_clk;
+  double shared = w->shared * blocks / m->target->shared_bytes_clk, moved = larger(l2, w->copies * copy_clocks);
   /* warps that load what they multiply wait for it now and then; wgmma and a role that loads do not */
-  if (tensor > 0 && !m->producers) return larger(together(compute, shared), l2);
-  return larger(compute, larger(shared, l2));
+  if (tensor > 0 && !m->producers) return larger(together(compute, shared), moved);
+  return larger(compute, larger(shared, moved));
 }
 
 /* The least clocks of a loop whose slots are each filled, awaited, read and given back before they are filled
@@ -143,15 +146,21 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
   double transfer = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
   double dots = larger(w->tensor, w->shared / m->target->shared_bytes_clk) * blocks;
   double held = w->dots > 0 ? 1.5 * dots : throughput_clocks(m, w, blocks);
-  double slots = w->slots < w->loads ? w->slots : w->loads;
+  /* without a producer the slot that a turn reads is filled after it, unless there is one for every turn */
+  double slots = w->slots >= w->loads ? w->loads : m->producers || w->slots < 2 ? w->slots : w->slots - 1;
   return (w->loads * load_clocks + (transfer + held) / larger(w->dots, 1)) / slots;
 }
+
+/* What two things take that go on at once, each waiting for the other now and then: an eighth more than either where
+ * they take the same, and next to nothing more than the slower one where they do not. */
+static double together(double a, double b) { return pow(pow(a, 6) + pow(b, 6), 1.0 / 6); }
 
 /* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
   double turns = w->turns * (turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0)) + w->chains * chain_clocks;
-  double alone = larger(throughput_clocks(m, w, 1) + turns, ring_clocks(m, w, 1)) + w->sync_waits * load_clocks;
+  double busy = throughput_clocks(m, w, 1) + turns, ring = ring_clocks(m, w, 1);
+  double alone = (m->producers ? larger(busy, ring) : together(busy, ring)) + w->sync_waits * load_clocks;
   return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
 }
 
@@ -313,7 +322,8 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   for (int i = 1; i < ESTIMATE_TERM_COUNT; i++) {
     if (out->term[i] > out->term[out->bound]) out->bound = (estimate_term)i;
   }
-  out->microseconds = together(busy, out->term[ESTIMATE_HBM] + load_clocks / per_us) + launch_us;
+  double drain = drain_clocks(&m, &w, waves > 0 ? out->blocks_per_sm : rest_per_sm);
+  out->microseconds = together(busy, out->term[ESTIMATE_HBM] + (load_clocks + drain) / per_us) + launch_us;
 }
 
 /* -- The table ----------------------------------------------------------------------------------------------------- */

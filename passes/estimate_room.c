@@ -128,10 +128,11 @@ static double tile_registers(const room *c, const ir_value *tile, bool limited) 
     if (op->kind != IR_OP_DECODE || op->write[0].value != tile ||
         ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND)
       continue;
-    double blocks = dot_shape_of(dot).m / (16.0 * (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1));
+    dot_shape d = dot_shape_of(dot);
+    double blocks = d.m / (16.0 * (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1)),
+           steps = (double)d.k / d.parts / tensor_core_depth(tile->type), all = words / (c->warps * 32.0);
     bool at_once = ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA) == IR_INSTRUCTION_MMA;
-    double all = words / (c->warps * 32.0),
-           few = at_once ? 32                           /* a step of one block at a time, and codes of the next */
+    double few = at_once ? 32 + 0.75 * blocks * steps   /* a step of one block at a time, and what ptxas takes ahead */
                          : blocks * 4 * 8 + blocks * 8; /* two sets of four steps, and raw codes */
     return all < few ? all : few;
   }

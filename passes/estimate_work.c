@@ -13,7 +13,9 @@ static const double hidden_turn =
 enum {
   UNKNOWN_SIZE = 4096, /* what a size is taken to be when nobody says */
   WHILE_TRIPS = 8,
-  MAX_DOTS = 32
+  TURN_INSTRUCTIONS = 120, /* of a warp that decodes its part of a turn: addresses, first fragments, sums */
+  MAX_DOTS = 32,
+  PANEL_BYTES = 128
 };
 
 typedef struct counter {
@@ -315,10 +317,10 @@ static void count_decode(counter *c, const ir_op *decode, double weight) {
   bool from_table = decode_uses_table(decode, dot);
   if (from_table) bytes += elements * ir_bits(decode->write[0].value->type) / 8;
   c->now->shared += weight * again * bytes;
-  /* half of it runs on pipes of 64 lanes; and with mma the loads, the sums of groups and the wait for both are in the
-   * same warps: 0.025 clocks a code on an H200, whatever their number */
+  /* half of it runs on pipes of 64 lanes; before mma, what warps wait for each other is here too */
   bool is_mma = dot && ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA) == IR_INSTRUCTION_MMA;
-  c->now->alu += weight * again * elements * decode_cost(decode, from_table) * (is_mma ? 2.0 : 1.3);
+  c->now->alu += weight * again * elements * decode_cost(decode, from_table) * (is_mma ? 1.5 : 1.3);
+  if (is_mma) c->now->alu += weight * c->warps * 32 * TURN_INSTRUCTIONS;
 }
 
 /* -- Copies -------------------------------------------------------------------------------------------------------- */
@@ -343,6 +345,22 @@ static uint8_t ref_mask(const counter *c, const ir_ref *ref) {
 
 static double tile_bytes(const ir_value *value) { return (double)ir_element_count(value) * ir_bits(value->type) / 8; }
 
+/* Instructions of a copy engine: a box for the small panels of a tile, or one for each; a run for blocks or pieces of a
+ * packed tensor, or a box for neighbours along k (lower_tensor_copy.c). */
+static double engine_copies(const ir_op *copy) {
+  const ir_value *to = copy->write[0].value;
+  const packed_layout *packed = copy->read[0].value->packed;
+  double rows = to->rank > 1 ? (double)ir_extent(to, to->rank - 2) : 1;
+  if (!packed) {
+    double panels = tile_bytes(to) / rows / PANEL_BYTES;
+    return panels <= 1 || rows * PANEL_BYTES <= REGION_SMALL_BOX ? 1 : panels;
+  }
+  int piece = packed_piece_rows((int)rows), columns = (int)ir_extent(to, 1) / packed->k;
+  int bytes = piece * packed->k * packed->code_bits / 8 * columns;
+  bool boxes = rows == piece || bytes % REGION_BOX_ALIGNMENT == 0;
+  return rows / piece * (piece == packed->rows || boxes ? 1 : columns);
+}
+
 static void count_load(counter *c, const ir_op *copy, double weight, loop_frame *frame) {
   const ir_ref *from = &copy->read[0];
   const ir_value *to = copy->write[0].value;
@@ -358,6 +376,7 @@ static void count_load(counter *c, const ir_op *copy, double weight, loop_frame 
                     (width                              ? width
                      : ir_bits(from->value->type) >= 16 ? ir_bits(from->value->type) / 8
                                                         : 1);
+  if (by_engine) c->now->copies += weight * engine_copies(copy);
   if (!by_engine) c->now->alu += weight * accesses * (engine == IR_ENGINE_CPASYNC ? 5 : to->space == IR_SHARED ? 8 : 5);
   move(c, from->value, weight * bytes, ref_mask(c, from), true, engine == IR_ENGINE_TMA);
   /* rows beyond the tensor's edge are no traffic, yet the copy engine takes its time over each */

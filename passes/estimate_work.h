@@ -14,6 +14,7 @@ typedef struct work {
   double l2;         /* bytes between the L2 cache and the SM, before multicast */
   double exp;        /* results of the special function unit */
   double alu;        /* thread instructions, in units of a 32-bit float operation */
+  double copies;     /* instructions of copy engines */
   double loads;      /* iterations that copy engines load for */
   double slots;      /* stages of those loops */
   double dots;       /* dots in those loops */

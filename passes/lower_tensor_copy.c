@@ -7,10 +7,11 @@
  * run each, or a box over blocks side by side. Block rows and columns beyond the tensor repeat the last one, or are
  * zeros: what they decode to meets zeros or is never stored. */
 #include "passes/lower.h"
+#include "passes/region.h"
 
 #include <string.h>
 
-enum { LEAST_PANELS = 3, SMALL_BOX = 4096, MAX_BOX = 256, BOX_ALIGNMENT = 128, WORD_BYTES = 4 };
+enum { LEAST_PANELS = 3, MAX_BOX = 256, WORD_BYTES = 4 };
 
 /* The map over `tensor` with this rank, box and swizzle; made once a kernel. */
 static ir_value *find_map(lower *l, ir_value *tensor, int rank, const int *box, shared_swizzle swizzle) {
@@ -35,7 +36,7 @@ static bool loads_panels(const ir_ref *tensor, const shared_layout *layout, int 
   const ir_value *value = tensor->value;
   int last = value->rank - 1;
   if (layout->panel_count < LEAST_PANELS || layout->panel_count > MAX_BOX || value->rank == IR_MAX_RANK ||
-      layout->rows * layout->panel_bytes > SMALL_BOX)
+      layout->rows * layout->panel_bytes > REGION_SMALL_BOX)
     return false;
   if (tensor->count && (!tensor->span[last] || ir_known_divisor(tensor->start[last]) % panel_elements)) return false;
   return ir_known_divisor(value->extent[last]) % panel_elements == 0;
@@ -213,7 +214,7 @@ static bool loads_boxes(const packed_runs *r) {
   int bytes = r->blocks * r->piece_bytes;
   bool several = r->count > r->beside;
   return r->pieces > 1 && r->blocks > 1 && r->blocks <= MAX_BOX && r->piece_bytes / WORD_BYTES <= MAX_BOX &&
-         (!several || bytes % BOX_ALIGNMENT == 0);
+         (!several || bytes % REGION_BOX_ALIGNMENT == 0);
 }
 
 /* Number `row` of those boxes. Blocks past the tensor's last one are zeros. */

@@ -35,6 +35,9 @@ int region_wide_bytes(arena *memory, const ir_ref *ref, const ir_expr **conditio
  * it wrote, so no copy from one may run ahead, and no store to one late. */
 bool *region_exchanged(arena *scratch, ir_kernel *kernel);
 
+/* Bytes: a box up to which a copy engine takes as long as for none; what a box in shared memory begins at a multiple of. */
+enum { REGION_SMALL_BOX = 4096, REGION_BOX_ALIGNMENT = 128 };
+
 /* NULL when a tensor map can describe the region with boxes of its spans, else the reason in words. */
 const char *region_tma_refusal(arena *memory, const ir_ref *ref);
 
