@@ -11,7 +11,7 @@ typedef struct recipe {
   const char *file;
   bitblas_define defines[MOST_DEFINES];
   int define_count;
-  char path[4096], dim[16], window[16], cap[32];
+  char path[4096], dim[16], window[16], cap[32], n[24], k[24];
   bitblas_size sizes[MOST_SIZES];
   int size_count;
 } recipe;
@@ -29,9 +29,11 @@ static void describe_matmul(ours *o, recipe *r) {
   bitblas_type out = c->a == BITBLAS_TYPE_I8 ? BITBLAS_TYPE_I32 : c->a == BITBLAS_TYPE_F8E4M3 ? BITBLAS_TYPE_F16 : c->a;
   r->file = "matmul.tl";
   define(r, "T", bitblas_type_name(c->a));
+  snprintf(r->n, sizeof r->n, "%ld", c->n); /* a weight's sizes are known, as they are to bitblas_matmul */
+  snprintf(r->k, sizeof r->k, "%ld", c->k);
+  define(r, "N", r->n);
+  define(r, "K", r->k);
   expect(r, "M", c->m);
-  expect(r, "N", c->n);
-  expect(r, "K", c->k);
   ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->m, c->k, 0});
   ours_add_tensor(o, TENSOR_RANDOM, c->w, (const int64_t[]){c->n, c->k, 0});
   ours_add_tensor(o, TENSOR_OUTPUT, out, (const int64_t[]){c->m, c->n, 0});

@@ -151,10 +151,6 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
   return (w->loads * load_clocks + (transfer + held) / larger(w->dots, 1)) / slots;
 }
 
-/* What two things take that go on at once, each waiting for the other now and then: an eighth more than either where
- * they take the same, and next to nothing more than the slower one where they do not. */
-static double together(double a, double b) { return pow(pow(a, 6) + pow(b, 6), 1.0 / 6); }
-
 /* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;

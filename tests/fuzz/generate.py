@@ -5,7 +5,7 @@ stay small, so that all ways of computing them agree. A seed is a program, on ev
 
 What is drawn: loops (serial, unrolled, pipelined with stages, persistent, nested), dots with both transposes of shared
 buffers, tiles, regions and expressions, decodes of every kind of code, reductions and scans along both axes, tile
-expressions with broadcasts, parallel with let, if and reads of tensors, copies of regions, scalars, branches, votes,
+expressions with broadcasts, changes of some rows only, parallel with let, if and reads of tensors, copies of regions, scalars, branches, votes,
 atomics; extents of tensors that no tile divides; one to three kernels."""
 
 import random
@@ -521,6 +521,35 @@ class Kernel:
                                                    tile.name))
             self.outputs += 1
 
+    def masked(self):
+        """What changes some rows (or columns) of a tile only, with what only feeds it."""
+        rng = self.rng
+        tiles = [t for t in self.scope if len(t.shape) == 2 and t.type in ("f16", "bf16", "f32") and t.space == "tile"]
+        if not tiles:
+            return
+        tile = rng.choice(tiles)
+        axis = rng.choice((0, 0, 0, 1))
+        count, index = tile.shape[axis], ("[:, _]", "[_, :]")[axis]
+        if not self.room(4 * count + (tile.shape[0] * tile.shape[1])):
+            return
+        mask = self.declare("tile", "pred", [count]).name
+        shift = rng.choice([self.bm, self.bn, "0"] + self.loops * 2 + self.scalars)
+        self.emit("parallel (i in %d) { %s[i] = (i + %s) %% %d < %d }" %
+                  (count, mask, shift, rng.choice((3, 64, 200)), rng.choice((0, 1, 2, 40))))
+        value, bound = self.bounded(*self.value(tile.type, tile.shape, 1))
+        if rng.random() < 0.4:
+            fed = self.declare("tile", "f32", tile.shape, value).name
+            row = self.declare("tile", "f32", [count], "max(%s, axis = %d)" % (fed, 1 - axis)).name
+            value = "%s * 0.5 + %s%s * 0.25" % (fed, row, index)
+        if rng.random() < 0.6:
+            self.emit("%s = select(%s%s, %s, %s)" % (tile.name, mask, index, value, tile.name))
+        else:
+            factor = self.declare("tile", "f32", [count], "select(%s, 0.5, 1)" % mask).name
+            self.emit("%s *= %s%s" % (tile.name, factor, index))
+        if rng.random() < 0.3: # and where the others are
+            self.emit("%s = select(!%s%s, %s * 0.5, %s)" % (tile.name, mask, index, tile.name, tile.name))
+        tile.bound = max(tile.bound, bound)
+
     def scalar(self):
         rng = self.rng
         name = self.name("n")
@@ -602,7 +631,7 @@ class Kernel:
     def statements(self, count, with_dot=False):
         kinds = [self.new_tile, self.assign, self.assign, self.dot, self.dot, self.reduce, self.reduce_into,
                  self.parallel, self.loop, self.branch, self.new_shared, self.region, self.transfer, self.scalar,
-                 self.decode, self.atomic]
+                 self.decode, self.atomic, self.masked, self.masked]
         if with_dot:
             self.dot()
         for _ in range(count):

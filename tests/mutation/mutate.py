@@ -32,6 +32,7 @@ CASES = [
     ('flash_attention', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
     ('flash_attention causal', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64 -D CAUSAL=true', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
     ('attention_window', 'attention_window.tl', '-D BM=64 -D BN=64 -D D=64 -D WINDOW=200', 'B=1 H=2 HKV=1 Sq=128 Sk=448', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
+    ('flash_attention guess', 'flash_attention.tl', '-D BM=64 -D BN=64 -D D=64 -D CAUSAL=true -D GUESS=true', 'B=1 H=2 HKV=1 Sq=128 Sk=320', 'B=1 H=2 HKV=1 Sq=128 Sk=0', 'B=1 H=1 HKV=1 Sq=64 Sk=128'),
     ('flash_decode', 'flash_decode.tl', '--kernel=flash_decode_partial', 'B=1 HKV=1 GROUP=8 Sk=3000', 'B=1 HKV=1 GROUP=8 Sk=100'),
     ('softmax', 'softmax.tl', '-D ROWS=2 -D BN=1024', 'M=2 N=3000', 'M=2 N=1000'),
     ('rmsnorm', 'rmsnorm.tl', '-D ROWS=2 -D BN=1024', 'M=2 N=3000', 'M=2 N=1000'),
