@@ -38,7 +38,7 @@ enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 };
    .scale = TYPE(scale_),                                                                                              \
    .with_zeros = HAS_ZEROS_##zeros,                                                                                    \
    .zeros_mode = (bitblas_zeros_mode)MODE_##zeros},
-#define HEADS(kind_, row_, goal, tbps, label_, type, batch_, heads_, kv, Sq, Sk, D, causal_)                           \
+#define HEADS(kind_, row_, goal, tbps, label_, type, batch_, heads_, kv, Sq, Sk, D, causal_, times, growth)            \
   {.kind = kind_,                                                                                                      \
    .peer = PEER_SDPA,                                                                                                  \
    .row = row_,                                                                                                        \
@@ -53,7 +53,9 @@ enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 };
    .queries = Sq,                                                                                                      \
    .keys = Sk,                                                                                                         \
    .dim = D,                                                                                                           \
-   .causal = causal_},
+   .causal = causal_,                                                                                                  \
+   .query_times = times,                                                                                               \
+   .key_growth = growth},
 
 #define DENSE(row, goal, type, M, N, K) PRODUCT(row, goal, type, M, N, K, false)
 #define OLDER(row, goal, type, M, N, K) PRODUCT(row, goal, type, M, N, K, true)
@@ -61,9 +63,11 @@ enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 };
 #define GRAPH(...)                      DECODED_IN(__VA_ARGS__, true)
 #define DECODED_IN(...)                 DECODED(__VA_ARGS__)
 #define ATTENTION(row, goal, label, type, batch, heads, kv_heads, S, D, causal)                                        \
-  HEADS(CASE_ATTENTION, row, goal, 0, label, type, batch, heads, kv_heads, S, S, D, causal)
+  HEADS(CASE_ATTENTION, row, goal, 0, label, type, batch, heads, kv_heads, S, S, D, causal, 0, 0)
+#define SHARP(row, goal, type, batch, heads, S, D, causal, times, growth)                                              \
+  HEADS(CASE_ATTENTION, row, goal, 0, "attention", type, batch, heads, heads, S, S, D, causal, times, growth)
 #define DECODE(row, goal, tbps, batch, heads, kv_heads, keys, D)                                                       \
-  HEADS(CASE_DECODE, row, goal, tbps, "decode", F16, batch, heads, kv_heads, 1, keys, D, false)
+  HEADS(CASE_DECODE, row, goal, tbps, "decode", F16, batch, heads, kv_heads, 1, keys, D, false, 0, 0)
 #define WINDOW(row_, goal, batch_, heads_, S, D, window_)                                                              \
   {.kind = CASE_ATTENTION,                                                                                             \
    .peer = PEER_OWN,                                                                                                   \
@@ -126,7 +130,7 @@ static const char *zeros_name(const bench_case *c) {
 }
 
 void case_name(const bench_case *c, char *text, size_t size) {
-  char group[32] = "";
+  char group[32] = "", times[32] = "";
   switch (c->kind) {
   case CASE_DENSE:
   case CASE_FUSED:
@@ -141,8 +145,9 @@ void case_name(const bench_case *c, char *text, size_t size) {
     return;
   case CASE_ATTENTION:
     if (c->window) snprintf(group, sizeof group, "-w%ld", c->window);
-    snprintf(text, size, "%s-%s-d%ld-s%ld%s%s", c->label, bitblas_type_name(c->a), c->dim, c->keys, group,
-             c->causal && !c->window ? "-causal" : "");
+    if (c->query_times) snprintf(times, sizeof times, "-x%ld", c->query_times);
+    snprintf(text, size, "%s-%s-d%ld-s%ld%s%s%s%s", c->label, bitblas_type_name(c->a), c->dim, c->keys, group, times,
+             c->key_growth ? "-ramp" : "", c->causal && !c->window ? "-causal" : "");
     return;
   case CASE_DECODE:
     snprintf(text, size, "%s-%s-d%ld-kv%ld-b%ld", c->label, bitblas_type_name(c->a), c->dim, c->keys, c->batch);
@@ -152,8 +157,12 @@ void case_name(const bench_case *c, char *text, size_t size) {
   }
 }
 
+bool case_is_sharp(const bench_case *c) { return c->query_times || c->key_growth; }
+
 void case_group(const bench_case *c, char *text, size_t size) {
-  if (c->kind == CASE_ATTENTION && !c->window)
+  if (case_is_sharp(c))
+    snprintf(text, size, "row %d, sharp", c->row);
+  else if (c->kind == CASE_ATTENTION && !c->window)
     snprintf(text, size, "row %d, D = %ld", c->row, c->dim);
   else
     snprintf(text, size, "row %d, %s", c->row, c->kind == CASE_DENSE ? bitblas_type_name(c->a) : c->label);
@@ -246,7 +255,7 @@ bench_case case_made_small(const bench_case *c) {
     s.kv_heads = 1;
     s.heads = sharing;
     s.queries = at_most(c->queries, 128);
-    s.keys = at_most(c->keys, c->kind == CASE_DECODE ? 1024 : c->window ? 256 : 128);
+    s.keys = at_most(c->keys, c->kind == CASE_DECODE ? 1024 : case_is_sharp(c) ? 512 : c->window ? 256 : 128);
     if (c->window) s.queries = s.keys;
     s.window = at_most(c->window, 80);
   }
@@ -258,7 +267,8 @@ bool case_is_same(const bench_case *a, const bench_case *b) {
          a->n == b->n && a->k == b->k && a->a == b->a && a->w == b->w && a->group == b->group && a->scale == b->scale &&
          a->with_zeros == b->with_zeros && a->zeros_mode == b->zeros_mode && a->heads == b->heads &&
          a->kv_heads == b->kv_heads && a->queries == b->queries && a->keys == b->keys && a->dim == b->dim &&
-         a->causal == b->causal && a->window == b->window;
+         a->causal == b->causal && a->window == b->window && a->query_times == b->query_times &&
+         a->key_growth == b->key_growth;
 }
 
 bool case_is_chosen(const bench_case *c, const char *const *patterns, int pattern_count) {

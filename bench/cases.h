@@ -50,6 +50,9 @@ typedef struct bench_case {
   bool causal;
   long window; /* keys that a query sees at most; 0: all */
   double cap;  /* of the scores; 0: none */
+  /* Data that spread the scores; 0: as they are. */
+  long query_times; /* queries are so many times as large */
+  long key_growth;  /* keys grow so many times along the sequence, so that the maximum of a row keeps rising */
 } bench_case;
 
 /* All rows, in order. */
@@ -69,6 +72,9 @@ double case_bytes(const bench_case *c);
 /* Our own kernel that a case with PEER_OWN is compared with: the plain product of A's type, plain causal attention. It may
  * be more FLOP than the case; times are compared for as many. */
 bench_case case_own_peer(const bench_case *c);
+
+/* Whether its scores are spread. */
+bool case_is_sharp(const bench_case *c);
 
 /* What a case is counted with, "row 9, D = 64". */
 void case_group(const bench_case *c, char *text, size_t size);

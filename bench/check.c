@@ -132,65 +132,88 @@ enum { MOST_DIM = 256 };
 
 static void row_of(const known_matrix *m, long row, double *values) {
   data_values(m->d, m->type, m->first, (size_t)row * (size_t)m->columns, (size_t)m->columns, values);
+  double gain = data_gain_of(&m->gain, row);
+  for (long i = 0; m->gain.rows && i < m->columns; i++)
+    values[i] = data_round(m->type, values[i] * gain);
 }
 
-/* One row of O and the sums of the magnitudes of what was added to it. `scores` has room for all keys. */
+/* Elements of a row of O, the sums of the magnitudes of what was added to them, and how far they move when each score is
+ * as wrong as a sum of dim products in f32 may be. */
+typedef struct attended_row {
+  double value[ELEMENTS_OF_ROW], size[ELEMENTS_OF_ROW], unsure[ELEMENTS_OF_ROW];
+} attended_row;
+
+/* A key's score, and how wrong it may be. */
+typedef struct attended_key {
+  double score, error;
+} attended_key;
+
+static attended_key score_of(const bench_case *c, const double *query, const double *key) {
+  double score = 0, size = 0;
+  for (long d = 0; d < c->dim; d++) {
+    score += query[d] * key[d];
+    size += fabs(query[d] * key[d]);
+  }
+  score /= sqrt((double)c->dim);
+  return (attended_key){c->cap > 0 ? c->cap * tanh(score / c->cap) : score, sqrt((double)c->dim) * 0x1p-24 * size};
+}
+
+/* The row of O at batch, head and query. `scores` has room for all keys. */
 static void attend(const bench_case *c, const known_matrix *q, const known_matrix *k, const known_matrix *v,
-                   const long at[3], double *scores, double *out, double *size) {
+                   const long at[3], attended_key *scores, attended_row *out) {
   long seen = c->causal ? at[2] + c->keys - c->queries + 1 : c->keys, shared = c->heads / c->kv_heads;
   long first = c->window && seen > c->window ? seen - c->window : 0;
   long k_row = (at[0] * c->kv_heads + at[1] / shared) * c->keys;
-  double most = -INFINITY, total = 0, query[MOST_DIM], row[MOST_DIM];
+  double most = -INFINITY, total = 0, unsure = 0, query[MOST_DIM], row[MOST_DIM];
+  *out = (attended_row){{0}, {0}, {0}};
   row_of(q, (at[0] * c->heads + at[1]) * c->queries + at[2], query);
   for (long j = first; j < seen; j++) {
-    double score = 0;
     row_of(k, k_row + j, row);
-    for (long d = 0; d < c->dim; d++)
-      score += query[d] * row[d];
-    score /= sqrt((double)c->dim);
-    scores[j] = c->cap > 0 ? c->cap * tanh(score / c->cap) : score;
-    most = fmax(most, scores[j]);
+    scores[j] = score_of(c, query, row);
+    most = fmax(most, scores[j].score);
   }
-  for (int d = 0; d < ELEMENTS_OF_ROW; d++)
-    out[d] = size[d] = 0;
   for (long j = first; j < seen; j++) {
-    double p = exp(scores[j] - most);
+    double p = exp(scores[j].score - most);
     total += p;
+    unsure += p * scores[j].error;
     row_of(v, k_row + j, row);
     for (int d = 0; d < ELEMENTS_OF_ROW; d++) {
       double value = row[d * (c->dim / ELEMENTS_OF_ROW)];
-      out[d] += p * value;
-      size[d] += p * fabs(value);
+      out->value[d] += p * value;
+      out->size[d] += p * fabs(value);
+      out->unsure[d] += p * scores[j].error * fabs(value);
     }
   }
   for (int d = 0; d < ELEMENTS_OF_ROW; d++) {
-    out[d] /= total;
-    size[d] /= total;
+    out->value[d] /= total;
+    out->size[d] /= total;
+    out->unsure[d] = (out->unsure[d] + fabs(out->value[d]) * unsure) / total;
   }
 }
 
 bool check_attention(const machine *m, const bench_case *c, const known_matrix *q, const known_matrix *k,
                      const known_matrix *v, const void *o, complaint *problem) {
-  double *scores = malloc((size_t)c->keys * sizeof *scores), unit = unit_of(c->a);
+  attended_key *scores = malloc((size_t)c->keys * sizeof *scores);
+  double unit = unit_of(c->a);
   bool ok = scores && c->dim <= MOST_DIM ? true : complain(problem, "no memory for a check");
   for (int sample = 0; ok && sample < ROW_SAMPLES; sample++) {
     uint64_t bits = data_mix((uint64_t)sample + 77);
     const long at[3] = {(long)(bits % (uint64_t)c->batch), (long)((bits >> 20) % (uint64_t)c->heads),
                         (long)((bits >> 40) % (uint64_t)c->queries)};
-    double wanted[ELEMENTS_OF_ROW], size[ELEMENTS_OF_ROW];
-    attend(c, q, k, v, at, scores, wanted, size);
+    attended_row wanted;
+    attend(c, q, k, v, at, scores, &wanted);
     for (int d = 0; ok && d < ELEMENTS_OF_ROW; d++) {
       long row = (at[0] * c->heads + at[1]) * c->queries + at[2], column = d * (c->dim / ELEMENTS_OF_ROW);
       double got;
       ok = read_element(m, c->a, o, (size_t)(row * c->dim + column), &got, problem);
-      /* The weights are rounded to the type, and so is the result; scores of dim products are f32, and the exponential is
-       * that of the hardware. */
+      /* The weights are rounded to the type, and so is the result; the exponential is that of the hardware. */
       double capping =
           c->cap > 0 ? 2 * 2 * 0x1p-11 : 0; /* tanh.approx; weighted scores that are normal are 2 at most in the mean */
-      double allowed = (unit + 0x1p-13 + capping) * size[d] + unit * fabs(wanted[d]) + 0x1p-24;
-      if (ok && !(fabs(got - wanted[d]) <= allowed))
+      double allowed =
+          (unit + 0x1p-13 + capping) * wanted.size[d] + wanted.unsure[d] + unit * fabs(wanted.value[d]) + 0x1p-24;
+      if (ok && !(fabs(got - wanted.value[d]) <= allowed))
         ok = complain(problem, "O[%ld, %ld, %ld, %ld] is %.9g and should be %.9g (within %.3g)", at[0], at[1], at[2],
-                      column, got, wanted[d], allowed);
+                      column, got, wanted.value[d], allowed);
     }
   }
   free(scores);

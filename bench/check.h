@@ -10,6 +10,7 @@ typedef struct known_matrix {
   bitblas_type type;
   size_t first;
   long columns;
+  data_gain gain; /* of its rows, where check_attention reads them */
   /* of a decoded weight; without scales NULL */
   const uint32_t *scale_codes, *zero_codes;
   bitblas_type scale_type, zero_type;

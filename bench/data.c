@@ -3,6 +3,7 @@
 #include "ir/numeric.h"
 #include "lib/status.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,54 @@ bool data_fill(const data *d, bitblas_type type, size_t first, size_t count, voi
   return true;
 }
 
+enum { GAIN_STEPS = 64 };
+
+static double gain_of_step(const data_gain *gain, long step) {
+  return gain->times * pow(gain->growth, (double)step / GAIN_STEPS);
+}
+
+double data_gain_of(const data_gain *gain, long row) {
+  return gain->rows ? gain_of_step(gain, row % gain->rows * GAIN_STEPS / gain->rows) : 1;
+}
+
+/* The first row of a step. */
+static size_t begin_of_step(const data_gain *gain, size_t step) {
+  return (step * (size_t)gain->rows + GAIN_STEPS - 1) / GAIN_STEPS;
+}
+
+/* Codes of the rows of one step, in each sequence of rows, by a table: there are few codes, and many numbers. */
+static void scale_step(const data *d, bitblas_type type, size_t first, size_t count, size_t columns,
+                       const data_gain *gain, size_t step, uint16_t *table, uint16_t *codes) {
+  block_kind kind = block_of(type);
+  double times = gain_of_step(gain, (long)step);
+  size_t begin = begin_of_step(gain, step), rows = begin_of_step(gain, step + 1) - begin;
+  for (uint32_t code = 0; rows && code < 65536; code++)
+    table[code] = (uint16_t)ir_encode(float_of[kind], (double)d->value[kind][code] * times);
+  for (size_t row = begin; row < count; row += (size_t)gain->rows) {
+    size_t place = (first + row * columns) % d->length, here = rows < count - row ? rows : count - row;
+    for (size_t i = row * columns; i < (row + here) * columns; i++) {
+      uint16_t code;
+      memcpy(&code, d->host[kind] + 2 * place, sizeof code);
+      codes[i] = table[code];
+      if (++place == d->length) place = 0;
+    }
+  }
+}
+
+bool data_fill_rows(const data *d, bitblas_type type, size_t first, size_t count, size_t columns, const data_gain *gain,
+                    void *address, complaint *problem) {
+  size_t bytes = 2 * count * columns;
+  uint16_t *table = malloc(65536 * sizeof *table), *codes = malloc(bytes);
+  bool ok = table && codes ? true : complain(problem, "no memory for random numbers");
+  for (size_t step = 0; ok && step < GAIN_STEPS; step++)
+    scale_step(d, type, first, count, columns, gain, step, table, codes);
+  ok = ok && is_done(bitblas_upload(d->m->context, address, codes, bytes, d->m->stream), "random numbers", problem) &&
+       machine_wait(d->m, problem);
+  free(table);
+  free(codes);
+  return ok;
+}
+
 uint32_t data_code(const data *d, bitblas_type type, size_t first, size_t i) {
   block_kind kind = block_of(type);
   if (kind != BLOCK_BYTES) {
@@ -155,6 +204,8 @@ uint32_t data_code(const data *d, bitblas_type type, size_t first, size_t i) {
   size_t bits = (size_t)bitblas_type_bits(type), byte = i * bits / 8;
   return (uint32_t)(d->host[kind][(first + byte) % d->length] >> i * bits % 8) & ((1u << bits) - 1);
 }
+
+double data_round(bitblas_type type, double value) { return ir_round(lib_ir_type(type), value); }
 
 double data_decode(bitblas_type type, uint32_t code) {
   if (type == BITBLAS_TYPE_I1) return code ? 1 : -1;

@@ -54,6 +54,11 @@ static bool place_tensor(ours *o, int index, int set, complaint *problem) {
   if (!is_done(bitblas_allocate(o->m->context, t->bytes, &t->address[set]), "a tensor", problem)) return false;
   switch (t->source) {
   case TENSOR_RANDOM:
+    if (t->gain.rows) {
+      size_t columns = (size_t)t->shape.shape[t->shape.rank - 1];
+      return data_fill_rows(o->d, t->shape.type, t->first[set], element_count(t) / columns, columns, &t->gain,
+                            t->address[set], problem);
+    }
     return data_fill(o->d, t->shape.type, t->first[set], element_count(t), t->address[set], problem);
   case TENSOR_HOST:
     return is_done(bitblas_upload(o->m->context, t->address[set], t->host, t->bytes, o->m->stream), "a tensor",

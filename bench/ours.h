@@ -19,6 +19,7 @@ typedef enum tensor_source {
 typedef struct ours_tensor {
   bitblas_tensor shape; /* its data is NULL */
   tensor_source source;
+  data_gain gain; /* of the rows of a TENSOR_RANDOM */
   size_t bytes;
   void *host;               /* TENSOR_HOST: owned */
   size_t first[OURS_SETS];  /* of data_fill */

@@ -51,10 +51,14 @@ static void describe_attention(ours *o, recipe *r) {
   expect(r, "HKV", c->kv_heads);
   expect(r, "Sq", c->queries);
   expect(r, "Sk", c->keys);
-  ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->batch, c->heads, c->queries, c->dim, 0});
-  for (int i = 0; i < 2; i++)
-    ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->batch, c->kv_heads, c->keys, c->dim, 0});
-  ours_add_tensor(o, TENSOR_OUTPUT, c->a, (const int64_t[]){c->batch, c->heads, c->queries, c->dim, 0});
+  const int64_t of_queries[] = {c->batch, c->heads, c->queries, c->dim, 0};
+  const int64_t of_keys[] = {c->batch, c->kv_heads, c->keys, c->dim, 0};
+  ours_tensor *q = ours_add_tensor(o, TENSOR_RANDOM, c->a, of_queries);
+  ours_tensor *k = ours_add_tensor(o, TENSOR_RANDOM, c->a, of_keys);
+  if (c->query_times) q->gain = (data_gain){.times = (double)c->query_times, .growth = 1, .rows = c->queries};
+  if (c->key_growth) k->gain = (data_gain){.times = 1, .growth = (double)c->key_growth, .rows = c->keys};
+  ours_add_tensor(o, TENSOR_RANDOM, c->a, of_keys);
+  ours_add_tensor(o, TENSOR_OUTPUT, c->a, of_queries);
 }
 
 static void describe_window(ours *o, recipe *r) {
@@ -161,7 +165,7 @@ static bool example_run(const ours *o, int set, complaint *problem) {
 
 static known_matrix matrix_of(const ours *o, int tensor, int set, long columns) {
   const ours_tensor *t = &o->tensors[tensor];
-  return (known_matrix){.d = o->d, .type = t->shape.type, .first = t->first[set], .columns = columns};
+  return (known_matrix){.d = o->d, .type = t->shape.type, .first = t->first[set], .columns = columns, .gain = t->gain};
 }
 
 static bool example_check(const ours *o, int set, complaint *problem) {

@@ -3,7 +3,7 @@ backends; and a product and an attention in Triton, after the schemes of its tut
 FlashAttention-2). bitblas-bench starts it and sends a command a line; each is answered by a line.
 
   (start)                                                                     ready WHAT, or missing WHY
-  attention torch|triton TYPE BATCH HEADS KV_HEADS QUERIES KEYS DIM CAUSAL SETS    ok BACKEND, or no WHY
+  attention torch|triton TYPE BATCH HEADS KV_HEADS QUERIES KEYS DIM CAUSAL TIMES GROWTH SETS    ok BACKEND, or no WHY
   matmul triton TYPE M N K SETS                                               the same
   check                                                                       ok, or wrong WHERE
   time LAUNCHES                                                               us ALL_OF_THEM
@@ -64,9 +64,14 @@ class Work:
 
 
 class Attention(Work):
-    def __init__(self, type, batch, heads, kv_heads, queries, keys, dim, causal, sets):
+    def __init__(self, type, batch, heads, kv_heads, queries, keys, dim, causal, times, growth, sets):
         sizes = [(batch, heads, queries, dim), (batch, kv_heads, keys, dim), (batch, kv_heads, keys, dim)]
         self.sets = [[torch.randn(size, device="cuda", dtype=TYPES[type]) for size in sizes] for _ in range(sets)]
+        # Queries `times` as large, and keys that grow `growth` times along the sequence, in steps; 0: as they are.
+        gains = (growth or 1)**(torch.arange(keys, device="cuda") * 64 // keys / 64)[:, None]
+        for q, k, _ in self.sets:
+            q *= times or 1
+            k *= gains.to(k.dtype)
         self.causal, self.shared = bool(causal), heads // kv_heads
 
     def check(self):
@@ -77,10 +82,13 @@ class Attention(Work):
         for b, h, i in ((0, 0, 0), (-1, -1, -1), (q.shape[0] // 2, q.shape[1] // 2, q.shape[2] // 2)):
             seen = i % q.shape[2] + 1 if self.causal else k.shape[2]
             head = h % q.shape[1] // self.shared
-            keys, values = k[b, head, :seen].double(), v[b, head, :seen].double()
-            p = torch.softmax(keys @ q[b, h, i].double() / q.shape[3] ** 0.5, 0)
+            query, keys, values = q[b, h, i].double(), k[b, head, :seen].double(), v[b, head, :seen].double()
+            p = torch.softmax(keys @ query / q.shape[3] ** 0.5, 0)
+            error = p * (keys.abs() @ query.abs()) * q.shape[3] ** 0.5 * 2.0**-24  # of scores that are sums in f32
             wanted, size = p @ values, p @ values.abs()
-            wrong = ~((out[b, h, i].double() - wanted).abs() <= (unit + 2.0**-13) * size + unit * wanted.abs() + 2.0**-24)
+            unsure = error @ values.abs() + error.sum() * wanted.abs()
+            allowed = (unit + 2.0**-13) * size + unsure + unit * wanted.abs() + 2.0**-24
+            wrong = ~((out[b, h, i].double() - wanted).abs() <= allowed)
             if wrong.any():
                 return f"wrong row {b} {h} {i}: {int(wrong.sum())} elements"
         return "ok"

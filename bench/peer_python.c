@@ -96,10 +96,10 @@ const char *python_peer_version(const python_peer *p) { return p->version; }
 bool python_peer_begin(python_peer *p, const bench_case *c, bool triton, int sets, const char **backend,
                        complaint *problem) {
   const char *who = triton ? "triton" : "torch", *type = bitblas_type_name(c->a);
-  bool asked = c->kind == CASE_DENSE
-                   ? ask(p, problem, "matmul %s %s %ld %ld %ld %d", who, type, c->m, c->n, c->k, sets)
-                   : ask(p, problem, "attention %s %s %ld %ld %ld %ld %ld %ld %d %d", who, type, c->batch, c->heads,
-                         c->kv_heads, c->queries, c->keys, c->dim, c->causal, sets);
+  bool asked = c->kind == CASE_DENSE ? ask(p, problem, "matmul %s %s %ld %ld %ld %d", who, type, c->m, c->n, c->k, sets)
+                                     : ask(p, problem, "attention %s %s %ld %ld %ld %ld %ld %ld %d %ld %ld %d", who,
+                                           type, c->batch, c->heads, c->kv_heads, c->queries, c->keys, c->dim,
+                                           c->causal, c->query_times, c->key_growth, sets);
   const char *name = asked ? after_word(p, "ok", problem) : NULL;
   if (name) snprintf(p->backend, sizeof p->backend, "%s", name);
   *backend = p->backend;

@@ -21,7 +21,7 @@ static void test_names(void **state) {
   int chosen = 0;
   for (int i = 0; i < count; i++)
     chosen += case_is_chosen(&cases[i], patterns, 2);
-  assert_int_equal(chosen, 18 + 1);
+  assert_int_equal(chosen, 18 + 3 + 1);
   assert_true(case_is_chosen(&cases[0], NULL, 0));
 }
 
@@ -84,6 +84,13 @@ static void test_fused_counts(void **state) {
   assert_string_equal(group, "row 12, window");
   case_group(&own, group, sizeof group);
   assert_string_equal(group, "row 12, D = 32");
+  bench_case sharp = own;
+  sharp.query_times = 8, sharp.key_growth = 640;
+  case_group(&sharp, group, sizeof group);
+  assert_string_equal(group, "row 12, sharp");
+  case_name(&sharp, group, sizeof group);
+  assert_string_equal(group, "attention-f16-d32-s16-x8-ramp-causal");
+  assert_false(case_is_same(&own, &sharp));
 }
 
 typedef struct fixture {
@@ -130,6 +137,23 @@ static void test_data(void **state) {
   assert_true(fabs(sum / COUNT) < 0.15 && fabs(sum_of_squares / COUNT - 1) < 0.15);
 }
 
+/* Rows that grow are those of the block times the gain of their row, rounded, and every sequence of rows begins anew. */
+static void test_gain(void **state) {
+  fixture *f = *state;
+  enum { ROWS = 200, COLUMNS = 8, SEQUENCES = 2 };
+  const data_gain gain = {.times = 3, .growth = 640, .rows = ROWS};
+  uint16_t halves[SEQUENCES * ROWS * COLUMNS];
+  size_t first = data_first(f->d, 5);
+  assert_true(data_gain_of(&gain, 0) == 3 && data_gain_of(&gain, ROWS) == 3);
+  assert_true(data_gain_of(&gain, ROWS - 1) > 3 * 540 && data_gain_of(&gain, ROWS - 1) < 3 * 640);
+  assert_true(data_gain_of(&(data_gain){.rows = 0}, 7) == 1);
+  assert_true(data_fill_rows(f->d, BITBLAS_TYPE_F16, first, SEQUENCES * ROWS, COLUMNS, &gain, halves, &f->problem));
+  for (size_t i = 0; i < SEQUENCES * ROWS * COLUMNS; i++) {
+    double value = data_value(f->d, BITBLAS_TYPE_F16, first, i) * data_gain_of(&gain, (long)(i / COLUMNS));
+    assert_true(data_decode(BITBLAS_TYPE_F16, halves[i]) == data_round(BITBLAS_TYPE_F16, value));
+  }
+}
+
 /* One element of those that a check looks at is enough; `changes` alters all of them by about a quarter. */
 static void check_notices(fixture *f, const bench_case *whole) {
   ours *o = NULL;
@@ -150,10 +174,12 @@ static void check_notices(fixture *f, const bench_case *whole) {
   ours_destroy(o);
 }
 
-/* The first case of each kind and name. */
+/* The first case of each kind and name, and of each kind of data. */
 static bool is_first(const bench_case *cases, int index) {
   for (int i = 0; i < index; i++)
-    if (cases[i].kind == cases[index].kind && strcmp(cases[i].label, cases[index].label) == 0) return false;
+    if (cases[i].kind == cases[index].kind && strcmp(cases[i].label, cases[index].label) == 0 &&
+        cases[i].query_times == cases[index].query_times && cases[i].key_growth == cases[index].key_growth)
+      return false;
   return cases[index].kind != CASE_WEIGHT || strcmp(cases[index].label, "w4a16") == 0;
 }
 
@@ -170,6 +196,7 @@ int main(void) {
       cmocka_unit_test(test_counts),
       cmocka_unit_test(test_fused_counts),
       cmocka_unit_test_setup_teardown(test_data, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_gain, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_checks, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,13 +12,16 @@ static const bench_case attention = {.kind = CASE_ATTENTION,
                                      .queries = 64,
                                      .keys = 64,
                                      .dim = 128,
-                                     .causal = true};
+                                     .causal = true,
+                                     .query_times = 8,
+                                     .key_growth = 640};
 
 static void test_protocol(void **state) {
   (void)state;
-  const char *script = "echo ready torch 9; while read word rest; do case $word in "
-                       "attention) [ \"$rest\" = 'torch f16 1 8 2 64 64 128 1 3' ] && echo ok Flash || echo no $rest;; "
-                       "check) echo ok;; time) echo us $((rest * 7)).5;; drop) echo ok;; esac; done";
+  const char *script =
+      "echo ready torch 9; while read word rest; do case $word in "
+      "attention) [ \"$rest\" = 'torch f16 1 8 2 64 64 128 1 8 640 3' ] && echo ok Flash || echo no $rest;; "
+      "check) echo ok;; time) echo us $((rest * 7)).5;; drop) echo ok;; esac; done";
   python_peer *p;
   complaint problem;
   const char *backend;
@@ -34,7 +37,7 @@ static void test_protocol(void **state) {
   assert_true(us == 70.5);
   python_peer_end(p);
   assert_false(python_peer_begin(p, &attention, true, 4, &backend, &problem));
-  assert_string_equal(problem.text, "triton f16 1 8 2 64 64 128 1 4");
+  assert_string_equal(problem.text, "triton f16 1 8 2 64 64 128 1 8 640 4");
   python_peer_stop(p);
 }
 
