@@ -23,6 +23,7 @@ static const double copy_clocks =
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {100, 15};
 static const double chain_clocks = 200; /* of an iteration whose dots wait for each other's results: attention */
+static const double decode_clocks = 1.3, decode_turn_clocks = 220; /* of a warpgroup alone: for each of the SM's; a turn */
 static const double lone_clocks = 80;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
 static const double hbm_reached = 0.90; /* of the nominal bandwidth */
 static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
@@ -145,17 +146,23 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
   if (w->loads == 0) return 0;
   double transfer = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
   double dots = larger(w->tensor, w->shared / m->target->shared_bytes_clk) * blocks;
-  double held = w->dots > 0 ? 1.5 * dots : throughput_clocks(m, w, blocks);
+  double held = w->dots > 0 ? (m->producers ? 1.5 : 1) * dots : throughput_clocks(m, w, blocks);
   /* without a producer the slot that a turn reads is filled after it, unless there is one for every turn */
   double slots = w->slots >= w->loads ? w->loads : m->producers || w->slots < 2 ? w->slots : w->slots - 1;
   return (w->loads * load_clocks + (transfer + held) / larger(w->dots, 1)) / slots;
+}
+
+/* What one warpgroup takes that decodes, multiplies and waits in turn; others work meanwhile, on dots of their own. */
+static double decoding_clocks(const machine *m, const work *w) {
+  if (w->decodes == 0) return 0;
+  return w->tensor / larger(m->warps / 4, 1) + decode_clocks * w->decodes / ALU_LANES + w->turns * decode_turn_clocks;
 }
 
 /* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
   double turns = w->turns * (turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0)) + w->chains * chain_clocks;
-  double busy = throughput_clocks(m, w, 1) + turns, ring = ring_clocks(m, w, 1);
+  double busy = larger(throughput_clocks(m, w, 1) + turns, decoding_clocks(m, w)), ring = ring_clocks(m, w, 1);
   double alone = (m->producers ? larger(busy, ring) : together(busy, ring)) + w->sync_waits * load_clocks;
   return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
 }
@@ -169,12 +176,23 @@ static double drain_clocks(const machine *m, const block_work *w, double blocks)
   return clocks;
 }
 
+/* Until the first turn of a loop has come to blocks that all begin at once. */
+static double fill_clocks(const machine *m, const block_work *w, double blocks) {
+  double bytes = 0;
+  for (int i = 0; i < w->section_count; i++)
+    if (w->section[i].loads >= 1)
+      bytes = larger(bytes, w->section[i].l2 * m->l2_share * blocks / w->section[i].loads);
+  double a_clock = m->target->hbm_gbps * hbm_reached / m->target->sms / m->target->clock_ghz;
+  return load_clocks + bytes / a_clock;
+}
+
 static double block_clocks(const machine *m, const block_work *w, double blocks, bool follows) {
   double clocks = 0;
   for (int i = 0; i < w->section_count; i++)
     clocks += section_clocks(m, &w->section[i], blocks);
   bool hidden = follows && m->persistent && m->producers;
-  return hidden ? clocks : clocks + load_clocks + (follows ? start_clocks : drain_clocks(m, w, blocks));
+  if (hidden) return clocks;
+  return clocks + (follows ? load_clocks + start_clocks : fill_clocks(m, w, blocks) + drain_clocks(m, w, blocks));
 }
 
 /* -- Memory -------------------------------------------------------------------------------------------------------- */

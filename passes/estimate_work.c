@@ -320,7 +320,10 @@ static void count_decode(counter *c, const ir_op *decode, double weight) {
   /* half of it runs on pipes of 64 lanes; before mma, what warps wait for each other is here too */
   bool is_mma = dot && ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA) == IR_INSTRUCTION_MMA;
   c->now->alu += weight * again * elements * decode_cost(decode, from_table) * (is_mma ? 1.5 : 1.3);
-  if (is_mma) c->now->alu += weight * c->warps * 32 * TURN_INSTRUCTIONS;
+  if (is_mma)
+    c->now->alu += weight * c->warps * 32 * TURN_INSTRUCTIONS;
+  else if (dot)
+    c->now->decodes += weight * again * elements * decode_cost(decode, from_table) * 1.3;
 }
 
 /* -- Copies -------------------------------------------------------------------------------------------------------- */
@@ -377,10 +380,17 @@ static void count_load(counter *c, const ir_op *copy, double weight, loop_frame 
                      : ir_bits(from->value->type) >= 16 ? ir_bits(from->value->type) / 8
                                                         : 1);
   if (by_engine) c->now->copies += weight * engine_copies(copy);
-  if (!by_engine) c->now->alu += weight * accesses * (engine == IR_ENGINE_CPASYNC ? 5 : to->space == IR_SHARED ? 8 : 5);
+  double inside = engine == IR_ENGINE_CPASYNC ? bytes / tile_bytes(to) : 1; /* beyond the tensor's edge nothing moves */
+  if (!by_engine) c->now->alu += weight * accesses * (to->space == IR_SHARED ? 2 + 6 * inside : 5);
   move(c, from->value, weight * bytes, ref_mask(c, from), true, engine == IR_ENGINE_TMA);
   /* rows beyond the tensor's edge are no traffic, yet the copy engine takes its time over each */
   if (engine == IR_ENGINE_TMA) c->now->l2 += weight * 3 * (tile_bytes(to) - bytes);
+}
+
+static bool is_transposed(const counter *c, const ir_value *tile) {
+  for (int i = 0; i < c->dot_count; i++)
+    if (c->dot[i]->write[0].value == tile && ir_attr_get(&c->dot[i]->attrs, IR_ATTR_SWAP, 0)) return true;
+  return false;
 }
 
 static void count_store(counter *c, const ir_op *copy, double weight) {
@@ -396,7 +406,10 @@ static void count_store(counter *c, const ir_op *copy, double weight) {
     c->now->shared += weight * 2 * whole;
     c->now->alu += weight * (double)ir_element_count(from) * 0.75;
   } else {
-    c->now->alu += weight * whole / (fragments ? 4 : 16) * 5;
+    /* of a transposed tile a thread has no two elements next to each other */
+    bool single = fragments && is_transposed(c, from);
+    double elements = (double)ir_element_count(from);
+    c->now->alu += weight * (fragments ? elements * (single ? 40 : 12) : whole / 16 * 5);
     if (from->space == IR_SHARED) c->now->shared += weight * whole;
   }
   /* a quad's four neighbours write half a sector; atomics go through the L2's own adders */

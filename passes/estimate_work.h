@@ -15,6 +15,7 @@ typedef struct work {
   double exp;        /* results of the special function unit */
   double alu;        /* thread instructions, in units of a 32-bit float operation */
   double copies;     /* instructions of copy engines */
+  double decodes;    /* those of alu that decode into operands of wgmma */
   double loads;      /* iterations that copy engines load for */
   double slots;      /* stages of those loops */
   double dots;       /* dots in those loops */
