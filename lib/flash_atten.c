@@ -188,6 +188,8 @@ static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) 
     define_number(&list, "BM", rows);
     define_number(&list, "BN", keys);
     define_number(&list, "stages", stages_of_loop(kind, keys));
+    /* Where dots are not asynchronous, nothing runs beside what guessing takes out, and its registers are missing. */
+    if (kind == WHOLE && !ir_target_of(op->context->target)->has_wgmma) define_flag(&list, "GUESS", false);
   }
   char path[64];
   snprintf(path, sizeof path, EMBEDDED_DIRECTORY "%s", names[kind]);
