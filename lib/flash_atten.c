@@ -72,6 +72,7 @@ static int64_t ceildiv(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 enum {
   ROWS_SPLIT = 64,  /* rows of queries that share keys, up to which the keys are cut */
   ROWS_WHOLE = 128, /* of a block: BM of flash_atten.tl */
+  ROWS_WIDE = 192,
   ROWS_PART = 16,   /* and of flash_decode.tl */
   KEYS_LEAST = 256, /* of a part */
   KEYS_START = 128, /* as many keys as a block could stream while it starts and writes its part */
@@ -163,13 +164,21 @@ static void define_params(define_list *list, const bitblas_flash_atten_config *c
   define_text(list, "SCALE", list->values[list->count]);
 }
 
+/* Queries of a block: three warpgroups of 64 where their registers suffice and a mask does not cut blocks short. */
+static int64_t rows_of_block(const bitblas_flash_atten *op, kernel_kind kind) {
+  const bitblas_flash_atten_config *c = &op->config;
+  bool narrow = c->dim <= 64 && c->v_dim <= 64 && !c->causal && ir_target_of(op->context->target)->has_wgmma;
+  bool is_long = !c->seq_len || c->seq_len > 8 * ROWS_WIDE;
+  return kind == PART ? ROWS_PART : narrow && is_long ? ROWS_WIDE : ROWS_WHOLE;
+}
+
 /* Keys of a block of whole rows: the most that leaves two buffers of them room in shared memory beside the rows of Q,
  * and (beyond a dim of 128) registers for the scores. Of parts: few, since more blocks an SM hide each other's softmax.
  * A page is copied at a time, or a part of it. */
 static int64_t keys_of_block(const bitblas_flash_atten *op, kernel_kind kind) {
   enum { KEYS_WHOLE = 128, KEYS_WIDE = 64, KEYS_PART = 32 };
   const bitblas_flash_atten_config *c = &op->config;
-  int64_t rows = kind == PART ? ROWS_PART : ROWS_WHOLE;
+  int64_t rows = rows_of_block(op, kind);
   int64_t room = ir_target_of(op->context->target)->shared_bytes / 2 - rows * c->dim; /* in elements of 16 bits */
   int64_t keys = kind == PART ? KEYS_PART : c->dim > 128 || c->v_dim > 128 ? KEYS_WIDE : KEYS_WHOLE;
   while (2 * keys * (c->dim + c->v_dim) > room)
@@ -203,9 +212,11 @@ static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) 
     define_size(&list, "Sq", c->seq_len);
     define_size(&list, "Sk", c->kv_seq_len);
     const int64_t keys = keys_of_block(op, kind);
-    define_number(&list, "BM", kind == PART ? ROWS_PART : ROWS_WHOLE);
+    define_number(&list, "BM", rows_of_block(op, kind));
     define_number(&list, "BN", keys);
     define_number(&list, "stages", stages_of_loop(op, kind, keys));
+    /* Where dots are not asynchronous, nothing runs beside what guessing takes out, and its registers are missing. */
+    if (kind == WHOLE && !ir_target_of(op->context->target)->has_wgmma) define_flag(&list, "GUESS", false);
   }
   char path[64];
   snprintf(path, sizeof path, EMBEDDED_DIRECTORY "%s", names[kind]);

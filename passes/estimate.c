@@ -21,12 +21,15 @@ static const double load_clocks = 800; /* from issue to arrival, memory busy */
 static const double copy_clocks =
     100; /* that a producer spends on an instruction of a copy engine, however little it moves */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
-static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {100, 15};
+static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {200, 20};
 static const double chain_clocks = 200; /* of an iteration whose dots wait for each other's results: attention */
-static const double decode_clocks = 1.3, decode_turn_clocks = 220; /* of a warpgroup alone: for each of the SM's; a turn */
+static const double decode_clocks = 1.3,
+                    decode_turn_clocks = 220; /* of a warpgroup alone: for each of the SM's; a turn */
 static const double lone_clocks = 80;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
 static const double hbm_reached = 0.90; /* of the nominal bandwidth */
-static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
+static const double few_warps_lost = 1.15;
+static const double role_hbm = 1.05; /* of device memory's time, where one warp asks for all and not each for its own */
+static const double l2_kept = 0.6;   /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
 static const double start_clocks = 600; /* of a block that replaces another */
 
@@ -40,7 +43,8 @@ enum {
   ENOUGH_THREADS = 1024, /* of an SM to have enough loads in flight, a few of 16 bytes each */
   FEW_THREADS = 512,     /* with fewer, a thread holds so much that a limit would spill */
   RESERVED_SHARED = 1024,
-  MAX_BLOCKS = 32
+  MAX_BLOCKS = 32,
+  ENOUGH_WARPS = 8
 };
 
 const char *estimate_term_name(estimate_term term) {
@@ -163,7 +167,9 @@ static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
   double turns = w->turns * (turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0)) + w->chains * chain_clocks;
   double busy = larger(throughput_clocks(m, w, 1) + turns, decoding_clocks(m, w)), ring = ring_clocks(m, w, 1);
-  double alone = (m->producers ? larger(busy, ring) : together(busy, ring)) + w->sync_waits * load_clocks;
+  bool parted = !m->producers && w->tensor < busy / 2; /* warps that load wait for it, unless it all lies under dots */
+  double alone = (parted ? together(busy, ring) : larger(busy, ring)) + w->sync_waits * load_clocks;
+  if (parted && m->warps * blocks < ENOUGH_WARPS) alone *= few_warps_lost; /* and nobody else to fill the pause */
   return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
 }
 
@@ -180,8 +186,7 @@ static double drain_clocks(const machine *m, const block_work *w, double blocks)
 static double fill_clocks(const machine *m, const block_work *w, double blocks) {
   double bytes = 0;
   for (int i = 0; i < w->section_count; i++)
-    if (w->section[i].loads >= 1)
-      bytes = larger(bytes, w->section[i].l2 * m->l2_share * blocks / w->section[i].loads);
+    if (w->section[i].loads >= 1) bytes = larger(bytes, w->section[i].l2 * m->l2_share * blocks / w->section[i].loads);
   double a_clock = m->target->hbm_gbps * hbm_reached / m->target->sms / m->target->clock_ghz;
   return load_clocks + bytes / a_clock;
 }
@@ -323,7 +328,8 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   if (rest > 0) clocks += block_clocks(&m, &w, rest_per_sm, waves > 0);
 
   fill_terms(&m, &w, blocks, per_us, out);
-  out->term[ESTIMATE_HBM] = memory_bytes(&m, &w, blocks, slots) / (m.target->hbm_gbps * 1e3 * hbm_reached);
+  out->term[ESTIMATE_HBM] =
+      memory_bytes(&m, &w, blocks, slots) / (m.target->hbm_gbps * 1e3 * hbm_reached) * (m.producers ? role_hbm : 1);
   double busy = clocks / per_us, even = waves + rest_per_sm / out->blocks_per_sm;
   double filled = even > 0 ? blocks / (slots * even) : 1;
   out->term[ESTIMATE_TAIL] = busy * (1 - (filled < 1 ? filled : 1));

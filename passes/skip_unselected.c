@@ -60,7 +60,7 @@ static bool is_pure(ir_op *op) {
   switch (op->kind) {
   case IR_OP_PARALLEL:
     for (const ir_op *set = op->body.first; set; set = set->next)
-      if (set->kind != IR_OP_SET || set->write[0].value->space != IR_TILE) return false;
+      if (set->kind != IR_OP_LET && (set->kind != IR_OP_SET || set->write[0].value->space != IR_TILE)) return false;
     return true;
   case IR_OP_REDUCE:
     return thread_reduces_in_warp(op);
@@ -107,7 +107,7 @@ static bool sets_itself(const ir_ref *to, const ir_expr *e) {
 static bool is_idle(const search *s, ir_op *op) {
   if (op->kind != IR_OP_PARALLEL || !is_pure(op)) return false;
   for (const ir_op *set = op->body.first; set; set = set->next)
-    if (set->kind != IR_OP_SET || !sets_itself(&set->write[0], assume(s, set->expr[0]))) return false;
+    if (set->kind == IR_OP_SET && !sets_itself(&set->write[0], assume(s, set->expr[0]))) return false;
   return true;
 }
 

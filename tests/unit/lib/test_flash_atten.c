@@ -214,7 +214,7 @@ static void variable_lengths(void **state) {
     for (int layout = 0; layout < 3; layout++)
       for (int splits = 1; splits < 5; splits += 3) {
         problem p = {.target = targets[target],
-                     .config = {.heads = 2, .kv_heads = 1, .dim = 64, .varlen_q = 1, .varlen_kv = 1, .lse = 1},
+                     .config = {.heads = 2, .kv_heads = 1, .dim = 96, .varlen_q = 1, .varlen_kv = 1, .lse = 1},
                      .batch = 4,
                      .queries = {1, 63, 0, 66},
                      .keys = {65, 40, 7, 130}};
@@ -249,7 +249,7 @@ static void pages(void **state) {
     for (int size = 0; size < 3; size++)
       for (int splits = 1; splits < 4; splits += 2) {
         problem p = {.target = targets[target],
-                     .config = {.heads = 4, .kv_heads = 1, .dim = 64, .kv_lengths = 1, .causal = 1},
+                     .config = {.heads = 4, .kv_heads = 1, .dim = 96, .kv_lengths = 1, .causal = 1},
                      .batch = 3,
                      .queries = {2, 2, 2},
                      .keys = {64, 131, 17}};
