@@ -284,7 +284,6 @@ static void assess(choice *c, plan *p) {
     return;
   }
   estimate_kernel(module->kernels, &c->options->passes, c->scratch, &p->cost);
-  if (p->cost.is_tight && !p->number) p->cost.refusal = NULL; /* whoever wrote these tiles has seen them fit */
   arena_reset(c->scratch);
 }
 

@@ -22,7 +22,7 @@ static const double copy_clocks =
     100; /* that a producer spends on an instruction of a copy engine, however little it moves */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {200, 20};
-static const double chain_clocks = 200; /* of an iteration whose dots wait for each other's results: attention */
+static const double chain_clocks = 25; /* a warp, of an iteration whose dots wait for each other's results: attention */
 static const double decode_clocks = 1.3,
                     decode_turn_clocks = 220; /* of a warpgroup alone: for each of the SM's; a turn */
 static const double lone_clocks = 80;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
@@ -37,6 +37,7 @@ enum {
   ALU_LANES = 128,
   LARGEST_REGISTERS = 255,
   WORK_REGISTERS = 44,
+  CHAIN_REGISTERS = 28,
   PLAIN_REGISTERS = 28,
   NARROW_REGISTERS = 12,
   LEAN_REGISTERS = 22,   /* beside tiles and a quarter more, of a kernel that moves rows, when it has to do with few */
@@ -74,10 +75,17 @@ static int register_budget(const machine *m) {
   return given < 240 ? given : 240;
 }
 
+/* Whether dots wait for each other's results, as attention's: between them the tiles' registers are what ptxas has. */
+static bool has_chains(const block_work *w) {
+  for (int i = 0; i < w->section_count; i++)
+    if (w->section[i].chains > 0) return true;
+  return false;
+}
+
 /* Registers of a thread that computes. Without dots ptxas needs fewer beside the tiles; the elements in flight of
  * copies that may go one by one have an address and a condition each. */
 static int registers_of(const machine *m, const block_work *w) {
-  if (w->has_dots) return w->registers + WORK_REGISTERS;
+  if (w->has_dots) return w->registers + (w->wgmma_columns && has_chains(w) ? CHAIN_REGISTERS : WORK_REGISTERS);
   int registers = w->registers + PLAIN_REGISTERS + (w->is_narrow ? w->registers * 3 / 10 + NARROW_REGISTERS : 0);
   int limit = m->target->registers / (m->warps * 32 * m->min_blocks) / 8 * 8;
   return registers < limit || m->min_blocks < 2 ? registers : limit;
@@ -101,7 +109,6 @@ static const char *refusal_of(const machine *m, const block_work *w, estimate *e
   int threads = (m->warps + m->producers) * 32;
   if (w->shared_bytes > m->target->shared_bytes) return "shared memory";
   if (threads > 1024) return "threads";
-  e->is_tight = e->registers > register_budget(m) && e->registers - WORK_REGISTERS / 2 <= register_budget(m);
   if (e->registers > register_budget(m)) return "registers";
   /* an instruction's accumulators must fit what a thread has at entry, before roles trade registers */
   int entry = m->target->registers / threads / 8 * 8;
@@ -165,7 +172,8 @@ static double decoding_clocks(const machine *m, const work *w) {
 /* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
-  double turns = w->turns * (turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0)) + w->chains * chain_clocks;
+  double turns =
+      w->turns * (turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0)) + w->chains * chain_clocks * m->warps;
   double busy = larger(throughput_clocks(m, w, 1) + turns, decoding_clocks(m, w)), ring = ring_clocks(m, w, 1);
   bool parted = !m->producers && w->tensor < busy / 2; /* warps that load wait for it, unless it all lies under dots */
   double alone = (parted ? together(busy, ring) : larger(busy, ring)) + w->sync_waits * load_clocks;

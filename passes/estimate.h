@@ -22,7 +22,6 @@ estimate_term_name(estimate_term term); /* "tensor", "shared", "l2", "hbm", "exp
 
 typedef struct estimate {
   const char *refusal; /* why the plan cannot run; NULL when it can. The rest is filled as far as it is known */
-  bool is_tight;       /* refused for registers, by no more than what they are estimated with on top of the tiles' */
   double microseconds; /* of one launch */
   double term[ESTIMATE_TERM_COUNT]; /* microseconds */
   estimate_term bound;              /* the largest term */
