@@ -18,7 +18,7 @@
  *   fence.async      before that barrier, when the reader is the async proxy (a bulk store, wgmma) and the writer was not,
  *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for, and at the end,
  *   bulk.wait        (sources read) before a buffer is rewritten that a bulk store may still be reading, and at the end of the role;
- *                    stores of other buffers that were issued later may stay in flight,
+ *                    stores of other buffers that were issued later, in this iteration, may stay in flight,
  *   a commit         in front of such a wait, when something was issued since the last, and between stores, a group each.
  * A loop is walked with the state of its own end joined to the state before it, so hazards across the back edge are
  * seen. A barrier clears every buffer's state, so neighbouring hazards cost one barrier.
@@ -44,7 +44,8 @@ typedef struct context {
   ir_kernel *kernel;
   pass_env *env;
   bool *managed; /* by value number: ordered by other passes, or with no need of order */
-  int count;     /* of values; state[count] says what was issued and not committed: `copying`, `storing` */
+  int count;     /* of values; state[count] says what was issued and not committed: `copying`, `storing`, and of stores
+                    in this iteration of the innermost loop: `open` ones, and the groups before (`younger`) */
   hazard *state; /* by value number */
   bool insert;
   int id, threads;
@@ -162,7 +163,9 @@ static void close_group(context *c) {
     h->younger = h->open ? 0 : h->younger < MAX_YOUNGER ? h->younger + 1 : MAX_YOUNGER;
     h->open = false;
   }
-  c->state[c->count].storing = false;
+  hazard *all = &c->state[c->count];
+  all->younger += all->open && all->younger < MAX_YOUNGER;
+  all->storing = all->open = false;
 }
 
 /* All groups of stores but the `pending` youngest have been read. */
@@ -203,6 +206,11 @@ static void walk_to_end(context *c, ir_block *block) {
   if (storing) insert_store_wait(c, block, NULL, 0, (src_loc){0});
 }
 
+static void begin_iteration(context *c) {
+  c->state[c->count].open = false;
+  c->state[c->count].younger = 0;
+}
+
 /* The state at a loop's head: what comes from before joined with what its own end leaves, found by walking without
  * inserting. */
 static void walk_loop(context *c, ir_op *loop) {
@@ -212,12 +220,14 @@ static void walk_loop(context *c, ir_op *loop) {
   for (int round = 0; round < 2; round++) {
     for (int i = 0; i <= c->count; i++)
       c->state[i] = entry[i];
+    begin_iteration(c);
     walk(c, &loop->body);
     join(entry, c->state, c->count);
   }
   c->insert = inserting;
   for (int i = 0; i <= c->count; i++)
     c->state[i] = entry[i];
+  begin_iteration(c);
   walk(c, &loop->body);
   join(c->state, entry, c->count);
 }
@@ -238,6 +248,9 @@ static void walk_op(context *c, ir_block *block, ir_op *op) {
               .has_open = c->state[c->count].storing};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, access_visit, &a);
   if (a.need_copy_wait) insert_copy_wait(c, block, op, op->loc);
+  const hazard *all = &c->state[c->count];
+  int recent = all->younger + (all->open ? 1 : 0);
+  if (a.pending > recent) a.pending = recent; /* those of iterations before were read long ago */
   if (a.need_store_wait) insert_store_wait(c, block, op, a.pending, op->loc);
   if (is_bulk_store(op)) insert_commit(c, block, op, op->loc);
   if (a.need_fence) insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
@@ -249,6 +262,7 @@ static void walk_op(context *c, ir_block *block, ir_op *op) {
       .state = c->state, .managed = c->managed, .store = is_bulk_store(op), .copy = engine_of(op) == IR_ENGINE_CPASYNC};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, effect_visit, &e);
   c->state[c->count].storing |= is_bulk_store(op);
+  c->state[c->count].open |= is_bulk_store(op);
   c->state[c->count].copying |= e.copy && !c->managed[op->write[0].value->number];
 }
 
