@@ -19,7 +19,8 @@
  *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for, and at the end,
  *   bulk.wait        (sources read) before a buffer is rewritten that a bulk store may still be reading, and at the end of the role;
  *                    stores of other buffers that were issued later, in this iteration, may stay in flight,
- *   a commit         in front of such a wait, when something was issued since the last, and between stores, a group each.
+ *   a commit         in front of such a wait, when something was issued since the last, and between stores where the wait
+ *                    for the one leaves the other in flight.
  * A loop is walked with the state of its own end joined to the state before it, so hazards across the back edge are
  * seen. A barrier clears every buffer's state, so neighbouring hazards cost one barrier.
  *
@@ -241,6 +242,14 @@ static void walk_role(context *c, ir_op *role) {
   walk_to_end(&inner, &role->body);
 }
 
+/* Whether one of the ops from here on fills a buffer whose store belongs to no group yet. */
+static bool is_refilled(const context *c, ir_op *op) {
+  for (; op; op = op->next)
+    for (int i = 0; i < op->write_count; i++)
+      if (op->write[i].value && c->state[op->write[i].value->number].open) return true;
+  return false;
+}
+
 static void walk_op(context *c, ir_block *block, ir_op *op) {
   access a = {.state = c->state,
               .managed = c->managed,
@@ -252,7 +261,7 @@ static void walk_op(context *c, ir_block *block, ir_op *op) {
   int recent = all->younger + (all->open ? 1 : 0);
   if (a.pending > recent) a.pending = recent; /* those of iterations before were read long ago */
   if (a.need_store_wait) insert_store_wait(c, block, op, a.pending, op->loc);
-  if (is_bulk_store(op)) insert_commit(c, block, op, op->loc);
+  if (is_bulk_store(op) && is_refilled(c, op->next)) insert_commit(c, block, op, op->loc);
   if (a.need_fence) insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
   if (a.need_barrier) {
     insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
