@@ -192,8 +192,10 @@ static int64_t extra_bytes(const room *c, const ir_block *block) {
                aligned_bytes(ir_element_count(op->write[0].value), op->write[0].value->type);
     if (op->kind == IR_OP_COPY && c->producers && c->level >= 2 && op->read[0].value->space == IR_TILE &&
         op->write[0].value->space == IR_GLOBAL && !ir_attr_get(&op->attrs, IR_ATTR_REDUCE, 0) &&
-        !ir_attr_get(&op->attrs, IR_ATTR_DIRECT, 0) && !region_tma_refusal(c->scratch, &op->write[0]))
-      bytes += aligned_bytes(ir_element_count(op->read[0].value), op->write[0].value->type);
+        !ir_attr_get(&op->attrs, IR_ATTR_DIRECT, 0) && !region_tma_refusal(c->scratch, &op->write[0])) {
+      int64_t parts = ir_attr_get(&op->attrs, IR_ATTR_SLICES, 1), buffers = parts > 1 ? 2 : 1;
+      bytes += buffers * aligned_bytes(ir_element_count(op->read[0].value) / parts, op->write[0].value->type);
+    }
     bytes += extra_bytes(c, &op->body) + extra_bytes(c, &op->other);
   }
   return bytes;

@@ -114,6 +114,14 @@ const ir_expr *thread_table(lower *l, const int *table, int count, const ir_expr
 const ir_expr *thread_own_coord(lower *l, const tile_layout *layout, int dim);
 const ir_expr *thread_register_coord(lower *l, const tile_layout *layout, int dim, int unit, int sub,
                                      const ir_expr *group);
+/* Registers of a tile, `unit` at a time, that hold elements of a part of it, whose corner is a constant. NULL: all. */
+typedef struct thread_part {
+  int *group; /* numbers of those groups, ascending */
+  int count;
+  int first[LAYOUT_MAX_RANK]; /* the part's corner */
+  bool is_whole;              /* every thread's elements of these groups lie in it */
+} thread_part;
+thread_part thread_part_of(lower *l, const tile_layout *layout, const ir_ref *ref, int unit);
 /* Predicate: this thread holds the canonical copy of a replicated tile; NULL when every thread does. */
 const ir_expr *thread_canonical(lower *l, const tile_layout *layout);
 /* Byte offset of an element in one slot of a shared buffer, from its coordinates (i32). */

@@ -14,8 +14,9 @@ typedef struct transfer {
   const ir_op *op;
   tile_layout layout; /* who moves what; dimensions are those of the tile or buffer */
   int rank;
-  int vector;   /* elements an access */
-  int accesses; /* of a group: more than one where it takes several to fill a word of a tile */
+  int vector;       /* elements an access */
+  int accesses;     /* of a group: more than one where it takes several to fill a word of a tile */
+  thread_part part; /* of the tile that is stored, in groups */
   const ir_expr *group;
   const ir_expr *first; /* of cp.async: byte offset of the tensor where the thread's first group begins */
 } transfer;
@@ -39,9 +40,26 @@ static const ir_expr *register_coord(transfer *t, int d, int access, const ir_ex
   return thread_register_coord(t->l, &t->layout, d, t->vector * t->accesses, t->vector * access, group);
 }
 
+/* In the part of the tile that moves. */
 static void element_coords(transfer *t, int access, const ir_expr **coord) {
-  for (int d = 0; d < t->rank; d++)
-    coord[d] = thread_add(t->l, thread_own_coord(t->l, &t->layout, d), register_coord(t, d, access, t->group));
+  for (int d = 0; d < t->rank; d++) {
+    const ir_expr *at = register_coord(t, d, access, t->group);
+    if (t->part.first[d]) at = ir_binary(t->l->memory, IR_EXPR_SUB, at, thread_int(t->l, t->part.first[d]));
+    coord[d] = thread_add(t->l, thread_own_coord(t->l, &t->layout, d), at);
+  }
+}
+
+/* Whether the element at these coordinates lies in the part of the tile that moves. */
+static const ir_expr *is_in_part(transfer *t, const ir_expr *const *coord) {
+  lower *l = t->l;
+  const ir_expr *inside = ir_bool(l->memory, true);
+  const ir_ref *tile = &t->op->read[0];
+  for (int d = 0; d < t->rank && !t->part.is_whole; d++) {
+    inside = ir_binary(l->memory, IR_EXPR_AND, inside, ir_binary(l->memory, IR_EXPR_GE, coord[d], thread_int(l, 0)));
+    inside = ir_binary(l->memory, IR_EXPR_AND, inside,
+                       ir_binary(l->memory, IR_EXPR_LT, coord[d], thread_int(l, tile->span[d])));
+  }
+  return inside;
 }
 
 /* The widest access of one side, in elements. */
@@ -59,7 +77,11 @@ static int side_vector(transfer *t, const ir_ref *ref) {
     }
     return shared_layout_vector(ref->value->shared);
   }
-  return MAX_ELEMENTS;
+  int vector = MAX_ELEMENTS, inner = ref->value->rank - 1;
+  while (ref->count &&
+         (ir_known_divisor(ref->start[inner]) % vector || ref->span[inner] % vector)) /* all of it or none */
+    vector /= 2;
+  return vector;
 }
 
 static const ir_expr *fill_value(transfer *t) {
@@ -284,6 +306,7 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile, int acces
   int bytes = t->vector * ir_bits(target) / 8;
   const ir_expr *predicate = guard_of(t, to, at), *owner = thread_canonical(l, &t->layout);
   if (owner) predicate = ir_binary(l->memory, IR_EXPR_AND, owner, predicate);
+  predicate = ir_binary(l->memory, IR_EXPR_AND, is_in_part(t, coord), predicate);
   const ir_expr *word = group_word(t, tile->type);
   if (ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0)) {
     for (int i = 0; i < t->vector; i++) {
@@ -496,10 +519,12 @@ static void all_groups(transfer *t) {
   int per_word = tile ? thread_per_word(tile->type) : 1;
   bool in_words = t->vector < per_word && t->layout.reg_count % per_word == 0;
   t->accesses = in_words && !ir_attr_get(&t->op->attrs, IR_ATTR_REDUCE, 0) ? per_word / t->vector : 1;
-  int groups = t->layout.reg_count / (t->vector * t->accesses);
+  t->part = thread_part_of(l, &t->layout, from->value->space == IR_TILE ? from : NULL, t->vector * t->accesses);
+  int groups = t->part.count;
   bool looped = groups > (asynchronous ? most_async(l) : 1) &&
                 t->vector * t->accesses >= per_word; /* positions inside a word are constants */
   const ir_expr *probe = thread_int(l, 0);
+  looped = looped && thread_table(l, t->part.group, groups, probe);
   for (int d = 0; d < t->rank && looped; d++)
     for (int k = 0; k < t->accesses; k++)
       looped &= register_coord(t, d, k, probe) != NULL;
@@ -507,12 +532,13 @@ static void all_groups(transfer *t) {
     /* register numbers must be constants; addresses need not, and all at once they spill */
     bool in_registers = tile || groups <= MAX_UNROLLED;
     ir_block *saved = thread_loop(l, "r", thread_int(l, groups), in_registers ? 1 : 0, &t->group);
+    t->group = thread_table(l, t->part.group, groups, t->group);
     one_group(t);
     thread_leave(l, saved);
     return;
   }
   for (int g = 0; g < groups; g++) {
-    t->group = thread_int(l, g);
+    t->group = thread_int(l, t->part.group[g]);
     one_group(t);
   }
 }
@@ -527,7 +553,25 @@ static int wide_vector(transfer *t, int consecutive, const ir_expr **condition) 
   return vector > t->vector ? vector : 0;
 }
 
+/* Registers have no address: what is a part of a tile must be known here. */
+static bool check_part(lower *l, const ir_op *op) {
+  const ir_ref *to = &op->write[0], *from = &op->read[0];
+  bool known = to->value->space != IR_TILE || !to->count;
+  for (int d = 0; d < from->count && from->value->space == IR_TILE; d++) {
+    int64_t start;
+    known &= to->value->space != IR_TILE && from->span[d] && ir_is_constant(from->start[d], &start);
+  }
+  if (known) return true;
+  diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc,
+             "%s is in registers: a part of it can be copied to memory only, with all of its dimensions and from "
+             "constant places on",
+             to->value->space == IR_TILE && to->count ? to->value->name : from->value->name);
+  l->failed = true;
+  return false;
+}
+
 void thread_transfer(lower *l, const ir_op *op) {
+  if (!check_part(l, op)) return;
   const ir_ref *to = &op->write[0], *from = &op->read[0];
   int64_t engine = ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
   if (engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK || (from->value->space == IR_GLOBAL && from->value->packed)) {

@@ -152,6 +152,34 @@ const ir_expr *thread_register_coord(lower *l, const tile_layout *layout, int di
   return thread_table(l, table, groups, group);
 }
 
+thread_part thread_part_of(lower *l, const tile_layout *layout, const ir_ref *ref, int unit) {
+  int groups = layout->reg_count / unit, last[LAYOUT_MAX_RANK];
+  thread_part part = {.group = ARENA_ARRAY(l->env->scratch, int, groups + 1), .is_whole = true};
+  bool all = !ref || !ref->count;
+  for (int d = 0; d < layout->rank && !all; d++) {
+    int64_t start = 0;
+    if (!ir_is_constant(ref->start[d], &start)) BUG("a part of a tile begins at a constant");
+    part.first[d] = (int)start;
+    last[d] = (int)start + (ref->span[d] ? ref->span[d] : 1) - 1;
+  }
+  for (int g = 0; g < groups; g++) {
+    int inside = 0, outside = 0;
+    for (int holder = 0; !all && holder < unit * TILE_LANES * layout->warp_count; holder++) {
+      int coord[LAYOUT_MAX_RANK], lane = holder / unit % TILE_LANES, warp = holder / unit / TILE_LANES;
+      bool lies_in = true;
+      tile_layout_coord(layout, g * unit + holder % unit, lane, warp, coord);
+      for (int d = 0; d < layout->rank; d++)
+        lies_in &= coord[d] >= part.first[d] && coord[d] <= last[d];
+      inside += lies_in;
+      outside += !lies_in;
+    }
+    if (!all && !inside) continue;
+    part.group[part.count++] = g;
+    part.is_whole &= !outside;
+  }
+  return part;
+}
+
 const ir_expr *thread_canonical(lower *l, const tile_layout *layout) {
   if (tile_layout_is_injective(layout)) return NULL;
   int lanes = 0, warps = 0;

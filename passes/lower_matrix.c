@@ -38,13 +38,15 @@ bool thread_matrix_store(lower *l, const ir_op *op) {
     return false;
   const shared_layout *shared = buffer->shared;
   if (shared_layout_vector(shared) < 8) return false;
-  int groups = layout->reg_count / 8;
+  const thread_part part = thread_part_of(l, layout, &op->read[0], 8);
+  if (!part.is_whole) return false;
+  int groups = part.count;
   int *first[2] = {ARENA_ARRAY(l->env->scratch, int, groups), ARENA_ARRAY(l->env->scratch, int, groups)};
   for (int g = 0; g < groups; g++) {
     int coord[LAYOUT_MAX_RANK];
-    tile_layout_coord(layout, g * 8, 0, 0, coord);
-    first[0][g] = coord[0];
-    first[1][g] = coord[1];
+    tile_layout_coord(layout, part.group[g] * 8, 0, 0, coord);
+    first[0][g] = coord[0] - part.first[0];
+    first[1][g] = coord[1] - part.first[1];
   }
   /* The corner of a warp's fragment: the thread's part without the lane's. */
   int corner_row = flipped ? 1 : 0;
@@ -75,22 +77,24 @@ bool thread_matrix_store(lower *l, const ir_op *op) {
   ir_value *registers = thread_registers(l, tile);
   const ir_expr *group;
   const ir_expr *probe = thread_table(l, first[0], groups, thread_int(l, 0)),
-                *other = thread_table(l, first[1], groups, thread_int(l, 0));
-  if (!probe || !other) return false;
+                *other = thread_table(l, first[1], groups, thread_int(l, 0)),
+                *number = thread_table(l, part.group, groups, thread_int(l, 0));
+  if (!probe || !other || !number) return false;
   ir_block *saved = thread_loop(l, "r", thread_int(l, groups), 1, &group);
   const ir_expr *at[2];
   for (int d = 0; d < 2; d++)
     at[d] = thread_add(l, corner[d], thread_table(l, first[d], groups, group));
+  number = thread_table(l, part.group, groups, group);
   bool direct = tile->type == buffer->type;
   ir_value *words = direct ? registers : thread_array(l, buffer->name, buffer->type, 8);
-  const ir_expr *word = direct ? thread_mul(l, group, thread_int(l, 4)) : thread_int(l, 0);
+  const ir_expr *word = direct ? thread_mul(l, number, thread_int(l, 4)) : thread_int(l, 0);
   for (int i = 0; i < 4 && !direct; i++) {
     const ir_expr *values[2];
     for (int half = 0; half < 2; half++) {
       int per_word = thread_per_word(tile->type), element = 2 * i + half;
       values[half] = thread_read_element(
           l, registers,
-          thread_add(l, thread_mul(l, group, thread_int(l, 8 / per_word)), thread_int(l, element / per_word)),
+          thread_add(l, thread_mul(l, number, thread_int(l, 8 / per_word)), thread_int(l, element / per_word)),
           element % per_word);
     }
     thread_set_word(l, words, thread_int(l, i), thread_pack(l, buffer->type, values, 2));

@@ -17,8 +17,10 @@
  *   a barrier        before a read of what others wrote, and before a write of what others read or wrote,
  *   fence.async      before that barrier, when the reader is the async proxy (a bulk store, wgmma) and the writer was not,
  *   cp.wait 0        before the first use of a cp.async that no pipelined loop waits for, and at the end,
- *   bulk.wait        (sources read) before a buffer is rewritten that a bulk store may still be reading, and at the end of the role,
- *   a commit         in front of such a wait, when something was issued since the last.
+ *   bulk.wait        (sources read) before a buffer is rewritten that a bulk store may still be reading, and at the end of the role;
+ *                    stores of other buffers that were issued later, in this iteration, may stay in flight,
+ *   a commit         in front of such a wait, when something was issued since the last, and between stores where the wait
+ *                    for the one leaves the other in flight.
  * A loop is walked with the state of its own end joined to the state before it, so hazards across the back edge are
  * seen. A barrier clears every buffer's state, so neighbouring hazards cost one barrier.
  *
@@ -27,19 +29,24 @@
 #include "passes/pass.h"
 #include "passes/region.h"
 
+enum { MAX_YOUNGER = 8 };
+
 typedef struct hazard {
   bool written;  /* by ordinary stores, since the last barrier */
   bool read;     /* by ordinary loads or wgmma, since the last barrier */
   bool unfenced; /* ordinary stores not yet fenced for the async proxy */
   bool copying;  /* cp.async not yet waited for */
   bool storing;  /* a bulk store may be reading it */
+  bool open;     /* one that belongs to no group yet */
+  int younger;   /* groups that were committed after that of the last which was not open, at least */
 } hazard;
 
 typedef struct context {
   ir_kernel *kernel;
   pass_env *env;
   bool *managed; /* by value number: ordered by other passes, or with no need of order */
-  int count;     /* of values; state[count] says what was issued and not committed: `copying`, `storing` */
+  int count;     /* of values; state[count] says what was issued and not committed: `copying`, `storing`, and of stores
+                    in this iteration of the innermost loop: `open` ones, and the groups before (`younger`) */
   hazard *state; /* by value number */
   bool insert;
   int id, threads;
@@ -49,7 +56,9 @@ typedef struct access {
   hazard *state;
   bool *managed;
   bool need_barrier, need_fence, need_copy_wait, need_store_wait;
+  int pending; /* groups of stores that may stay in flight */
   bool async_read;
+  bool has_open; /* stores that belong to no group yet */
 } access;
 
 static void access_visit(void *data, ir_op *op, ir_value *value, bool written) {
@@ -62,7 +71,11 @@ static void access_visit(void *data, ir_op *op, ir_value *value, bool written) {
     a->need_fence |= !written && a->async_read;
   }
   if (written) {
-    if (h->storing) a->need_store_wait = a->need_barrier = true;
+    if (h->storing) {
+      int younger = h->open ? 0 : h->younger + (a->has_open ? 1 : 0);
+      a->pending = !a->need_store_wait || younger < a->pending ? younger : a->pending;
+      a->need_store_wait = a->need_barrier = true;
+    }
     if (h->written || h->read) a->need_barrier = true;
   } else {
     if (h->written) a->need_barrier = true;
@@ -86,7 +99,7 @@ static void effect_visit(void *data, ir_op *op, ir_value *value, bool written) {
   else if (written)
     h->written = h->unfenced = true;
   else if (e->store)
-    h->storing = true;
+    h->storing = h->open = true;
   else
     h->read = true;
 }
@@ -106,12 +119,13 @@ static bool reads_asynchronously(const ir_op *op) {
 
 static void insert(context *c, ir_block *block, ir_op *before, ir_op_kind kind, ir_attr attr, int64_t value,
                    src_loc loc) {
+  if (!c->insert) return;
   ir_op *op = ir_op_create(c->env->memory, kind, loc);
   if (kind == IR_OP_BAR_SYNC) {
     ir_attr_set(&op->attrs, IR_ATTR_ID, c->id);
     ir_attr_set(&op->attrs, IR_ATTR_THREADS, c->threads);
   } else if (kind == IR_OP_BULK_WAIT) {
-    ir_attr_set(&op->attrs, IR_ATTR_PENDING, 0);
+    ir_attr_set(&op->attrs, attr, value);
     ir_attr_set(&op->attrs, IR_ATTR_READ, 1);
   } else if (attr != IR_ATTR_KIND_COUNT) {
     ir_attr_set(&op->attrs, attr, value);
@@ -128,27 +142,56 @@ static void join(hazard *into, const hazard *from, int count) {
     into[i].read |= from[i].read;
     into[i].unfenced |= from[i].unfenced;
     into[i].copying |= from[i].copying;
+    if (from[i].storing && (!into[i].storing || from[i].younger < into[i].younger)) into[i].younger = from[i].younger;
     into[i].storing |= from[i].storing;
+    into[i].open |= from[i].open;
   }
 }
 
-static void apply_barrier(context *c, bool fenced, bool copied, bool stored) {
+static void apply_barrier(context *c, bool fenced, bool copied) {
   for (int i = 0; i < c->count; i++) {
     c->state[i].written = c->state[i].read = false;
     c->state[i].unfenced |= copied && c->state[i].copying;
     c->state[i].unfenced &= !fenced;
     c->state[i].copying &= !copied;
-    c->state[i].storing &= !stored;
   }
 }
 
-/* Everything issued so far has landed (cp.async) or been read (bulk stores). */
-static void insert_wait(context *c, ir_block *block, ir_op *before, ir_op_kind wait, src_loc loc) {
-  hazard *open = &c->state[c->count];
-  bool copies = wait == IR_OP_CP_WAIT, *uncommitted = copies ? &open->copying : &open->storing;
-  if (*uncommitted) insert(c, block, before, copies ? IR_OP_CP_COMMIT : IR_OP_BULK_COMMIT, IR_ATTR_KIND_COUNT, 0, loc);
-  *uncommitted = false;
-  insert(c, block, before, wait, IR_ATTR_PENDING, 0, loc);
+/* The stores issued since the last commit are a group. */
+static void close_group(context *c) {
+  for (int i = 0; i < c->count; i++) {
+    hazard *h = &c->state[i];
+    h->younger = h->open ? 0 : h->younger < MAX_YOUNGER ? h->younger + 1 : MAX_YOUNGER;
+    h->open = false;
+  }
+  hazard *all = &c->state[c->count];
+  all->younger += all->open && all->younger < MAX_YOUNGER;
+  all->storing = all->open = false;
+}
+
+/* All groups of stores but the `pending` youngest have been read. */
+static void apply_store_wait(context *c, int pending) {
+  for (int i = 0; i < c->count; i++)
+    c->state[i].storing &= c->state[i].open || c->state[i].younger < pending;
+}
+
+static void insert_commit(context *c, ir_block *block, ir_op *before, src_loc loc) {
+  if (!c->state[c->count].storing) return;
+  insert(c, block, before, IR_OP_BULK_COMMIT, IR_ATTR_KIND_COUNT, 0, loc);
+  close_group(c);
+}
+
+static void insert_store_wait(context *c, ir_block *block, ir_op *before, int pending, src_loc loc) {
+  insert_commit(c, block, before, loc);
+  insert(c, block, before, IR_OP_BULK_WAIT, IR_ATTR_PENDING, pending, loc);
+  apply_store_wait(c, pending);
+}
+
+/* Every cp.async issued so far has landed. */
+static void insert_copy_wait(context *c, ir_block *block, ir_op *before, src_loc loc) {
+  if (c->state[c->count].copying) insert(c, block, before, IR_OP_CP_COMMIT, IR_ATTR_KIND_COUNT, 0, loc);
+  c->state[c->count].copying = false;
+  insert(c, block, before, IR_OP_CP_WAIT, IR_ATTR_PENDING, 0, loc);
 }
 
 static void walk(context *c, ir_block *block);
@@ -160,8 +203,13 @@ static void walk_to_end(context *c, ir_block *block) {
     storing |= c->state[i].storing;
     copying |= c->state[i].copying;
   }
-  if (copying) insert_wait(c, block, NULL, IR_OP_CP_WAIT, (src_loc){0});
-  if (storing) insert_wait(c, block, NULL, IR_OP_BULK_WAIT, (src_loc){0});
+  if (copying) insert_copy_wait(c, block, NULL, (src_loc){0});
+  if (storing) insert_store_wait(c, block, NULL, 0, (src_loc){0});
+}
+
+static void begin_iteration(context *c) {
+  c->state[c->count].open = false;
+  c->state[c->count].younger = 0;
 }
 
 /* The state at a loop's head: what comes from before joined with what its own end leaves, found by walking without
@@ -173,12 +221,14 @@ static void walk_loop(context *c, ir_op *loop) {
   for (int round = 0; round < 2; round++) {
     for (int i = 0; i <= c->count; i++)
       c->state[i] = entry[i];
+    begin_iteration(c);
     walk(c, &loop->body);
     join(entry, c->state, c->count);
   }
   c->insert = inserting;
   for (int i = 0; i <= c->count; i++)
     c->state[i] = entry[i];
+  begin_iteration(c);
   walk(c, &loop->body);
   join(c->state, entry, c->count);
 }
@@ -192,20 +242,36 @@ static void walk_role(context *c, ir_op *role) {
   walk_to_end(&inner, &role->body);
 }
 
+/* Whether one of the ops from here on fills a buffer whose store belongs to no group yet. */
+static bool is_refilled(const context *c, ir_op *op) {
+  for (; op; op = op->next)
+    for (int i = 0; i < op->write_count; i++)
+      if (op->write[i].value && c->state[op->write[i].value->number].open) return true;
+  return false;
+}
+
 static void walk_op(context *c, ir_block *block, ir_op *op) {
-  access a = {.state = c->state, .managed = c->managed, .async_read = reads_asynchronously(op)};
+  access a = {.state = c->state,
+              .managed = c->managed,
+              .async_read = reads_asynchronously(op),
+              .has_open = c->state[c->count].storing};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, access_visit, &a);
-  if (a.need_copy_wait && c->insert) insert_wait(c, block, op, IR_OP_CP_WAIT, op->loc);
-  if (a.need_store_wait && c->insert) insert_wait(c, block, op, IR_OP_BULK_WAIT, op->loc);
-  if (a.need_fence && c->insert) insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
+  if (a.need_copy_wait) insert_copy_wait(c, block, op, op->loc);
+  const hazard *all = &c->state[c->count];
+  int recent = all->younger + (all->open ? 1 : 0);
+  if (a.pending > recent) a.pending = recent; /* those of iterations before were read long ago */
+  if (a.need_store_wait) insert_store_wait(c, block, op, a.pending, op->loc);
+  if (is_bulk_store(op) && is_refilled(c, op->next)) insert_commit(c, block, op, op->loc);
+  if (a.need_fence) insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
   if (a.need_barrier) {
-    if (c->insert) insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
-    apply_barrier(c, a.need_fence, a.need_copy_wait, a.need_store_wait);
+    insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
+    apply_barrier(c, a.need_fence, a.need_copy_wait);
   }
   effect e = {
       .state = c->state, .managed = c->managed, .store = is_bulk_store(op), .copy = engine_of(op) == IR_ENGINE_CPASYNC};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, effect_visit, &e);
   c->state[c->count].storing |= is_bulk_store(op);
+  c->state[c->count].open |= is_bulk_store(op);
   c->state[c->count].copying |= e.copy && !c->managed[op->write[0].value->number];
 }
 
@@ -232,20 +298,21 @@ static void walk(context *c, ir_block *block) {
       walk_role(c, op);
       break;
     case IR_OP_BAR_SYNC:
-      apply_barrier(c, false, false, false);
+      apply_barrier(c, false, false);
       break;
     case IR_OP_CP_COMMIT:
       c->state[c->count].copying = false;
       break;
     case IR_OP_BULK_COMMIT:
-      c->state[c->count].storing = false;
+      close_group(c);
+      break;
+    case IR_OP_BULK_WAIT: /* of an earlier run of this pass, like the others */
+      apply_store_wait(c, (int)ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0));
       break;
     case IR_OP_FENCE_ASYNC:
-    case IR_OP_BULK_WAIT:
-    case IR_OP_CP_WAIT: /* waited for by an earlier run of this pass */
+    case IR_OP_CP_WAIT:
       for (int i = 0; i < c->count; i++) {
         c->state[i].unfenced &= op->kind != IR_OP_FENCE_ASYNC;
-        c->state[i].storing &= op->kind != IR_OP_BULK_WAIT;
         if (op->kind == IR_OP_CP_WAIT && c->state[i].copying) {
           c->state[i].copying = false;
           c->state[i].written = c->state[i].unfenced = true;

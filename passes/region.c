@@ -17,6 +17,13 @@ int region_inner_dim(const ir_ref *ref) {
   return -1;
 }
 
+int region_rank(const ir_ref *ref) {
+  int rank = ref->count ? 0 : ref->value->rank;
+  for (int d = 0; d < ref->count; d++)
+    rank += ref->span[d] > 0;
+  return rank;
+}
+
 int region_dim(const ir_ref *ref, int d) {
   for (int at = 0; ref->count && at < ref->count; at++)
     if (ref->span[at] && d-- == 0) return at;

@@ -11,6 +11,9 @@ const ir_expr *region_stride(arena *memory, const ir_value *tensor, int dim);
 /* The last spanned dimension of the region (the tensor's last dimension for a reference to the whole), or -1. */
 int region_inner_dim(const ir_ref *ref);
 
+/* The dimensions that the region has: those of the value that it spans. */
+int region_rank(const ir_ref *ref);
+
 /* The dimension of the value that dimension `d` of the region is, its extent, and the element of the value that an
  * element of the region is: as many coordinates as the region has dimensions, as many places as the value has. Whole
  * references are their own region. */

@@ -15,8 +15,9 @@
  *    multiples of 16 bytes (-O2), else cp.async in 16-, 8- or 4-byte pieces, else ordinary loads and stores.
  * 4. A producer role takes the loads over when there is a tensor core to keep busy and a load on an mbarrier; blocks
  *    are then persistent.
- * 5. Stages are what the source asks for, less what does not fit into shared memory. Rather than leave a loop with fewer
- *    than three of those that it asks for, results go to memory unstaged (direct).
+ * 5. Stages are what the source asks for, less what does not fit into shared memory. Results are staged whole where that
+ *    costs no stage, else in as few slices as cost none: columns of a wgmma accumulator, rows of a transposed one. Rather
+ *    than leave a loop with fewer than three of the stages that it asks for, results go to memory unstaged (direct).
  * 6. Without dots and shared buffers, time goes by waiting for memory: registers are limited so that as many blocks are
  *    on an SM at once as the tiles allow, up to 1024 threads.
  *
@@ -31,8 +32,11 @@
 #include <string.h>
 
 enum { ENOUGH_STAGES = 3 };
-enum { MOST_SHARED_COLUMNS = 32 }; /* of a dot whose k warps share: they exchange all their sums */
-enum { BULK_BITS = 128 };          /* that a bulk copy moves a multiple of */
+enum { MOST_SHARED_COLUMNS = 32 };           /* of a dot whose k warps share: they exchange all their sums */
+enum { LEAST_SLICES = 3, MOST_SLICES = 16 }; /* of a staged tile; two would take as much room as all of it */
+enum { SLICE_BYTES = 64 };                   /* of a row of a slice: a swizzle wide enough for matrix stores */
+enum { SLICE_ROWS = 16 };                    /* of a transposed fragment */
+enum { BULK_BITS = 128 };                    /* that a bulk copy moves a multiple of */
 enum { MAX_DOTS = 16, MAX_COPIES = 64, RESERVED_SHARED_BYTES = 2048 };
 
 typedef struct survey {
@@ -262,18 +266,56 @@ static int64_t ring_bytes(const ir_op *loop) {
   return bytes;
 }
 
-/* The staging that stage-stores will add; with `direct` the copies are told to do without. */
-static int64_t staging_bytes(survey *s, bool direct) {
+/* The dimension that the registers of a thread run along in all results: columns of wgmma's. -1: there is none. */
+static int slice_axis(const survey *s) {
+  bool swapped = s->dot_count && dot_shape_of(s->dot[0]).swapped;
+  for (int i = 0; i < s->dot_count; i++)
+    if (ir_attr_get(&s->dot[i]->attrs, IR_ATTR_INSTRUCTION, 0) != IR_INSTRUCTION_WGMMA ||
+        dot_shape_of(s->dot[i]).swapped != swapped)
+      return -1;
+  return !s->dot_count ? -1 : swapped ? 0 : 1;
+}
+
+/* The fewest slices along the axis, at least `least`, that the stored tile can be cut into; else the most. */
+static int count_slices(const ir_op *store, int axis, int least) {
+  const ir_ref *tile = &store->read[0];
+  int found = 1;
+  if (axis < 0 || region_rank(tile) != 2 || region_rank(&store->write[0]) != 2) return found;
+  int64_t extent = region_extent(tile, axis), bits = ir_bits(store->write[0].value->type);
+  for (int parts = LEAST_SLICES; parts <= MOST_SLICES && found < least; parts++) {
+    int64_t width = extent / parts, bytes = width * bits / 8;
+    bool fits = axis ? bytes == SLICE_BYTES || bytes % (2 * SLICE_BYTES) == 0 : width % SLICE_ROWS == 0;
+    if (extent % parts == 0 && width && fits) found = parts;
+  }
+  return found;
+}
+
+/* Writes down in how many slices a tile is stored; 0: without staging. */
+static void set_slices(ir_op *store, int axis, int parts) {
+  ir_attr_clear(&store->attrs, IR_ATTR_AXIS);
+  ir_attr_clear(&store->attrs, IR_ATTR_SLICES);
+  if (!parts) ir_attr_set(&store->attrs, IR_ATTR_DIRECT, 1);
+  if (parts < 2) return;
+  ir_attr_set(&store->attrs, IR_ATTR_AXIS, axis);
+  ir_attr_set(&store->attrs, IR_ATTR_SLICES, parts);
+}
+
+/* The staging that stage-stores will add where every tile passes in at least that many slices, if it can; 0: none. */
+static int64_t staging_bytes(survey *s, int slices) {
   int64_t bytes = 0;
+  int axis = slice_axis(s);
   for (int i = 0; i < s->copy_count && ir_attr_get(&s->kernel->attrs, IR_ATTR_PRODUCERS, 0); i++) {
     ir_op *copy = s->copy[i];
     if (copy->read[0].value->space != IR_TILE || copy->write[0].value->space != IR_GLOBAL ||
         region_tma_refusal(s->env->memory, &copy->write[0]))
       continue;
-    if (direct) ir_attr_set(&copy->attrs, IR_ATTR_DIRECT, 1);
-    bytes += (ir_element_count(copy->read[0].value) * ir_bits(copy->write[0].value->type) / 8 + 1023) / 1024 * 1024;
+    int parts = slices ? count_slices(copy, axis, slices) : 0, buffers = parts > 1 ? 2 : parts;
+    set_slices(copy, axis, parts);
+    if (!parts) continue;
+    int64_t elements = ir_element_count(copy->read[0].value) / parts;
+    bytes += buffers * ((elements * ir_bits(copy->write[0].value->type) / 8 + 1023) / 1024 * 1024);
   }
-  return direct ? 0 : bytes;
+  return bytes;
 }
 
 /* The stages of every loop that fit beside `fixed` bytes, the first loop first. Whether each loop gets what it asks for,
@@ -321,8 +363,27 @@ static void load_ahead_of_tiles(survey *s, int64_t room) {
   }
 }
 
-/* Staging the results gives way where a loop would be short of stages: a block stores once, and waits for every load of a
- * loop that cannot run ahead. */
+/* Chooses how results are staged beside `fixed` bytes, and the stages of every loop: in as few slices as leave the loops
+ * the most stages. Staging gives way where a loop would be short of stages: a block stores once, and waits for every load
+ * of a loop that cannot run ahead. */
+static int64_t fit_staging(survey *s, int64_t fixed, int *stages) {
+  int best = 1, most = -1;
+  for (int slices = 1; slices <= MOST_SLICES; slices++) {
+    int total = 0;
+    count_stages(s, fixed + staging_bytes(s, slices), stages);
+    for (int i = 0; i < s->loop_count; i++)
+      total += stages[i];
+    if (total <= most) continue;
+    best = slices;
+    most = total;
+  }
+  int64_t staging = staging_bytes(s, best);
+  if (count_stages(s, fixed + staging, stages)) return staging;
+  if (count_stages(s, fixed, stages)) return staging_bytes(s, 0);
+  count_stages(s, fixed + staging, stages);
+  return staging;
+}
+
 static void fit_stages(survey *s) {
   int64_t fixed = RESERVED_SHARED_BYTES + decode_table_bytes(s->kernel);
   for (int i = 0; i < s->kernel->value_count; i++)
@@ -333,13 +394,7 @@ static void fit_stages(survey *s) {
     if (parts > 1) fixed += parts * ir_element_count(sums) * ir_bits(sums->type) / 8;
   }
   int stages[MAX_COPIES];
-  int64_t staging = staging_bytes(s, false);
-  if (!count_stages(s, fixed + staging, stages)) {
-    if (count_stages(s, fixed, stages))
-      staging = staging_bytes(s, true);
-    else
-      count_stages(s, fixed + staging, stages);
-  }
+  int64_t staging = fit_staging(s, fixed, stages);
   int64_t room = ir_target_of(s->kernel->target)->shared_bytes - fixed - staging;
   for (int i = 0; i < s->loop_count; i++)
     room -= (stages[i] - 1) * ring_bytes(s->loop[i]);

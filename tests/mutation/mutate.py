@@ -19,6 +19,7 @@ CASES = [
     ('matmul', 'matmul.tl', f'{SMALL} -D BK=64', 'M=256 N=192 K=320'),
     ('matmul 3 stages', 'matmul.tl', '-D BM=128 -D BN=64 -D BK=32 -D stages=3', 'M=512 N=64 K=256'),
     ('matmul nn', 'matmul.tl', f'{SMALL} -D BK=64 -D LAYOUT=nn -D BIAS=true', 'M=128 N=192 K=320'),
+    ('matmul slices', 'matmul.tl', '-D BM=128 -D BN=256 -D BK=128 -D stages=2', 'M=512 N=256 K=384', 'M=128 N=256 K=128'),
     ('matmul cluster', 'matmul.tl', f'{SMALL} -D BK=64 --pin=cluster=2', 'M=128 N=192 K=320', 'M=64 N=64 K=64'),
     ('matmul i8', 'matmul.tl', f'{SMALL} -D BK=64 -D T=i8', 'M=128 N=192 K=320'),
     ('matmul_w4a16', 'matmul_w4a16.tl', f'{SMALL} -D BK=64 -D G=64', 'M=128 N=192 K=320'),
