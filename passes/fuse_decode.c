@@ -60,6 +60,45 @@ typedef struct packing {
 
 static bool is_multiple(const ir_expr *e, int64_t of) { return ir_known_divisor(e) % of == 0; }
 
+typedef struct definition {
+  const ir_value *value;
+  const ir_expr *first; /* of a loop's variable, or what a let names */
+} definition;
+
+static bool find_definition(void *data, ir_block *block, ir_op *op) {
+  definition *d = data;
+  (void)block;
+  if ((op->kind == IR_OP_FOR || op->kind == IR_OP_LET) && op->write[0].value == d->value) d->first = op->expr[0];
+  return !d->first;
+}
+
+/* Whether the expression is never negative, by its form: sizes, indices of the grid and of loops that begin there, and
+ * what adds, multiplies and divides them. */
+static bool is_never_negative(ir_kernel *kernel, const ir_expr *e) {
+  int64_t number;
+  if (ir_is_constant(e, &number)) return number >= 0;
+  if (e->kind == IR_EXPR_VALUE) {
+    if (e->value->space == IR_SIZE) return true;
+    for (int i = 0; i < kernel->grid_count; i++)
+      if (kernel->grid[i].index == e->value) return true;
+    definition d = {e->value, NULL};
+    ir_walk(&kernel->body, find_definition, &d);
+    return d.first && is_never_negative(kernel, d.first);
+  }
+  switch (e->kind) {
+  case IR_EXPR_ADD:
+  case IR_EXPR_MUL:
+  case IR_EXPR_DIV:
+  case IR_EXPR_MOD:
+  case IR_EXPR_CEILDIV:
+  case IR_EXPR_MIN:
+  case IR_EXPR_MAX:
+    return is_never_negative(kernel, e->args[0]) && is_never_negative(kernel, e->args[1]);
+  default:
+    return false;
+  }
+}
+
 /* Whether every block of the grid begins its rows inside the tensor. Whole blocks are copied, and behind the last one
  * there is none: the copy takes the last one again, for rows that no result has. */
 static bool begins_inside(const ir_kernel *kernel, const ir_ref *from) {
@@ -102,6 +141,7 @@ static const char *tensor_refusal(ir_kernel *kernel, const ir_value *buffer, pac
     if (!from->span[d] || !is_multiple(from->start[d], d ? k : rows))
       return "one of its operands is not copied from whole pieces of its tensor";
   if (!begins_inside(kernel, from)) return "its rows are not known to begin inside its tensor";
+  if (from->count && !is_never_negative(kernel, from->start[1])) return "its columns may begin before its tensor";
   return NULL;
 }
 

@@ -33,7 +33,8 @@ enum { MAX_YOUNGER = 8 };
 
 typedef struct hazard {
   bool written;  /* by ordinary stores, since the last barrier */
-  bool read;     /* by ordinary loads or wgmma, since the last barrier */
+  bool read;     /* by ordinary loads, or by dots that are waited for, since the last barrier */
+  bool dotting;  /* by dots that run on; a barrier says nothing of those of other warps */
   bool unfenced; /* ordinary stores not yet fenced for the async proxy */
   bool copying;  /* cp.async not yet waited for */
   bool storing;  /* a bulk store may be reading it */
@@ -76,7 +77,7 @@ static void access_visit(void *data, ir_op *op, ir_value *value, bool written) {
       a->pending = !a->need_store_wait || younger < a->pending ? younger : a->pending;
       a->need_store_wait = a->need_barrier = true;
     }
-    if (h->written || h->read) a->need_barrier = true;
+    if (h->written || h->read || h->dotting) a->need_barrier = true;
   } else {
     if (h->written) a->need_barrier = true;
     if (a->async_read && h->unfenced) a->need_fence = a->need_barrier = true;
@@ -86,7 +87,7 @@ static void access_visit(void *data, ir_op *op, ir_value *value, bool written) {
 typedef struct effect {
   hazard *state;
   bool *managed;
-  bool store, copy;
+  bool store, copy, runs_on;
 } effect;
 
 static void effect_visit(void *data, ir_op *op, ir_value *value, bool written) {
@@ -100,6 +101,8 @@ static void effect_visit(void *data, ir_op *op, ir_value *value, bool written) {
     h->written = h->unfenced = true;
   else if (e->store)
     h->storing = h->open = true;
+  else if (e->runs_on)
+    h->dotting = true;
   else
     h->read = true;
 }
@@ -140,6 +143,7 @@ static void join(hazard *into, const hazard *from, int count) {
   for (int i = 0; i <= count; i++) {
     into[i].written |= from[i].written;
     into[i].read |= from[i].read;
+    into[i].dotting |= from[i].dotting;
     into[i].unfenced |= from[i].unfenced;
     into[i].copying |= from[i].copying;
     if (from[i].storing && (!into[i].storing || from[i].younger < into[i].younger)) into[i].younger = from[i].younger;
@@ -267,8 +271,11 @@ static void walk_op(context *c, ir_block *block, ir_op *op) {
     insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
     apply_barrier(c, a.need_fence, a.need_copy_wait);
   }
-  effect e = {
-      .state = c->state, .managed = c->managed, .store = is_bulk_store(op), .copy = engine_of(op) == IR_ENGINE_CPASYNC};
+  effect e = {.state = c->state,
+              .managed = c->managed,
+              .store = is_bulk_store(op),
+              .copy = engine_of(op) == IR_ENGINE_CPASYNC,
+              .runs_on = op->kind == IR_OP_DOT && ir_attr_get(&op->attrs, IR_ATTR_ASYNC, 0)};
   ir_op_visit(op, op->kind == IR_OP_PARALLEL, effect_visit, &e);
   c->state[c->count].storing |= is_bulk_store(op);
   c->state[c->count].open |= is_bulk_store(op);
@@ -299,6 +306,12 @@ static void walk(context *c, ir_block *block) {
       break;
     case IR_OP_BAR_SYNC:
       apply_barrier(c, false, false);
+      break;
+    case IR_OP_DOT_WAIT: /* of which buffers, where some dots stay in flight, is not looked at */
+      for (int i = 0; i < c->count; i++) {
+        c->state[i].read |= c->state[i].dotting;
+        c->state[i].dotting &= ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0) > 0;
+      }
       break;
     case IR_OP_CP_COMMIT:
       c->state[c->count].copying = false;
