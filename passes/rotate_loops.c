@@ -260,6 +260,25 @@ static void advance_if_more(const rotation *r, ir_op *advance) {
   move_before(&r->loop->body, advance, &r->loop->body, r->turn);
 }
 
+static bool copies_ahead(const ir_op *op) {
+  bool any = op->kind == IR_OP_CP_ASYNC;
+  for (const ir_op *child = op->body.first; child && !any; child = child->next)
+    any = copies_ahead(child);
+  for (const ir_op *child = op->other.first; child && !any; child = child->next)
+    any = copies_ahead(child);
+  return any;
+}
+
+/* Where every iteration ends by waiting for all copies, and so does what stands in front of the first, nothing behind the
+ * loop has any to wait for. */
+static void drop_waits_behind(const rotation *r) {
+  if (ir_attr_get(&r->wait->attrs, IR_ATTR_PENDING, 0)) return;
+  for (ir_op *op = r->loop->next, *next; op && !copies_ahead(op); op = next) {
+    next = op->next;
+    if (op->kind == IR_OP_CP_WAIT) ir_block_remove(r->block, op);
+  }
+}
+
 static void rotate(rotation *r, ir_op *advance) {
   arena *memory = r->env->memory;
   ir_block *body = &r->loop->body;
@@ -282,6 +301,7 @@ static void rotate(rotation *r, ir_op *advance) {
   if (advance) advance_if_more(r, advance);
   for (int h = 0; h < r->head_count; h++)
     move_before(body, r->head[h], body, r->turn);
+  drop_waits_behind(r);
 }
 
 static void rotate_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
