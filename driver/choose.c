@@ -17,7 +17,8 @@
 enum {
   MAX_DIALS = 10,
   MAX_VALUES = 12,
-  PLAN_LIMIT = 144,
+  PLAN_LIMIT = 168,
+  WARP_LIMIT = 144,
   TILE_LIMIT = 120,
   USUAL_TILE = 512,
   DEEP_TILE = 1024,
@@ -518,7 +519,8 @@ static compile_status choose_kernel(choice *c, ir_kernel **link) {
   if (c->plan[0].error || (!known && !asked && !c->plan[0].cost.refusal)) return COMPILE_OK;
   cast_net(c);
   search(c, false, TILE_LIMIT);
-  search(c, true, PLAN_LIMIT);
+  search(c, true, WARP_LIMIT);
+  search(c, false, PLAN_LIMIT); /* other tiles may be better for the warps that were found */
   plan *order[PLAN_LIMIT];
   int count = rank(c, order, !known), chosen = pick(c, order, count);
   if (c->options->explain) explain(c, kernel, order, count, chosen);
