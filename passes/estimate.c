@@ -22,8 +22,9 @@ static const double copy_clocks =
     100; /* that a producer spends on an instruction of a copy engine, however little it moves */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {200, 20};
-static const double whole_turn = 0.3;  /* of a turn, where a loop has no more of them than stages */
-static const double chain_clocks = 25; /* a warp, of an iteration whose dots wait for each other's results: attention */
+static const double whole_turn = 0.3; /* of a turn, where a loop has no more of them than stages */
+/* A warp, of an iteration whose dots wait for each other's results, attention's: with a role that loads, and without. */
+static const double chain_clocks[2] = {25, 200};
 static const double decode_clocks = 1.3,
                     decode_turn_clocks = 220; /* of a warpgroup alone: for each of the SM's; a turn */
 static const double lone_clocks = 80;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
@@ -175,7 +176,7 @@ static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
   double share = w->loads > 0 && w->loads <= w->slots ? whole_turn : 1; /* no slot is given back */
   double turns = w->turns * share * (turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0)) +
-                 w->chains * chain_clocks * m->warps;
+                 w->chains * chain_clocks[!m->producers] * m->warps;
   double busy = larger(throughput_clocks(m, w, 1) + turns, decoding_clocks(m, w)), ring = ring_clocks(m, w, 1);
   bool parted = !m->producers && w->tensor < busy / 2; /* warps that load wait for it, unless it all lies under dots */
   double alone = (parted ? together(busy, ring) : larger(busy, ring)) + w->sync_waits * load_clocks;
