@@ -9,8 +9,8 @@
  *   launch    waves * SM, the last with fewer blocks an SM; at least the bytes from device memory over its bandwidth
  *
  * Bytes from device memory depend on what the blocks of a wave have in common and on what L2 keeps from wave to wave,
- * so on the raster. The constants below are round figures from hand-written kernels on one H200; the rates are
- * targets.def's. */
+ * so on the raster. The constants below are round figures from hand-written kernels on one H200, and fitted to what
+ * bitblas-bench --tuning measured there; the rates are targets.def's. */
 #include "passes/estimate.h"
 #include "passes/estimate_work.h"
 
@@ -18,18 +18,17 @@
 
 static const double launch_us = 2.0;
 static const double load_clocks = 800; /* from issue to arrival, memory busy */
-static const double copy_clocks =
-    100; /* that a producer spends on an instruction of a copy engine, however little it moves */
+static const double copy_clocks = 100; /* of a producer for an instruction of a copy engine, however little it moves */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {200, 20};
 static const double whole_turn = 0.3; /* of a turn, where a loop has no more of them than stages */
 /* A warp, of an iteration whose dots wait for each other's results, attention's: with a role that loads, and without. */
 static const double chain_clocks[2] = {25, 200};
-static const double decode_clocks = 1.3,
-                    decode_turn_clocks = 220; /* of a warpgroup alone: for each of the SM's; a turn */
+/* A warpgroup alone that decodes for its wgmma: for each clock that the SM would take; a turn. */
+static const double decode_clocks = 1.3, decode_turn_clocks = 220;
 static const double lone_clocks = 80;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
 static const double hbm_reached = 0.90; /* of the nominal bandwidth */
-static const double few_warps_lost = 1.15;
+static const double few_warps_lost = 1.15; /* without a role that loads, below ENOUGH_WARPS an SM */
 static const double role_hbm = 1.05; /* of device memory's time, where one warp asks for all and not each for its own */
 static const double l2_kept = 0.6;   /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
