@@ -98,8 +98,9 @@ static void make_room_for_maps(launch_kernel *k) {
 
 static bool has_cluster(const record *r) { return r->cluster[0] * r->cluster[1] * r->cluster[2] > 1; }
 
-/* Whether the blocks of a launch may come to an SM while those of the launch ahead are still there. */
-static bool is_overlapped(const record *r) { return r->pdl && !has_cluster(r); }
+/* Whether the blocks of a launch may come to an SM while those of the launch ahead are still there, and are spread by
+ * their shared memory. A kernel that has none keeps its L1. */
+static bool is_overlapped(const record *r) { return r->pdl && r->shared_bytes > 0 && !has_cluster(r); }
 
 /* Shared memory of a block. Where a launch starts among the blocks of the one ahead, they fill up whatever SMs have room
  * left, and the next launch finds room where they are not: three blocks on one SM and none on another. So as much is
