@@ -22,7 +22,7 @@ static const double copy_clocks = 100; /* of a producer for an instruction of a 
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {200, 20};
 static const double whole_turn = 0.3; /* of a turn, where a loop has no more of them than stages */
-/* A warp, of an iteration whose dots wait for each other's results, attention's: with a role that loads, and without. */
+/* A warp, of an iteration whose dots wait for each other's results: with a role that loads, and without. */
 static const double chain_clocks[2] = {25, 200};
 /* A warpgroup alone that decodes for its wgmma: for each clock that the SM would take; a turn. */
 static const double decode_clocks = 1.3, decode_turn_clocks = 220;
@@ -76,7 +76,7 @@ static int register_budget(const machine *m) {
   return given < 240 ? given : 240;
 }
 
-/* Whether dots wait for each other's results, as attention's: between them the tiles' registers are what ptxas has. */
+/* Whether dots wait for each other's results: between them the tiles' registers are what ptxas has. */
 static bool has_chains(const block_work *w) {
   for (int i = 0; i < w->section_count; i++)
     if (w->section[i].chains > 0) return true;
