@@ -104,7 +104,6 @@ static void write_for(emitter *e, const ir_op *op) {
 }
 
 static int width_of(const ir_op *op) { return (int)ir_attr_get(&op->attrs, IR_ATTR_WIDTH, 4); }
-static ir_cache cache_of(const ir_op *op) { return (ir_cache)ir_attr_get(&op->attrs, IR_ATTR_CACHE, IR_CACHE_NONE); }
 
 /* A copy by cp.async, where the condition holds; NULL is always. The condition is the instruction's: a branch would
  * keep ptxas from moving what stands around it. */
@@ -116,7 +115,7 @@ static void write_cp_async_if(emitter *e, const ir_op *op, const char *condition
   }
   int64_t bytes;
   bool partial = !ir_is_constant(op->expr[2], &bytes) || bytes != width;
-  const char *name = intrinsic_cp_async(e, width, cache_of(op), partial, condition != NULL);
+  const char *name = intrinsic_cp_async(e, width, partial, condition != NULL);
   const char *count = partial ? arena_printf(e->memory, ", %s", argument(e, op, 2)) : "",
              *when = condition ? arena_printf(e->memory, ", %s", condition) : "";
   emit_line(e, "%s(%s, %s%s%s);", name, argument(e, op, 0), global_address(e, op->read[0].value, op->expr[1]), count,
@@ -309,11 +308,11 @@ static bool good_width(emitter *e, const ir_op *op, const ir_value *registers, i
                    ir_op_info_of(op->kind)->mnemonic, width, registers->name);
 }
 
-static void write_load(emitter *e, const ir_op *op, bool shared, const char *address, bool read_only) {
+static void write_load(emitter *e, const ir_op *op, bool shared, const char *address) {
   const ir_value *registers = op->write[0].value;
   if (!good_width(e, op, registers, width_of(op))) return;
   bool conditional = !is_bool(op->expr[1], true);
-  const char *name = intrinsic_load(e, shared, registers, width_of(op), cache_of(op), read_only, conditional);
+  const char *name = intrinsic_load(e, shared, registers, width_of(op), conditional);
   const char *where = emit_register_pointer(e, &op->write[0]);
   if (conditional)
     emit_line(e, "%s(%s, %s, %s);", name, where, address, argument(e, op, 1));
@@ -322,11 +321,10 @@ static void write_load(emitter *e, const ir_op *op, bool shared, const char *add
 }
 
 static void write_ld_global(emitter *e, const ir_op *op) {
-  const ir_value *tensor = op->read[0].value;
-  write_load(e, op, false, global_address(e, tensor, op->expr[0]), tensor->direction == IR_IN);
+  write_load(e, op, false, global_address(e, op->read[0].value, op->expr[0]));
 }
 
-static void write_ld_shared(emitter *e, const ir_op *op) { write_load(e, op, true, argument(e, op, 0), false); }
+static void write_ld_shared(emitter *e, const ir_op *op) { write_load(e, op, true, argument(e, op, 0)); }
 
 /* `if (condition) call`, or the call alone. */
 static void write_guarded(emitter *e, const ir_expr *condition, const char *call) {
@@ -339,7 +337,7 @@ static void write_guarded(emitter *e, const ir_expr *condition, const char *call
 static void write_store(emitter *e, const ir_op *op, bool shared, const char *address) {
   const ir_value *registers = op->read[0].value;
   if (!good_width(e, op, registers, width_of(op))) return;
-  const char *name = intrinsic_store(e, shared, registers, width_of(op), cache_of(op));
+  const char *name = intrinsic_store(e, shared, registers, width_of(op));
   write_guarded(e, op->expr[1],
                 arena_printf(e->memory, "%s(%s, %s);", name, address, emit_register_pointer(e, &op->read[0])));
 }
@@ -437,7 +435,7 @@ static void write_tma_load(emitter *e, const ir_op *op) {
   if (!good_rank(e, op, op->read[0].value, rank)) return;
   int64_t mask = 0;
   bool multicast = !ir_is_constant(op->expr[1], &mask) || mask != 0;
-  const char *name = intrinsic_tma_load(e, rank, multicast, cache_of(op));
+  const char *name = intrinsic_tma_load(e, rank, multicast);
   emit_line(e, "%s(%s, %s, %s%s%s);", name, argument(e, op, 0), operand(e, &op->read[0]), operand(e, &op->read[1]),
             multicast ? arena_printf(e->memory, ", %s", argument(e, op, 1)) : "", coordinates(e, op, 2));
 }
@@ -451,14 +449,9 @@ static void write_tma_store(emitter *e, const ir_op *op) {
 }
 
 static void write_bulk_load(emitter *e, const ir_op *op) {
-  ir_cache cache = cache_of(op);
-  const char *name = cache == IR_CACHE_NONE ? "bulk_load" : "bulk_load_hint";
-  const char *policy = cache == IR_CACHE_STREAM ? "evict_first" : "evict_last";
-  prelude_want(e->functions, name);
-  if (cache != IR_CACHE_NONE) prelude_want(e->functions, policy);
-  emit_line(e, "%s(%s, %s, %s, %s%s);", name, argument(e, op, 0), global_address(e, op->read[0].value, op->expr[1]),
-            argument(e, op, 2), operand(e, &op->read[1]),
-            cache == IR_CACHE_NONE ? "" : arena_printf(e->memory, ", %s()", policy));
+  prelude_want(e->functions, "bulk_load");
+  emit_line(e, "bulk_load(%s, %s, %s, %s);", argument(e, op, 0), global_address(e, op->read[0].value, op->expr[1]),
+            argument(e, op, 2), operand(e, &op->read[1]));
 }
 
 /* -- Tensor cores -------------------------------------------------------------------------------------------------- */

@@ -137,11 +137,10 @@ void prelude_write(const prelude *p, str *out);
 
 /* -- intrinsics.c: each returns the name of a function of the unit, made on its first use -- */
 
-const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache,
-                           bool read_only, bool conditional);
-const char *intrinsic_store(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache);
-const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool partial, bool conditional);
-const char *intrinsic_tma_load(emitter *e, int rank, bool multicast, ir_cache cache);
+const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, bool conditional);
+const char *intrinsic_store(emitter *e, bool shared, const ir_value *registers, int width);
+const char *intrinsic_cp_async(emitter *e, int width, bool partial, bool conditional);
+const char *intrinsic_tma_load(emitter *e, int rank, bool multicast);
 const char *intrinsic_tma_store(emitter *e, int rank, bool add);
 /* NULL when there is no such instruction. */
 const char *intrinsic_matrix(emitter *e, bool store, int count, bool transpose, ir_type type);

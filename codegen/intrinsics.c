@@ -11,12 +11,6 @@
 
 static bool make(emitter *e, const char *name) { return !prelude_made(e->functions, name); }
 
-static const char *const cache_suffix[] = {
-    [IR_CACHE_NONE] = "",
-    [IR_CACHE_STREAM] = "_stream",
-    [IR_CACHE_KEEP] = "_keep",
-};
-
 /* How words of a register array are named in C and in an asm operand. */
 typedef struct word_kind {
   const char *type;
@@ -76,19 +70,14 @@ static int words_of(int width, word_kind word) { return width > word.bytes ? wid
 
 /* -- Loads and stores ---------------------------------------------------------------------------------------------- */
 
-const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache,
-                           bool read_only, bool conditional) {
+const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, int width, bool conditional) {
   word_kind word = word_of(registers->type);
   const char *space = shared ? "shared" : "global";
-  bool streamed = !shared && cache == IR_CACHE_STREAM, kept = !shared && cache == IR_CACHE_KEEP;
-  const char *name = arena_printf(e->memory, "ld_%s_%d%s%s%s%s", space, width, word.suffix,
-                                  cache_suffix[shared ? IR_CACHE_NONE : cache],
-                                  streamed && !read_only ? "_coherent" : "", conditional ? "_if" : "");
+  const char *name = arena_printf(e->memory, "ld_%s_%d%s%s", space, width, word.suffix, conditional ? "_if" : "");
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
   int count = words_of(width, word);
-  str_printf(out, "\n// PTX ISA: %s\n" DEVICE "void %s(%s *r, %s%s)\n{\n",
-             streamed && read_only ? "ld.global.nc" : "ld", name, word.type,
+  str_printf(out, "\n// PTX ISA: ld\n" DEVICE "void %s(%s *r, %s%s)\n{\n", name, word.type,
              shared ? "u32 p" : "const unsigned char *p", conditional ? ", bool condition" : "");
   if (conditional) {
     str_append(out, "  ");
@@ -97,37 +86,29 @@ const char *intrinsic_load(emitter *e, bool shared, const ir_value *registers, i
     str_append(out, "0;\n");
   }
   str_append(out, "  asm volatile(\"");
-  if (conditional) str_printf(out, "{ .reg .pred q; setp.ne.b32 q, %%%d, 0; @q ", count + (kept ? 2 : 1));
+  if (conditional) str_printf(out, "{ .reg .pred q; setp.ne.b32 q, %%%d, 0; @q ", count + 1);
   str_printf(out, "ld.%s", space);
-  if (streamed) str_append(out, read_only ? ".nc.L1::no_allocate.L2::256B" : ".L1::no_allocate.L2::256B");
-  if (kept) str_append(out, ".L2::cache_hint");
   access_type(width, word, out);
   str_append_char(out, ' ');
   registers_list(0, count, out);
   str_printf(out, ", [%%%d]", count);
-  if (kept) str_printf(out, ", %%%d", count + 1);
   str_append(out, conditional ? "; }\"\n    : " : ";\"\n    : ");
   operands((char[]){conditional ? '+' : '=', word.constraint, 0}, "r", count, out);
   str_printf(out, "\n    : \"%s\"(p)", shared ? "r" : "l");
-  if (kept) {
-    prelude_want(e->functions, "evict_last");
-    str_append(out, ", \"l\"(evict_last())");
-  }
   if (conditional) str_append(out, ", \"r\"((int)condition)");
   str_append(out, " : \"memory\");\n}\n");
   return name;
 }
 
-const char *intrinsic_store(emitter *e, bool shared, const ir_value *registers, int width, ir_cache cache) {
+const char *intrinsic_store(emitter *e, bool shared, const ir_value *registers, int width) {
   word_kind word = word_of(registers->type);
   const char *space = shared ? "shared" : "global";
-  bool streamed = !shared && cache == IR_CACHE_STREAM;
-  const char *name = arena_printf(e->memory, "st_%s_%d%s%s", space, width, word.suffix, streamed ? "_stream" : "");
+  const char *name = arena_printf(e->memory, "st_%s_%d%s", space, width, word.suffix);
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
   int count = words_of(width, word);
-  str_printf(out, "\n// PTX ISA: st\n" DEVICE "void %s(%s, const %s *r)\n{\n  asm volatile(\"st.%s%s", name,
-             shared ? "u32 p" : "unsigned char *p", word.type, space, streamed ? ".cs" : "");
+  str_printf(out, "\n// PTX ISA: st\n" DEVICE "void %s(%s, const %s *r)\n{\n  asm volatile(\"st.%s", name,
+             shared ? "u32 p" : "unsigned char *p", word.type, space);
   access_type(width, word, out);
   str_append(out, " [%0], ");
   registers_list(1, count, out);
@@ -137,30 +118,23 @@ const char *intrinsic_store(emitter *e, bool shared, const ir_value *registers, 
   return name;
 }
 
-const char *intrinsic_cp_async(emitter *e, int width, ir_cache cache, bool partial, bool conditional) {
-  const char *name = arena_printf(e->memory, "cp_async_%d%s%s%s", width, cache_suffix[cache], partial ? "_partial" : "",
-                                  conditional ? "_if" : "");
+const char *intrinsic_cp_async(emitter *e, int width, bool partial, bool conditional) {
+  const char *name =
+      arena_printf(e->memory, "cp_async_%d%s%s", width, partial ? "_partial" : "", conditional ? "_if" : "");
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
-  const char *policy = cache == IR_CACHE_STREAM ? "evict_first" : "evict_last";
-  int next = 2, bytes = partial ? next++ : 0, hint = cache != IR_CACHE_NONE ? next++ : 0;
+  const int bytes = 2, when = partial ? 3 : 2; /* operands */
   str_printf(out, "\n// PTX ISA: cp.async%s\n" DEVICE "void %s(u32 destination, const unsigned char *source%s%s)\n{\n",
              partial ? "; what lies beyond `bytes` is zeros" : "", name, partial ? ", int bytes" : "",
              conditional ? ", bool condition" : "");
   str_append(out, "  asm volatile(\"");
-  if (conditional) str_printf(out, "{ .reg .pred q; setp.ne.b32 q, %%%d, 0; @q ", next);
+  if (conditional) str_printf(out, "{ .reg .pred q; setp.ne.b32 q, %%%d, 0; @q ", when);
   str_printf(out, "cp.async.%s.shared.global", width == 16 ? "cg" : "ca");
-  if (hint) str_append(out, ".L2::cache_hint");
-  if (width == 16 && !hint) str_append(out, ".L2::128B");
+  if (width == 16) str_append(out, ".L2::128B");
   str_printf(out, " [%%0], [%%1], %d", width);
   if (partial) str_printf(out, ", %%%d", bytes);
-  if (hint) {
-    prelude_want(e->functions, policy);
-    str_printf(out, ", %%%d", hint);
-  }
   str_printf(out, ";%s\"\n    :: \"r\"(destination), \"l\"(source)%s", conditional ? " }" : "",
              partial ? ", \"r\"(bytes)" : "");
-  if (hint) str_printf(out, ", \"l\"(%s())", policy);
   str_printf(out, "%s : \"memory\");\n}\n", conditional ? ", \"r\"((int)condition)" : "");
   return name;
 }
@@ -177,35 +151,26 @@ static void coordinate_operands(int rank, str *out) {
     str_printf(out, ", \"r\"(c%d)", i);
 }
 
-const char *intrinsic_tma_load(emitter *e, int rank, bool multicast, ir_cache cache) {
-  const char *name =
-      arena_printf(e->memory, "tma_load_%dd%s%s", rank, multicast ? "_multicast" : "", cache_suffix[cache]);
+const char *intrinsic_tma_load(emitter *e, int rank, bool multicast) {
+  const char *name = arena_printf(e->memory, "tma_load_%dd%s", rank, multicast ? "_multicast" : "");
   prelude_want(e->functions, "tensor_map");
   if (!make(e, name)) return name;
   str *out = &e->functions->made;
-  bool hint = cache != IR_CACHE_NONE;
-  const char *policy = cache == IR_CACHE_STREAM ? "evict_first" : "evict_last";
   str_printf(out,
              "\n// PTX ISA: cp.async.bulk.tensor\n" DEVICE "void %s(u32 destination, const tensor_map *map, u32 bar%s",
              name, multicast ? ", u32 mask" : "");
   coordinate_parameters(rank, out);
   str_printf(
       out,
-      ")\n{\n  asm volatile(\"cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%s "
+      ")\n{\n  asm volatile(\"cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s "
       "[%%0], [%%1, {",
-      rank, multicast ? ".multicast::cluster" : "", hint ? ".L2::cache_hint" : "");
+      rank, multicast ? ".multicast::cluster" : "");
   numbered(3, rank, out);
   str_append(out, "}], [%2]");
-  int next = 3 + rank;
-  if (multicast) str_printf(out, ", %%%d", next++);
-  if (hint) str_printf(out, ", %%%d", next);
+  if (multicast) str_printf(out, ", %%%d", 3 + rank);
   str_append(out, ";\"\n    :: \"r\"(destination), \"l\"(map), \"r\"(bar)");
   coordinate_operands(rank, out);
   if (multicast) str_append(out, ", \"h\"((unsigned short)mask)");
-  if (hint) {
-    prelude_want(e->functions, policy);
-    str_printf(out, ", \"l\"(%s())", policy);
-  }
   str_append(out, " : \"memory\");\n}\n");
   return name;
 }

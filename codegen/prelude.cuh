@@ -345,25 +345,12 @@ template <int registers> __device__ __forceinline__ void setmaxnreg_inc() { asm 
 //@ setmaxnreg_dec
 // PTX ISA: setmaxnreg
 template <int registers> __device__ __forceinline__ void setmaxnreg_dec() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(registers)); }
-//@ evict_first
-// PTX ISA: createpolicy
-__device__ __forceinline__ u64 evict_first() { u64 r; asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(r)); return r; }
-//@ evict_last
-// PTX ISA: createpolicy
-__device__ __forceinline__ u64 evict_last() { u64 r; asm("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(r)); return r; }
 //@ bulk_load
 // PTX ISA: cp.async.bulk
 __device__ __forceinline__ void bulk_load(u32 destination, const unsigned char *source, u32 bytes, u32 bar)
 {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
                :: "r"(destination), "l"(source), "r"(bytes), "r"(bar) : "memory");
-}
-//@ bulk_load_hint
-// PTX ISA: cp.async.bulk
-__device__ __forceinline__ void bulk_load_hint(u32 destination, const unsigned char *source, u32 bytes, u32 bar, u64 policy)
-{
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;"
-               :: "r"(destination), "l"(source), "r"(bytes), "r"(bar), "l"(policy) : "memory");
 }
 //@ tma_prefetch : tensor_map
 // PTX ISA: prefetch.tensormap

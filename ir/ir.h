@@ -208,7 +208,6 @@ typedef enum ir_engine {
   IR_ENGINE_BULK,
   IR_ENGINE_MATRIX
 } ir_engine;
-typedef enum ir_cache { IR_CACHE_NONE, IR_CACHE_STREAM, IR_CACHE_KEEP } ir_cache;
 
 typedef struct ir_attrs {
   uint64_t present[2]; /* bit set of ir_attr */

@@ -288,33 +288,26 @@ static void wgmma_shapes_compile(void **state) {
 
 static void copies_compile(void **state) {
   (void)state;
-  static const char *const caches[] = {"none", "stream", "keep"};
   for (int target = 0; target < IR_TARGET_COUNT; target++) {
     bool has_tma = ir_target_of((ir_target)target)->has_tma;
     fixture f;
     begin(&f);
     str head = STR_EMPTY, body = STR_EMPTY, text = STR_EMPTY;
-    for (int c = 0; c < 3; c++) {
-      for (int width = 4; width <= 16; width *= 2) {
-        str_printf(&body, "  %%S <- cp.async %%x, address(%%S), 16L, %d {width = %d, cache = %s}\n", width, width,
-                   caches[c]);
-        str_printf(&body, "  %%S <- cp.async %%x, address(%%S), 16L, tid() {width = %d, cache = %s}\n", width,
-                   caches[c]);
-        str_printf(&body, "  %%w[0] <- ld.global %%x, 16L, tid() < %%n {width = %d, cache = %s}\n", width, caches[c]);
-        str_printf(&body, "  %%f[0] <- ld.global %%y, 16L, true {width = %d, cache = %s}\n", width, caches[c]);
-        str_printf(&body, "  %%y <- st.global %%f[0], 16L, tid() < 3 {width = %d, cache = %s}\n", width, caches[c]);
-      }
-      if (has_tma)
-        str_printf(&body, "  %%S <- bulk.load %%x, %%bar@1, address(%%S), 64L, 128 {cache = %s}\n", caches[c]);
-      for (int rank = 1; has_tma && rank <= IR_MAX_RANK; rank++) {
-        static const char zeros[] = ", 0, 0, 0, 0, 0";
-        str_printf(&body, "  %%S <- tma.load %%m%d, %%bar, address(%%S), 0%.*s {cache = %s}\n", rank, 3 * rank, zeros,
-                   caches[c]);
-        str_printf(&body, "  %%S <- tma.load %%m%d, %%bar@(tid()), address(%%S), 3%.*s {cache = %s}\n", rank, 3 * rank,
-                   zeros, caches[c]);
+    for (int width = 4; width <= 16; width *= 2) {
+      str_printf(&body, "  %%S <- cp.async %%x, address(%%S), 16L, %d {width = %d}\n", width, width);
+      str_printf(&body, "  %%S <- cp.async %%x, address(%%S), 16L, tid() {width = %d}\n", width);
+      str_printf(&body, "  %%w[0] <- ld.global %%x, 16L, tid() < %%n {width = %d}\n", width);
+      str_printf(&body, "  %%f[0] <- ld.global %%y, 16L, true {width = %d}\n", width);
+      str_printf(&body, "  %%y <- st.global %%f[0], 16L, tid() < 3 {width = %d}\n", width);
+    }
+    if (has_tma) str_append(&body, "  %S <- bulk.load %x, %bar@1, address(%S), 64L, 128\n");
+    for (int rank = 1; has_tma && rank <= IR_MAX_RANK; rank++) {
+      static const char zeros[] = ", 0, 0, 0, 0, 0";
+      str_printf(&body, "  %%S <- tma.load %%m%d, %%bar, address(%%S), 0%.*s\n", rank, 3 * rank, zeros);
+      str_printf(&body, "  %%S <- tma.load %%m%d, %%bar@(tid()), address(%%S), 3%.*s\n", rank, 3 * rank, zeros);
+      for (int add = 0; add < 2; add++)
         str_printf(&body, "  %%m%d <- tma.store %%S, address(%%S)%.*s {reduce = %s}\n", rank, 3 * rank, zeros,
-                   c ? "add" : "none");
-      }
+                   add ? "add" : "none");
     }
     for (int width = 1; width <= 16; width *= 2) {
       str_printf(&body,
