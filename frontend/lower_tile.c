@@ -261,8 +261,10 @@ static bool check_accumulator(lower *l, const ast_expr *call, ir_type input, con
   return diag_note(l->d, dst->loc, "'%s' is declared here", dst->name);
 }
 
+enum { PROMOTE_UNIT = 32 }; /* k that one instruction multiplies of 8-bit floats */
+
 ir_value *lower_dot(lower *l, const ast_expr *call, ir_value *dst, bool accumulate) {
-  static const char *const names[] = {"accumulate", NULL};
+  static const char *const names[] = {"accumulate", "promote", NULL};
   if (!check_arguments(l, call, 2, names)) return NULL;
   scope *own = l->scope;
   factor f[2] = {0};
@@ -296,6 +298,14 @@ ir_value *lower_dot(lower *l, const ast_expr *call, ir_value *dst, bool accumula
     diag_error(l->d, DIAG_TYPE, flag->loc, "accumulate is one condition, not a tile");
     return NULL;
   }
+  const ast_item *promote = named_argument(call->items, "promote");
+  int64_t interval = 0;
+  if (promote && !eval_int(l, promote->value, 0, INT32_MAX, "promote", &interval)) return NULL;
+  if (interval % PROMOTE_UNIT) {
+    diag_error(l->d, DIAG_DOT, promote->value->loc, "promote is %d; a multiple of %d is needed, or 0", (int)interval,
+               PROMOTE_UNIT);
+    return NULL;
+  }
   int extent[2] = {f[0].extent[f[0].transposed], f[1].extent[!f[1].transposed]};
   if (!dst) dst = new_tile(l, "product", is_byte(f[0].type) ? IR_I32 : IR_F32, 2, extent, call->loc);
   ir_op *dot = append(l, IR_OP_DOT, call->loc);
@@ -304,6 +314,7 @@ ir_value *lower_dot(lower *l, const ast_expr *call, ir_value *dst, bool accumula
   ir_op_add_read(dot, f[1].ref);
   if (f[0].transposed) ir_attr_set(&dot->attrs, IR_ATTR_TRANSPOSE_A, 1);
   if (f[1].transposed) ir_attr_set(&dot->attrs, IR_ATTR_TRANSPOSE_B, 1);
+  if (interval) ir_attr_set(&dot->attrs, IR_ATTR_PROMOTE, interval);
   bool known = condition.kind == OPERAND_CONST;
   ir_attr_set(&dot->attrs, IR_ATTR_ACCUMULATE, known ? condition.int_value != 0 : 1);
   if (!known) ir_op_add_expr(l->memory, dot, operand_expr(l, &condition));

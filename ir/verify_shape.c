@@ -78,6 +78,16 @@ static bool is_operand_type(ir_type type) {
          type == IR_U8 || type == IR_F32 || type == IR_TF32;
 }
 
+/* Sums that are begun anew are whole instructions, 32 of 8 bits; their columns share out those of the dot. */
+static bool check_promotion(verifier *v, const ir_op *op, int64_t columns) {
+  int64_t promote = ir_attr_get(&op->attrs, IR_ATTR_PROMOTE, 0),
+          part = ir_attr_get(&op->attrs, IR_ATTR_PART_COLUMNS, columns);
+  if (promote < 0 || promote % 32)
+    return verify_fail(v, "'dot' promotes sums of a multiple of 32 k, not %" PRId64, promote);
+  return (part > 0 && columns % part == 0) ||
+         verify_fail(v, "'dot' has %" PRId64 " columns, no multiple of the %" PRId64 " of a part", columns, part);
+}
+
 static bool check_dot(verifier *v, const ir_op *op) {
   const ir_ref *acc = &op->write[0], *a = &op->read[0], *b = &op->read[1];
   ir_type ta = a->value->type, tb = b->value->type;
@@ -101,9 +111,10 @@ static bool check_dot(verifier *v, const ir_op *op) {
   }
   if (sc.extent[0] != sa.extent[transpose_a]) return fail_pair(v, "'dot' needs the same m", acc, a);
   if (sc.extent[1] != sb.extent[!transpose_b]) return fail_pair(v, "'dot' needs the same n", acc, b);
+  bool swap = ir_attr_get(&op->attrs, IR_ATTR_SWAP, 0) != 0;
+  if (!check_promotion(v, op, sc.extent[!swap])) return false;
   if (op->read_count < 3 || !op->read[2].value) return true;
   const ir_ref *scale = &op->read[2];
-  bool swap = ir_attr_get(&op->attrs, IR_ATTR_SWAP, 0) != 0;
   shape ss = shape_of(scale);
   int64_t k = sa.extent[!transpose_a], group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0);
   if (!ir_is_float(scale->value->type) || !ir_is_float(acc->value->type))

@@ -64,15 +64,13 @@ typedef struct machine {
 
 /* -- What fits ----------------------------------------------------------------------------------------------------- */
 
-/* Registers a computing thread may have: all of the SM's, of whose four parts each holds a quarter of the warps, or what
- * a producer role gives away. */
-static int register_budget(const machine *m) {
-  int threads = (m->warps + m->producers + 3) / 4 * 4 * 32;
-  int whole = m->target->registers / threads / 8 * 8;
-  if (m->producers < 4 || !m->target->has_wgmma) return whole < LARGEST_REGISTERS ? whole : LARGEST_REGISTERS;
-  int groups = m->warps / 4, entry = whole < 248 ? whole : 248;
+int estimate_register_budget(const ir_target_info *target, int warps, int producers) {
+  int threads = (warps + producers + 3) / 4 * 4 * 32;
+  int whole = target->registers / threads / 8 * 8;
+  if (producers < 4 || !target->has_wgmma) return whole < LARGEST_REGISTERS ? whole : LARGEST_REGISTERS;
+  int groups = warps / 4, entry = whole < 248 ? whole : 248;
   int low = groups >= 3 ? 32 : 40; /* setmaxnreg, as specialise-warps has it: for the producer; the rest in eights */
-  int given = (entry * (groups + m->producers / 4) - low * (m->producers / 4)) / (groups ? groups : 1) / 8 * 8;
+  int given = (entry * (groups + producers / 4) - low * (producers / 4)) / (groups ? groups : 1) / 8 * 8;
   return given < 240 ? given : 240;
 }
 
@@ -86,7 +84,10 @@ static bool has_chains(const block_work *w) {
 /* Registers of a thread that computes. Without dots ptxas needs fewer beside the tiles; the elements in flight of
  * copies that may go one by one have an address and a condition each. */
 static int registers_of(const machine *m, const block_work *w) {
-  if (w->has_dots) return w->registers + (w->wgmma_columns && has_chains(w) ? CHAIN_REGISTERS : WORK_REGISTERS);
+  int beside = w->wgmma_columns && has_chains(w) ? CHAIN_REGISTERS : WORK_REGISTERS;
+  /* sums to be promoted live between a dot and its end, when addresses of what comes later do not */
+  int within = w->part_registers ? w->part_registers + ESTIMATE_PART_ADDRESSES : 0;
+  if (w->has_dots) return w->registers + (within > beside ? within : beside);
   int registers = w->registers + PLAIN_REGISTERS + (w->is_narrow ? w->registers * 3 / 10 + NARROW_REGISTERS : 0);
   int limit = m->target->registers / (m->warps * 32 * m->min_blocks) / 8 * 8;
   return registers < limit || m->min_blocks < 2 ? registers : limit;
@@ -110,7 +111,7 @@ static const char *refusal_of(const machine *m, const block_work *w, estimate *e
   int threads = (m->warps + m->producers) * 32;
   if (w->shared_bytes > m->target->shared_bytes) return "shared memory";
   if (threads > 1024) return "threads";
-  if (e->registers > register_budget(m)) return "registers";
+  if (e->registers > estimate_register_budget(m->target, m->warps, m->producers)) return "registers";
   /* an instruction's accumulators must fit what a thread has at entry, before roles trade registers */
   int entry = m->target->registers / threads / 8 * 8;
   if (w->wgmma_columns && w->wgmma_columns / 2 + 26 > (entry < LARGEST_REGISTERS ? entry : LARGEST_REGISTERS))

@@ -40,6 +40,11 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
  * for no limit, where its tiles leave room for no second block. */
 int estimate_min_blocks(ir_kernel *kernel, int level, arena *scratch);
 
+/* Registers a computing thread may have: all of the SM's, of whose four parts each holds a quarter of the warps, or what
+ * a producer role gives away. And those beside accumulators that a dot needs which promotes its sums. */
+int estimate_register_budget(const ir_target_info *target, int warps, int producers);
+enum { ESTIMATE_PART_ADDRESSES = 32 };
+
 /* A table of estimates: the head, and a row. `plan` is the plan in words; `mark` stands before it ("*" for the one
  * chosen, "" else). */
 void estimate_print_head(str *out);

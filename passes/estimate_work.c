@@ -5,10 +5,13 @@
 #include "passes/region.h"
 #include "passes/tensor_core.h"
 
+#include <math.h>
 #include <string.h>
 
 static const double hidden_turn =
     0.25; /* of a barrier that lies under dots: what warps lose that come to it one by one */
+
+static const double part_turn = 0.5; /* of a barrier that a further part of a promoted sum takes */
 
 enum {
   UNKNOWN_SIZE = 4096, /* what a size is taken to be when nobody says */
@@ -255,6 +258,14 @@ static double macs_a_clock(const ir_target_info *target, ir_type type, bool wgmm
   return wgmma ? rate : target->has_wgmma ? rate * 0.62 : rate * 0.9; /* what mma.sync reaches of it */
 }
 
+/* Sums of parts of a wgmma dot are waited for and added one after the other; the turn itself has the first wait. */
+static void count_promotion(counter *c, const dot_shape *d, int columns, int promote, double weight) {
+  double sums = ceil((double)d->k / promote), parts = sums * d->n / columns * (d->m / (c->warps * 16.0));
+  c->now->alu += weight * sums * d->m * d->n;
+  c->now->turns += weight * part_turn * (parts - 1);
+  if (columns / 2 > c->out->part_registers) c->out->part_registers = columns / 2;
+}
+
 static void count_dot(counter *c, const ir_op *dot, double weight) {
   dot_shape d = dot_shape_of(dot);
   double m = d.m, n = d.n, k = d.k, bytes = ir_bits(d.rows->value->type) / 8.0;
@@ -263,17 +274,22 @@ static void count_dot(counter *c, const ir_op *dot, double weight) {
           warps_n = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1);
   switch (ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA)) {
   case IR_INSTRUCTION_WGMMA: {
-    int columns = wgmma_columns(d.n, d.columns->value->type);
+    int columns = dot_columns(dot), promote = dot_promotes(dot);
     if (columns > c->out->wgmma_columns) c->out->wgmma_columns = columns;
     double instructions = m / 64 * (n / columns);
     c->now->tensor += weight * m * n * k / macs_a_clock(c->target, d.columns->value->type, true);
     c->now->shared += weight * instructions * k * bytes * (columns + (rows_shared ? 64 : 0));
+    if (promote) count_promotion(c, &d, columns, promote, weight);
     break;
   }
   case IR_INSTRUCTION_MMA:
     c->now->tensor += weight * m * n * k / macs_a_clock(c->target, d.columns->value->type, false);
     c->now->shared +=
         weight * k * bytes * ((rows_shared ? m * (double)warps_n : 0) + (columns_shared ? n * (double)warps_m : 0));
+    if (dot_promotes(dot)) {
+      c->now->alu += weight * m * n * ceil(k / dot_promotes(dot));
+      c->out->part_registers = (int)(m * n / (c->warps * 32));
+    }
     if (d.scale) {
       double groups = k / d.group;
       c->now->alu += weight * groups * m * (n + 4 * (double)warps_n); /* four lanes fetch the scale of a row */

@@ -43,6 +43,7 @@ typedef struct block_work {
   int64_t *sizes;      /* by value number: what the sizes were taken to be */
   int registers;       /* 32-bit registers a thread that tiles take at once, without addresses and temporaries */
   int least_registers; /* that they can do with, where a limit asks for it: 16-bit elements stay packed */
+  int part_registers;  /* for a time: sums of a dot that are to be promoted */
   int wgmma_columns;   /* of the widest wgmma, 0 when there is none */
   bool uses_fma;       /* some dot runs without tensor cores */
   bool has_dots;

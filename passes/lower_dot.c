@@ -24,6 +24,31 @@ static const ir_expr *accumulates(lower *l, const ir_op *op) {
   return ir_bool(l->memory, ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 1) != 0);
 }
 
+static bool is_known_false(const ir_expr *e) {
+  int64_t known;
+  return ir_is_constant(e, &known) && !known;
+}
+
+static void clear_sums(lower *l, ir_value *accumulator, int words, const ir_expr *keep) {
+  int64_t known;
+  if (ir_is_constant(keep, &known) && known) return;
+  ir_block *guarded = thread_guard(l, ir_unary(l->memory, IR_EXPR_NOT, keep));
+  const ir_expr *index;
+  ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
+  thread_set_word(l, accumulator, index, ir_cast(l->memory, accumulator->type, thread_int(l, 0)));
+  thread_leave(l, saved);
+  thread_leave(l, guarded);
+}
+
+/* accumulator[at ..] += sums, or = sums. */
+static void add_sums(lower *l, ir_value *accumulator, int at, ir_value *sums, int words, bool adds) {
+  const ir_expr *index;
+  ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
+  const ir_expr *to = at ? thread_add(l, thread_int(l, at), index) : index, *sum = thread_word(l, sums, index);
+  thread_set_word(l, accumulator, to, adds ? thread_add(l, thread_word(l, accumulator, to), sum) : sum);
+  thread_leave(l, saved);
+}
+
 /* -- wgmma --------------------------------------------------------------------------------------------------------- */
 
 static bool operand_facts(lower *l, const ir_op *op, const ir_ref *operand, bool k_major, wgmma_operand *facts) {
@@ -41,52 +66,101 @@ static const ir_expr *descriptor(lower *l, const ir_ref *operand, int byte_offse
   return thread_add(l, base, ir_typed_int(l->memory, IR_U32, byte_offset >> 4));
 }
 
-static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
-  ir_type rows = s->rows->value->type;
-  int n = wgmma_columns(s->n, s->columns->value->type), n_blocks = s->n / n, depth = tensor_core_depth(rows),
-      steps = s->k / depth;
-  int groups = l->warp_count / 4, m_blocks = s->m / 64 / groups;
-  bool from_registers = s->rows->value->space == IR_TILE;
-  wgmma_operand a = {0}, b;
-  if (!operand_facts(l, op, s->columns, s->columns_k_major, &b) ||
-      (!from_registers && !operand_facts(l, op, s->rows, s->rows_k_major, &a)))
-    return;
+/* What all wgmma of a dot have in common. */
+typedef struct wgmma_plan {
+  const dot_shape *s;
+  wgmma_operand a, b;
+  const ir_expr *own_rows; /* of the warpgroup, in A's descriptor; NULL: none */
+  int n, depth, steps;     /* of one instruction, and how many along k */
+  int m_blocks, n_blocks, words;
+  bool from_registers;
+} wgmma_plan;
+
+static bool plan_wgmma(lower *l, const ir_op *op, const dot_shape *s, wgmma_plan *p) {
+  int groups = l->warp_count / 4;
+  *p = (wgmma_plan){.s = s, .n = dot_columns(op), .depth = tensor_core_depth(s->rows->value->type)};
+  p->steps = s->k / p->depth;
+  p->m_blocks = s->m / 64 / groups;
+  p->n_blocks = s->n / p->n;
+  p->words = p->n / (64 / ir_bits(s->accumulator->type)); /* n / 2 of 32 bits, n / 4 of 16 */
+  p->from_registers = s->rows->value->space == IR_TILE;
+  if (!operand_facts(l, op, s->columns, s->columns_k_major, &p->b) ||
+      (!p->from_registers && !operand_facts(l, op, s->rows, s->rows_k_major, &p->a)))
+    return false;
   const ir_expr *group =
       groups > 1 ? thread_role_let(l, "warpgroup", ir_binary(l->memory, IR_EXPR_SHR, l->warp, thread_int(l, 2))) : NULL;
-  const ir_expr *own_rows = NULL;
-  if (group && !from_registers)
-    own_rows = thread_role_let(
-        l, "own_rows", thread_u32(l, thread_mul(l, group, thread_int(l, wgmma_operand_offset(&a, 0, m_blocks) >> 4))));
+  if (group && !p->from_registers)
+    p->own_rows = thread_role_let(
+        l, "own_rows",
+        thread_u32(l, thread_mul(l, group, thread_int(l, wgmma_operand_offset(&p->a, 0, p->m_blocks) >> 4))));
+  return true;
+}
+
+/* One instruction: step `step` along k of a block of rows and one of columns; `keep` says whether the old sums count. */
+static void emit_wgmma(lower *l, const wgmma_plan *p, ir_ref sums, int step, int mb, int nb, const ir_expr *keep) {
+  const dot_shape *s = p->s;
+  ir_op *wgmma = thread_op(l, IR_OP_WGMMA);
+  ir_op_add_write(wgmma, sums);
+  ir_op_add_read(wgmma, p->from_registers
+                            ? word_ref(thread_registers(l, s->rows->value), thread_int(l, (mb * p->steps + step) * 4))
+                            : ir_ref_none());
+  ir_op_add_read(wgmma, p->from_registers ? ir_ref_none() : buffer_ref(s->rows));
+  ir_op_add_read(wgmma, buffer_ref(s->columns));
+  ir_op_add_expr(l->memory, wgmma,
+                 p->from_registers ? ir_typed_int(l->memory, IR_U32, 0)
+                                   : descriptor(l, s->rows, wgmma_operand_offset(&p->a, step, mb), p->own_rows));
+  int column_offset = p->n % 64 == 0 ? wgmma_operand_offset(&p->b, step, nb * (p->n / 64))
+                                     : wgmma_operand_offset(&p->b, step, 0) + nb * p->n * (p->b.block_bytes / 64);
+  ir_op_add_expr(l->memory, wgmma, descriptor(l, s->columns, column_offset, NULL));
+  ir_op_add_expr(l->memory, wgmma, keep);
+  ir_attr_set(&wgmma->attrs, IR_ATTR_N, p->n);
+  ir_attr_set(&wgmma->attrs, IR_ATTR_K, p->depth);
+  if (!p->from_registers && p->a.mn_major) ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_A, 1);
+  if (p->b.mn_major) ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_B, 1);
+}
+
+static void commit_and_wait(lower *l) {
+  thread_op(l, IR_OP_WGMMA_COMMIT);
+  ir_attr_set(&thread_op(l, IR_OP_WGMMA_WAIT)->attrs, IR_ATTR_PENDING, 0);
+}
+
+/* Sums of `interval` k go to registers of their own, a block of the tile at a time, and are added to the accumulator there.
+ * Other warpgroups keep the tensor cores busy meanwhile. */
+static void promote_wgmma(lower *l, const ir_op *op, const wgmma_plan *p, int interval) {
+  ir_value *accumulator = thread_registers(l, p->s->accumulator);
+  ir_value *sums = thread_array(l, "part_sums", accumulator->type, p->words);
+  const ir_expr *keep = accumulates(l, op);
+  bool begins = is_known_false(keep); /* what comes first is not added to anything */
+  int blocks = p->m_blocks * p->n_blocks, turn = interval / p->depth;
+  if (!begins) clear_sums(l, accumulator, blocks * p->words, keep);
+  for (int first = 0; first < p->steps; first += turn)
+    for (int block = 0; block < blocks; block++) {
+      thread_op(l, IR_OP_WGMMA_FENCE);
+      for (int step = first; step < first + turn && step < p->steps; step++)
+        emit_wgmma(l, p, word_ref(sums, thread_int(l, 0)), step, block / p->n_blocks, block % p->n_blocks,
+                   ir_bool(l->memory, step > first));
+      commit_and_wait(l);
+      add_sums(l, accumulator, block * p->words, sums, p->words, !(begins && first == 0));
+    }
+  l->fenced = false;
+}
+
+static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
+  wgmma_plan p;
+  if (!plan_wgmma(l, op, s, &p)) return;
+  if (dot_promotes(op)) {
+    promote_wgmma(l, op, &p, dot_promotes(op));
+    return;
+  }
   ir_value *accumulator = thread_registers(l, s->accumulator);
-  int words = n / (64 / ir_bits(accumulator->type)); /* n / 2 of 32 bits, n / 4 of 16 */
   if (!l->fenced) thread_op(l, IR_OP_WGMMA_FENCE);
   l->fenced = true;
-  for (int step = 0; step < steps; step++)
-    for (int mb = 0; mb < m_blocks; mb++)
-      for (int nb = 0; nb < n_blocks; nb++) {
-        ir_op *wgmma = thread_op(l, IR_OP_WGMMA);
-        ir_op_add_write(wgmma, word_ref(accumulator, thread_int(l, (mb * n_blocks + nb) * words)));
-        ir_op_add_read(wgmma, from_registers ? word_ref(thread_registers(l, s->rows->value),
-                                                        thread_int(l, (mb * steps + step) * 4))
-                                             : ir_ref_none());
-        ir_op_add_read(wgmma, from_registers ? ir_ref_none() : buffer_ref(s->rows));
-        ir_op_add_read(wgmma, buffer_ref(s->columns));
-        ir_op_add_expr(l->memory, wgmma,
-                       from_registers ? ir_typed_int(l->memory, IR_U32, 0)
-                                      : descriptor(l, s->rows, wgmma_operand_offset(&a, step, mb), own_rows));
-        int column_offset = n % 64 == 0 ? wgmma_operand_offset(&b, step, nb * (n / 64))
-                                        : wgmma_operand_offset(&b, step, 0) + nb * n * (b.block_bytes / 64);
-        ir_op_add_expr(l->memory, wgmma, descriptor(l, s->columns, column_offset, NULL));
-        ir_op_add_expr(l->memory, wgmma, step == 0 ? accumulates(l, op) : ir_bool(l->memory, true));
-        ir_attr_set(&wgmma->attrs, IR_ATTR_N, n);
-        ir_attr_set(&wgmma->attrs, IR_ATTR_K, depth);
-        if (!from_registers && a.mn_major) ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_A, 1);
-        if (b.mn_major) ir_attr_set(&wgmma->attrs, IR_ATTR_TRANSPOSE_B, 1);
-      }
-  if (!ir_attr_has(&op->attrs, IR_ATTR_ASYNC)) {
-    thread_op(l, IR_OP_WGMMA_COMMIT);
-    ir_attr_set(&thread_op(l, IR_OP_WGMMA_WAIT)->attrs, IR_ATTR_PENDING, 0);
-  }
+  for (int step = 0; step < p.steps; step++)
+    for (int mb = 0; mb < p.m_blocks; mb++)
+      for (int nb = 0; nb < p.n_blocks; nb++)
+        emit_wgmma(l, &p, word_ref(accumulator, thread_int(l, (mb * p.n_blocks + nb) * p.words)), step, mb, nb,
+                   step == 0 ? accumulates(l, op) : ir_bool(l->memory, true));
+  if (!ir_attr_has(&op->attrs, IR_ATTR_ASYNC)) commit_and_wait(l);
 }
 
 /* -- mma ----------------------------------------------------------------------------------------------------------- */
@@ -136,7 +210,7 @@ static void lane_place(lower *l, bool rows_first, bool k_major, int chunk, const
   }
 }
 
-/* Sums of the group that is under way, before its scales: as many words as the accumulator has. */
+/* Sums of the group that is under way, before its scales or promotion: as many words as the accumulator has. */
 static ir_value *open_group(lower *l, ir_type type, int words) {
   ir_value *sums = thread_array(l, "group_sums", type, words);
   const ir_expr *index;
@@ -178,6 +252,7 @@ typedef struct mma_plan {
   fragment_source a_from, b_from;
   ir_value *a, *b;
   bool a_registers, b_registers;
+  bool promotes; /* sums of a group stand beside the accumulators */
 } mma_plan;
 
 enum { FRAGMENT_WORDS = 4 };
@@ -185,7 +260,8 @@ enum { FRAGMENT_WORDS = 4 };
 /* How far ahead fragments are loaded: a whole step where registers allow that, so that its loads, and the wait for them, lie
  * under the dots of the step before; else B by a unit, and A by a step; in the least registers not at all. */
 static void choose_distance(const lower *l, mma_plan *p) {
-  int accumulators = p->m_blocks * p->n_blocks * 4, a_words = p->a_registers ? 0 : p->m_blocks * FRAGMENT_WORDS;
+  int accumulators = p->m_blocks * p->n_blocks * 4 * (p->promotes ? 2 : 1),
+      a_words = p->a_registers ? 0 : p->m_blocks * FRAGMENT_WORDS;
   int left = thread_register_budget(l) * 3 / 4 - accumulators; /* addresses have the rest */
   p->a_sets = p->steps > 1 && 2 * a_words + 2 * FRAGMENT_WORDS <= left ? 2 : 1;
   int rest = left - p->a_sets * a_words;
@@ -255,38 +331,30 @@ static ir_value *fragment_array(lower *l, const char *name, const ir_ref *operan
   return thread_array(l, name, type, fragments * FRAGMENT_WORDS * 32 / ir_bits(type));
 }
 
-static void clear_sums(lower *l, ir_value *accumulator, int words, const ir_expr *keep) {
-  int64_t known;
-  if (ir_is_constant(keep, &known) && known) return;
-  ir_block *guarded = thread_guard(l, ir_unary(l->memory, IR_EXPR_NOT, keep));
-  const ir_expr *index;
-  ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
-  thread_set_word(l, accumulator, index, ir_cast(l->memory, accumulator->type, thread_int(l, 0)));
-  thread_leave(l, saved);
-  thread_leave(l, guarded);
-}
-
 static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   int depth = tensor_core_depth(s->rows->value->type), own_k = s->k / s->parts;
   mma_plan p = {.s = s,
                 .depth = depth,
                 .steps = own_k / depth,
                 .a_registers = s->rows->value->space == IR_TILE,
-                .b_registers = s->columns->value->space == IR_TILE};
+                .b_registers = s->columns->value->space == IR_TILE,
+                .promotes = dot_promotes(op) > 0};
   ir_value *accumulator = thread_registers(l, s->accumulator);
   place_fragments(l, op, &p);
   clear_sums(l, accumulator, p.m_blocks * p.n_blocks * 4, accumulates(l, op));
   p.a = p.a_registers ? thread_registers(l, s->rows->value) : fragment_array(l, "a", s->rows, p.a_sets * p.m_blocks);
   p.b = p.b_registers ? thread_registers(l, s->columns->value) : fragment_array(l, "b", s->columns, p.ring);
   packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, s->group);
-  int group = s->group < own_k ? s->group : own_k; /* what the warp has of one */
+  int group = scale.buffer ? s->group : p.promotes ? dot_promotes(op) : own_k;
+  group = group < own_k ? group : own_k; /* what the warp has of one */
+  bool grouped = scale.buffer || p.promotes;
   ir_value *sums = accumulator;
   load_rows(l, &p, 0, 0, p.m_blocks);
   for (int unit = 0; unit < p.ahead; unit++)
     load_unit(l, &p, unit);
   for (int unit = 0; unit < p.steps * p.pairs; unit++) {
     int step = unit / p.pairs, pair = unit % p.pairs;
-    if (pair == 0 && scale.buffer && step * depth % group == 0)
+    if (pair == 0 && grouped && step * depth % group == 0)
       sums = open_group(l, accumulator->type, p.m_blocks * p.n_blocks * 4);
     if (p.a_sets > 1)
       load_rows(l, &p, step + 1, pair * p.m_blocks / p.pairs, (pair + 1) * p.m_blocks / p.pairs);
@@ -294,8 +362,11 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
       load_rows(l, &p, step, 0, p.m_blocks);
     load_unit(l, &p, unit + p.ahead);
     multiply_unit(l, &p, unit, sums);
-    if (pair == p.pairs - 1 && scale.buffer && (step + 1) * depth % group == 0)
+    if (!grouped || pair < p.pairs - 1 || ((step + 1) * depth % group && step + 1 < p.steps)) continue;
+    if (scale.buffer)
       close_group(l, &scale, step * depth / group, accumulator, sums, p.m_blocks, p.n_blocks);
+    else
+      add_sums(l, accumulator, 0, sums, p.m_blocks * p.n_blocks * 4, true);
   }
 }
 

@@ -21,10 +21,11 @@
  * after X in the body, and those from the top of the body to the first dot. Two ops commute when neither writes what
  * the other reads or writes.
  *
- * Fires on loops with two wgmma dots in their own body and elementwise work between them, in kernels with a producer
+ * Fires on loops with two wgmma dots, which promote no sums, in their own body and elementwise work between them, in kernels with a producer
  * role. */
 #include "passes/pass.h"
 #include "passes/rename_ops.h"
+#include "passes/tensor_core.h"
 
 enum { MAX_MOVED = 8 };
 
@@ -34,9 +35,7 @@ typedef struct moved_part {
   int count;
 } moved_part;
 
-static bool is_async_dot(const ir_op *op) {
-  return op->kind == IR_OP_DOT && ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA;
-}
+static bool is_async_dot(const ir_op *op) { return op->kind == IR_OP_DOT && dot_runs_on(op); }
 
 static bool is_moved(const moved_part *x, const ir_op *op) {
   for (int i = 0; i < x->count; i++)
@@ -87,7 +86,7 @@ static const char *find_moved(ir_op *loop, moved_part *x) {
     if (dots == 1) x->first_dot = op;
     x->last_dot = op;
   }
-  if (dots != 2) return "it has not two dots";
+  if (dots != 2) return "it has not two dots that run on";
   if (!work) return "nothing stands between its dots";
   if (x->last_dot->expr_count || !ir_attr_get(&x->last_dot->attrs, IR_ATTR_ACCUMULATE, 1))
     return "its last dot does not accumulate";

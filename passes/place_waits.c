@@ -6,7 +6,7 @@
  *                                                         dot.wait {pending = 0}
  *                                                         %m <- reduce %s {operation = max}
  *
- * Only dots of the wgmma instruction are asynchronous. A dot must have finished before an op that
+ * Only dots of the wgmma instruction are asynchronous, and those not that promote sums: they wait for each part themselves. A dot must have finished before an op that
  *   - reads or writes its accumulator (another dot into the same accumulator may follow without a wait: the tensor core
  *     keeps their order),
  *   - writes a tile or buffer that it reads as an operand,
@@ -17,6 +17,7 @@
  * are waited for together are one group. */
 #include "passes/pass.h"
 #include "passes/rings.h"
+#include "passes/tensor_core.h"
 
 enum { MAX_PENDING = 8 };
 
@@ -30,8 +31,7 @@ typedef struct state {
 } state;
 
 static bool is_asynchronous(const ir_op *op) {
-  return op->kind == IR_OP_DOT && !ir_attr_has(&op->attrs, IR_ATTR_ASYNC) &&
-         ir_attr_get(&op->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_NONE) == IR_INSTRUCTION_WGMMA;
+  return op->kind == IR_OP_DOT && !ir_attr_has(&op->attrs, IR_ATTR_ASYNC) && dot_runs_on(op);
 }
 
 static bool conflicts(const state *s, ir_op *op, ir_op *dot) {

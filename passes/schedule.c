@@ -20,10 +20,12 @@
  *    than leave a loop with fewer than three of the stages that it asks for, results go to memory unstaged (direct).
  * 6. Without dots and shared buffers, time goes by waiting for memory: registers are limited so that as many blocks are
  *    on an SM at once as the tiles allow, up to 1024 threads.
+ * 7. Sums that dots promote get as many columns of registers as there are beside the accumulators (promotion.h).
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
 #include "passes/estimate.h"
 #include "passes/pass.h"
+#include "passes/promotion.h"
 #include "passes/region.h"
 #include "passes/split_dots.h"
 #include "passes/tensor_core.h"
@@ -506,6 +508,7 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
     ir_attr_clear(&kernel->attrs, IR_ATTR_CLUSTER);
   if (s.dot_count && bands_pay(kernel, env))
     ir_attr_set(&kernel->attrs, IR_ATTR_RASTER, ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 8));
+  plan_promotion(kernel, env);
   bool heavier = kernel->grid_count && ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) &&
                  work_trend(env->scratch, kernel, 0) > 0;
   if (ir_attr_get(&kernel->attrs, IR_ATTR_REVERSE,

@@ -42,6 +42,7 @@
  * asynchronous dots are place-waits' business, fences and block barriers place-barriers'. Without producers in the
  * schedule nothing happens. */
 #include "passes/pass.h"
+#include "passes/tensor_core.h"
 
 enum { MAX_GROUPS = 32, MAX_COPIES = 8 };
 
@@ -313,8 +314,7 @@ static bool rings_are_even(context *c) {
  * its result (or rewrites its register operand) anyway, so that the release does not wait for it too early. */
 static void plan_release(group *g) {
   ir_op *dot = g->last_use;
-  bool asynchronous =
-      dot->kind == IR_OP_DOT && ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) == IR_INSTRUCTION_WGMMA;
+  bool asynchronous = dot->kind == IR_OP_DOT && dot_runs_on(dot);
   ir_op *op = dot->next;
   for (; op && asynchronous; op = op->next) {
     bool needed = ir_op_reads(op, dot->write[0].value) || ir_op_writes(op, dot->write[0].value);

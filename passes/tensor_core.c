@@ -35,6 +35,31 @@ int wgmma_columns(int columns, ir_type operand) {
 
 static bool is_f8(ir_type type) { return type == IR_F8E4M3 || type == IR_F8E5M2; }
 
+int dot_promotes(const ir_op *dot) { return (int)ir_attr_get(&dot->attrs, IR_ATTR_PROMOTE, 0); }
+
+bool dot_runs_on(const ir_op *dot) {
+  return ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_NONE) == IR_INSTRUCTION_WGMMA &&
+         !dot_promotes(dot);
+}
+
+int dot_columns(const ir_op *dot) {
+  dot_shape s = dot_shape_of(dot);
+  int64_t part = ir_attr_get(&dot->attrs, IR_ATTR_PART_COLUMNS, s.n);
+  return wgmma_columns(part < s.n ? (int)part : s.n, s.columns->value->type);
+}
+
+/* Why nothing is promoted, NULL where sums are. */
+const char *promotion_refusal(const ir_op *dot) {
+  dot_shape s = dot_shape_of(dot);
+  if (!is_f8(s.rows->value->type)) return "its operands are summed with the digits of its accumulator";
+  if (s.accumulator->type != IR_F32) return "its accumulator is not f32";
+  if (!dot->expr_count && !ir_attr_get(&dot->attrs, IR_ATTR_ACCUMULATE, 1) && s.k / s.parts <= dot_promotes(dot))
+    return "it begins anew and has no more k";
+  return ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA) == IR_INSTRUCTION_FMA
+             ? "multiply-adds sum in f32"
+             : NULL;
+}
+
 static bool is_byte(ir_type type) { return type == IR_I8 || type == IR_U8; }
 
 /* NULL when the operand and accumulator types are one of the tensor core's combinations. */

@@ -36,6 +36,15 @@ bool decode_uses_table(const ir_op *decode, const ir_op *dot);
 /* The bytes of the kernel's tables, beside its buffers. */
 int64_t decode_table_bytes(const ir_kernel *kernel);
 
+/* k whose sums the tensor core begins anew, to be added to the accumulator in f32; 0: it sums all k of the dot. */
+int dot_promotes(const ir_op *dot);
+/* Why a dot that asks for that has nothing promoted; NULL when it has. The dot knows its instruction. */
+const char *promotion_refusal(const ir_op *dot);
+/* Whether the dot may run on while its warps go on: wgmma that leaves its sums where they are. */
+bool dot_runs_on(const ir_op *dot);
+/* Columns of one wgmma of the dot. */
+int dot_columns(const ir_op *dot);
+
 /* The widest legal n of one wgmma that divides `columns` (at most 256), 0 when there is none. */
 int wgmma_columns(int columns, ir_type operand);
 
