@@ -361,12 +361,15 @@ typedef struct bitblas_matmul_config {
    * is still at work; A, bias and C it leaves alone until then. Whatever wrote W, scales and zeros (an upload, a transform
    * on the device) must have ended: bitblas_synchronize once they are in place. */
   int64_t overlap_launches;
+  /* Of A and W of 8-bit floats: 0: sums of 128 k are added in f32, as cuBLASLt does by itself; 1: the tensor core sums all
+   * of K, which is faster, and of whose sums it keeps some 14 bits. */
+  int64_t fast_accum;
 } bitblas_matmul_config;
 #define BITBLAS_MATMUL_CONFIG_INIT                                                                                     \
   {                                                                                                                    \
     sizeof(bitblas_matmul_config), 0, NULL, 0, 0, 0, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE,          \
         BITBLAS_TYPE_NONE, BITBLAS_LAYOUT_NT, 0, -1, 0, 0, BITBLAS_ZEROS_ORIGINAL, BITBLAS_TYPE_NONE,                  \
-        BITBLAS_FAST_DECODING_AUTO, BITBLAS_ACTIVATION_NONE, 0, 0                                                      \
+        BITBLAS_FAST_DECODING_AUTO, BITBLAS_ACTIVATION_NONE, 0, 0, 0                                                   \
   }
 
 /* Checks the config; nothing is compiled. Nothing of config is kept.
@@ -568,12 +571,13 @@ typedef struct bitblas_linear_config { /* as in bitblas_matmul_config, layout nt
   bitblas_fast_decoding fast_decoding;
   bitblas_activation activation;
   int64_t overlap_launches; /* loads have ended when they return: nothing is left to do */
+  int64_t fast_accum;
 } bitblas_linear_config;
 #define BITBLAS_LINEAR_CONFIG_INIT                                                                                     \
   {                                                                                                                    \
     sizeof(bitblas_linear_config), 0, 0, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE, BITBLAS_TYPE_NONE,   \
         0, -1, 0, 0, BITBLAS_ZEROS_ORIGINAL, BITBLAS_TYPE_NONE, NULL, 0, BITBLAS_FAST_DECODING_AUTO,                   \
-        BITBLAS_ACTIVATION_NONE, 0                                                                                     \
+        BITBLAS_ACTIVATION_NONE, 0, 0                                                                                  \
   }
 
 /* Fills in what follows from a weight: the features, W_dtype, groups, scaling and zeros, and f32 for a scale_dtype of NONE

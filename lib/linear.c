@@ -29,6 +29,7 @@ static bitblas_matmul_config matmul_config(const bitblas_linear_config *c) {
   m.fast_decoding = c->fast_decoding;
   m.activation = c->activation;
   m.overlap_launches = c->overlap_launches;
+  m.fast_accum = c->fast_accum;
   return m;
 }
 

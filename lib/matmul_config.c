@@ -35,6 +35,8 @@ static bitblas_type first_of(const char *list) { return lib_type_of(ir_type_by_n
 
 static bool is_integer(bitblas_type type) { return ir_is_integer(lib_ir_type(type)); }
 
+static bool is_8_bit_float(bitblas_type type) { return bitblas_type_bits(type) == 8 && !is_integer(type); }
+
 /* -- Checks -------------------------------------------------------------------------------------------------------- */
 
 static bitblas_status check_flag(const char *field, int64_t value) {
@@ -187,6 +189,7 @@ bitblas_status matmul_decide(bitblas_matmul *op, const bitblas_matmul_config *gi
   if (status == BITBLAS_OK) status = check_flag("with_zeros", c->with_zeros);
   if (status == BITBLAS_OK) status = check_flag("A_strided", c->A_strided);
   if (status == BITBLAS_OK) status = check_flag("overlap_launches", c->overlap_launches);
+  if (status == BITBLAS_OK) status = check_flag("fast_accum", c->fast_accum);
   if (status == BITBLAS_OK) status = check_layout(c);
   if (status == BITBLAS_OK) status = decide_groups(op);
   if (status == BITBLAS_OK) status = check_zeros(c);
@@ -279,6 +282,7 @@ bitblas_status matmul_define(bitblas_matmul *op) {
     define(op, "FACTOR", "2");
     define(op, "OFFSET", "1");
   }
+  if (c->fast_accum && is_8_bit_float(c->A_dtype)) define_int(op, "PROMOTE", 0);
   if (c->activation) define(op, "ACTIVATION", activations[c->activation]);
   if (c->A_strided) define_int(op, "LDA", 128 / bitblas_type_bits(c->A_dtype));
   return define_depth(op);

@@ -23,6 +23,7 @@ CASES = [
     ('matmul any size', 'matmul.tl', '-D ALIGN=1', 'M=77 N=101 K=53'),
     ('matmul i8', 'matmul.tl', '-D T=i8', 'M=200 N=336 K=160'),
     ('matmul e4m3', 'matmul.tl', '-D T=f8e4m3', 'M=200 N=336 K=160'),
+    ('matmul e4m3 fast', 'matmul.tl', '-D T=f8e4m3 -D PROMOTE=0', 'M=200 N=336 K=160'),
     ('matmul cluster', 'matmul.tl', '--pin=cluster=2', 'M=300 N=520 K=264'),
     ('matmul split', 'matmul.tl', '-D SPLIT=3 -D BM=128 -D BN=128', 'M=130 N=136 K=520'),
     ('w4a16', 'matmul_w4a16.tl', '', 'M=300 N=264 K=512'),

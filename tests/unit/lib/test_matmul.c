@@ -99,6 +99,7 @@ static void refuses_configs(void **state) {
   WRONG_CONFIG(ARGUMENT, "with_zeros is 7", c.with_zeros = 7);
   WRONG_CONFIG(ARGUMENT, "A_strided is 4096", c.A_strided = 4096);
   WRONG_CONFIG(ARGUMENT, "overlap_launches is 4294967297", c.overlap_launches = 4294967297);
+  WRONG_CONFIG(ARGUMENT, "fast_accum is -1", c.fast_accum = -1);
   WRONG_CONFIG(ARGUMENT, "zeros_mode is 3", c.zeros_mode = (bitblas_zeros_mode)3);
   WRONG_CONFIG(ARGUMENT, "fast_decoding is 9", c.fast_decoding = (bitblas_fast_decoding)9);
   WRONG_CONFIG(ARGUMENT, "activation is 4", c.activation = (bitblas_activation)4);
@@ -233,6 +234,23 @@ static void refuses_runs(void **state) {
   bitblas_matmul_destroy(NULL);
 }
 
+/* Sums of 8-bit floats are promoted to f32 unless the config says fast, or is of before it could; nothing else is. */
+static void promotes_unless_fast(void **state) {
+  (void)state;
+  for (int i = 0; i < 4; i++) {
+    bitblas_matmul_config c = BITBLAS_MATMUL_CONFIG_INIT;
+    bitblas_matmul *op;
+    c.M = 64, c.N = 64, c.K = 256, c.A_dtype = i == 3 ? BITBLAS_TYPE_F16 : BITBLAS_TYPE_F8E4M3;
+    c.fast_accum = i == 1 || i == 2;
+    if (i == 2) c.size = offsetof(bitblas_matmul_config, fast_accum);
+    assert_int_equal(bitblas_matmul_create(context, &c, &op), BITBLAS_OK);
+    assert_int_equal(bitblas_matmul_prepare(op, NULL, 0), BITBLAS_OK);
+    bool promotes = strstr(bitblas_matmul_get_source(op, 64, BITBLAS_SOURCE_CUDA), "_sums[") != NULL;
+    assert_int_equal(promotes, i == 0 || i == 2);
+    bitblas_matmul_destroy(op);
+  }
+}
+
 /* -- Transforms ---------------------------------------------------------------------------------------------------- */
 
 static void refuses_transforms(void **state) {
@@ -305,8 +323,8 @@ static void there_were_many(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(refuses_configs), cmocka_unit_test(refuses_pairs),
-                                     cmocka_unit_test(refuses_runs), cmocka_unit_test(refuses_transforms),
-                                     cmocka_unit_test(there_were_many)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(refuses_configs),    cmocka_unit_test(refuses_pairs),
+                                     cmocka_unit_test(refuses_runs),       cmocka_unit_test(promotes_unless_fast),
+                                     cmocka_unit_test(refuses_transforms), cmocka_unit_test(there_were_many)};
   return cmocka_run_group_tests(tests, open_emulator, close_emulator);
 }
