@@ -103,8 +103,11 @@ static bool learn_precision(void *context, ir_block *block, ir_op *op) {
   if (op->kind == IR_OP_DOT) {
     int operand = ir_bits(op->read[0].value->type);
     const ir_type type = op->write[0].value->type;
-    /* The tensor cores keep about 14 bits of a sum of 8-bit products, and truncate where they add in f32. */
-    rounding = !ir_is_float(type) ? 0 : type == IR_F16 ? 0x1p-8 : operand <= 8 ? 0x1p-12 : 0x1p-17;
+    /* The tensor cores keep about 14 bits of a sum of 8-bit products, cut off at every 32 of them, and truncate where they
+     * add in f32. */
+    bool promotes = ir_attr_get(&op->attrs, IR_ATTR_PROMOTE, 0) > 0;
+    double of_bytes = promotes ? 0x1p-12 : 0x1p-10;
+    rounding = !ir_is_float(type) ? 0 : type == IR_F16 ? 0x1p-8 : operand <= 8 ? of_bytes : 0x1p-17;
     if (op->read[0].value->type == IR_TF32) rounding = 0x1p-11;
   } else if (rounding > 0 && ir_bits(op->write[0].value->type) < 32) {
     rounding /= 8;

@@ -4,27 +4,37 @@
  *   accumulator  register i is row g + 8 * (i / 2 % 2), column 8 * (i / 4) + 2 t + i % 2
  *   A            register i is row g + 8 * (i % 2), k = 4 e * (i / 2) + e t ..
  *   B (mma)      register i is column g,          k = 4 e * i + e t ..
- * A warp of wgmma owns rows 16 w .. of the 64, w = warp % 4. Sources: PTX ISA, "Matrix fragments for mma.m16n8k*",
+ * A warp of wgmma owns rows 16 w .. of the 64, w = warp % 4.
+ *
+ * Sums are those of f32, but for 8-bit floats: there the products and the old sum are cut off 13 binary places below the
+ * largest exponent among them, a product's being the sum of its factors', and the new sum is cut to 13 places behind its
+ * first. Known as about 14 bits (DeepSeek-V3's report, 3.3.2) or 22-bit floats (pytorch issue 147971); an H200's wgmma
+ * gave the same 16384 sums of 8192 k, bit for bit. What promoting sums to f32 gains can be seen here. Sources: PTX ISA, "Matrix fragments for mma.m16n8k*",
  * "Register fragments and shared memory matrix layouts". */
 #include "emulator/machine.h"
 
 #include "ir/numeric.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { ROWS = 16, MOST_COLUMNS = 256, MOST_DEPTH = 64, CHUNK = 16 };
 
 /* Operands of one product, unpacked. */
 typedef struct product {
-  bool real;
+  bool real, cut; /* cut: sums of 8-bit floats, which lose places */
   int columns, depth;
   float a[ROWS][MOST_DEPTH], b[MOST_DEPTH][MOST_COLUMNS], d[ROWS][MOST_COLUMNS];
+  int16_t b_exponent[MOST_DEPTH][MOST_COLUMNS]; /* of cut sums */
   int32_t ai[ROWS][MOST_DEPTH], bi[MOST_DEPTH][MOST_COLUMNS];
   uint32_t di[ROWS][MOST_COLUMNS];
 } product;
 
 /* What the tensor core makes of an element: f32 operands are taken as tf32. */
 static ir_type operand_type(ir_type type) { return type == IR_F32 ? IR_TF32 : type; }
+
+/* Through mma of sm_90 they are converted to f16, whose sums keep their places. */
+static bool is_cut(ir_type type) { return type == IR_F8E4M3 || type == IR_F8E5M2; }
 
 static float real_of(const machine *m, ir_type type, uint64_t bits) {
   return m->decoded[type] ? m->decoded[type][bits] : (float)bits_cell(m, type, bits).f;
@@ -61,6 +71,51 @@ static void multiply_row(const product *p, const float *a, float *d) {
   }
 }
 
+enum { CUT_PLACES = 13, CUT_LEAST = 100, NO_EXPONENT = -1000 };
+
+/* `value` less what lies below 13 places behind its first: both are whole numbers. */
+static float cut_sum(float value) {
+  float unit = 1;
+  while (fabsf(value) >= unit * (2 << CUT_PLACES))
+    unit *= 2;
+  return unit * truncf(value / unit);
+}
+
+/* Of a number in [2^n, 2^(n+1)): n; of 0 the least. */
+static int exponent_of(float value) {
+  int exponent;
+  return frexpf(value, &exponent) == 0 ? NO_EXPONENT : exponent - 1;
+}
+
+/* The sum of the terms, cut off CUT_PLACES below `exponent`. */
+static float add_cut(const float *term, int count, int exponent) {
+  float plain = 0;
+  for (int k = 0; k < count; k++)
+    plain += term[k];
+  if (!isfinite(plain) || exponent < -CUT_LEAST) return plain;
+  float places = ldexpf(1, CUT_PLACES - exponent), sum = 0;
+  for (int k = 0; k < count; k++)
+    sum += (float)(int)(term[k] * places);
+  return cut_sum(sum) / places;
+}
+
+static void multiply_cut_row(const product *p, const float *a, float *d) {
+  float term[MOST_DEPTH + 1];
+  int exponent[MOST_DEPTH];
+  for (int k = 0; k < p->depth; k++)
+    exponent[k] = exponent_of(a[k]);
+  for (int j = 0; j < p->columns; j++) {
+    int largest = exponent_of(d[j]);
+    for (int k = 0; k < p->depth; k++) {
+      int own = exponent[k] + p->b_exponent[k][j];
+      term[k] = a[k] * p->b[k][j];
+      largest = own > largest ? own : largest;
+    }
+    term[p->depth] = d[j];
+    d[j] = add_cut(term, p->depth + 1, largest);
+  }
+}
+
 static void multiply_integer_row(const product *p, const int32_t *a, uint32_t *d) {
   for (int k = 0; k < p->depth; k++) {
     uint32_t x = (uint32_t)a[k];
@@ -72,8 +127,13 @@ static void multiply_integer_row(const product *p, const int32_t *a, uint32_t *d
 }
 
 static void multiply(product *p) {
+  for (int k = 0; k < p->depth && p->cut; k++)
+    for (int j = 0; j < p->columns; j++)
+      p->b_exponent[k][j] = (int16_t)exponent_of(p->b[k][j]);
   for (int row = 0; row < ROWS; row++)
-    if (p->real)
+    if (p->cut)
+      multiply_cut_row(p, p->a[row], p->d[row]);
+    else if (p->real)
       multiply_row(p, p->a[row], p->d[row]);
     else
       multiply_integer_row(p, p->ai[row], p->di[row]);
@@ -181,6 +241,7 @@ static void execute_mma(machine *m, agent *a, const instruction *in) {
   require_warp(m, a, op);
   product p;
   p.real = is_real(left);
+  p.cut = is_cut(left) && ir_target_of(m->kernel->target)->has_native_fp8_mma;
   p.columns = 8;
   p.depth = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 16);
   if (!good_types(m, a, acc->value->type, left, right)) return;
@@ -359,6 +420,7 @@ static void execute_wgmma(machine *m, agent *a, const instruction *in) {
     return;
   }
   p.real = is_real(right->value->type);
+  p.cut = is_cut(right->value->type);
   if (a->fences == 1 && m->checks)
     finding(m, a, EMULATOR_FENCE, nowhere, nowhere, "the first wgmma of a warpgroup has no wgmma.fence before it");
   if (!good_types(m, a, acc->value->type, left->value->type, right->value->type)) return;

@@ -38,7 +38,7 @@ typedef struct problem {
   bitblas_context *context;
   bitblas_matmul_config c;
   int64_t M, groups;
-  bool linear, strict, is_gpu;
+  bool linear, strict;
   uint64_t state;
   double *a, *w; /* [M, K], [N, K]: what they stand for */
   double *bias;
@@ -332,8 +332,7 @@ static bool compare(const problem *p, const uint8_t *is) {
       double wanted = sum + p->bias[n];
       if (c->out_dtype == T(I8)) wanted = fmax(fmin(wanted, 127), -128);
       double got = value_of(c->out_dtype, get_bits(is, (size_t)(m * c->N + n), bitblas_type_bits(c->out_dtype)));
-      double allowed = allowed_error(c, p->groups, p->is_gpu, sum, size, p->bias[n], wanted),
-             error = fabs(got - wanted);
+      double allowed = allowed_error(c, p->groups, sum, size, p->bias[n], wanted), error = fabs(got - wanted);
       bool overflows = c->out_dtype == T(F16) && fabs(wanted) > 65504;
       if (!(error <= allowed) && !(overflows && fabs(got) >= 65504 && got * wanted > 0)) {
         printf("FAILED %s: %s: %s: C[%" PRId64 ", %" PRId64 "] is %.9g and should be %.9g within %.3g\n", p->row->test,
@@ -387,7 +386,7 @@ static bool refuses_eight(bitblas_context *context) {
 typedef struct suite {
   bitblas_context *context;
   const char *only;
-  bool lists, small, is_gpu;
+  bool lists, small;
   atomic_int next, passed, failed;
 } suite;
 
@@ -404,11 +403,8 @@ static void *run_some(void *data) {
     }
     bool ok = true;
     for (int strict = 0; strict <= 1 && i < ROWS; strict++) {
-      problem p = {.row = &rows[i],
-                   .context = s->context,
-                   .strict = strict,
-                   .is_gpu = s->is_gpu,
-                   .state = (uint64_t)i * 2 + (uint64_t)strict};
+      problem p = {
+          .row = &rows[i], .context = s->context, .strict = strict, .state = (uint64_t)i * 2 + (uint64_t)strict};
       parse(&p, s->small);
       ok = run_one(&p) && ok;
     }
@@ -426,7 +422,7 @@ int main(int argc, char **argv) {
   int threads = 1;
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--device=gpu") == 0)
-      config.device = BITBLAS_DEVICE_GPU, s.is_gpu = true, s.small = false;
+      config.device = BITBLAS_DEVICE_GPU, s.small = false;
     else if (strcmp(argv[i], "--original-sizes") == 0)
       s.small = false;
     else if (strncmp(argv[i], "--only=", 7) == 0)
