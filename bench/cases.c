@@ -8,13 +8,14 @@
 enum { HAS_ZEROS_NONE = 0, HAS_ZEROS_ORIGINAL = 1, HAS_ZEROS_RESCALE = 1, HAS_ZEROS_QUANTIZED = 1 };
 enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 }; /* of bitblas_zeros_mode */
 
-#define PRODUCT(row_, goal, type, M, N, K, older_)                                                                     \
+#define PRODUCT(row_, goal, type, M, N, K, older_, promotes_)                                                          \
   {.kind = CASE_DENSE,                                                                                                 \
    .peer = PEER_CUBLASLT,                                                                                              \
    .row = row_,                                                                                                        \
    .label = "matmul",                                                                                                  \
    .least = goal,                                                                                                      \
    .older = older_,                                                                                                    \
+   .promotes = promotes_,                                                                                              \
    .m = M,                                                                                                             \
    .n = N,                                                                                                             \
    .k = K,                                                                                                             \
@@ -57,11 +58,12 @@ enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 };
    .query_times = times,                                                                                               \
    .key_growth = growth},
 
-#define DENSE(row, goal, type, M, N, K) PRODUCT(row, goal, type, M, N, K, false)
-#define OLDER(row, goal, type, M, N, K) PRODUCT(row, goal, type, M, N, K, true)
-#define WEIGHT(...)                     DECODED_IN(__VA_ARGS__, false)
-#define GRAPH(...)                      DECODED_IN(__VA_ARGS__, true)
-#define DECODED_IN(...)                 DECODED(__VA_ARGS__)
+#define DENSE(row, goal, type, M, N, K)    PRODUCT(row, goal, type, M, N, K, false, false)
+#define PROMOTED(row, goal, type, M, N, K) PRODUCT(row, goal, type, M, N, K, false, true)
+#define OLDER(row, goal, type, M, N, K)    PRODUCT(row, goal, type, M, N, K, true, false)
+#define WEIGHT(...)                        DECODED_IN(__VA_ARGS__, false)
+#define GRAPH(...)                         DECODED_IN(__VA_ARGS__, true)
+#define DECODED_IN(...)                    DECODED(__VA_ARGS__)
 #define ATTENTION(row, goal, label, type, batch, heads, kv_heads, S, D, causal)                                        \
   HEADS(CASE_ATTENTION, row, goal, 0, label, type, batch, heads, kv_heads, S, S, D, causal, 0, 0)
 #define SHARP(row, goal, type, batch, heads, S, D, causal, times, growth)                                              \
@@ -134,8 +136,8 @@ void case_name(const bench_case *c, char *text, size_t size) {
   switch (c->kind) {
   case CASE_DENSE:
   case CASE_FUSED:
-    snprintf(text, size, "%s-%s-%ldx%ldx%ld%s", c->label, bitblas_type_name(c->a), c->m, c->n, c->k,
-             c->older ? "-sm80" : "");
+    snprintf(text, size, "%s-%s%s-%ldx%ldx%ld%s", c->label, bitblas_type_name(c->a), c->promotes ? "-promoted" : "",
+             c->m, c->n, c->k, c->older ? "-sm80" : "");
     return;
   case CASE_WEIGHT:
     if (c->group > 0) snprintf(group, sizeof group, "-g%ld", c->group);
@@ -165,7 +167,8 @@ void case_group(const bench_case *c, char *text, size_t size) {
   else if (c->kind == CASE_ATTENTION && !c->window)
     snprintf(text, size, "row %d, D = %ld", c->row, c->dim);
   else
-    snprintf(text, size, "row %d, %s", c->row, c->kind == CASE_DENSE ? bitblas_type_name(c->a) : c->label);
+    snprintf(text, size, "row %d, %s%s", c->row, c->kind == CASE_DENSE ? bitblas_type_name(c->a) : c->label,
+             c->promotes ? ", promoted" : "");
 }
 
 static bool has_two_weights(const bench_case *c) { return c->kind == CASE_FUSED && strcmp(c->label, "swiglu") == 0; }
@@ -263,11 +266,11 @@ bench_case case_made_small(const bench_case *c) {
 }
 
 bool case_is_same(const bench_case *a, const bench_case *b) {
-  return a->kind == b->kind && strcmp(a->label, b->label) == 0 && a->older == b->older && a->m == b->m &&
-         a->n == b->n && a->k == b->k && a->a == b->a && a->w == b->w && a->group == b->group && a->scale == b->scale &&
-         a->with_zeros == b->with_zeros && a->zeros_mode == b->zeros_mode && a->heads == b->heads &&
-         a->kv_heads == b->kv_heads && a->queries == b->queries && a->keys == b->keys && a->dim == b->dim &&
-         a->causal == b->causal && a->window == b->window && a->query_times == b->query_times &&
+  return a->kind == b->kind && strcmp(a->label, b->label) == 0 && a->older == b->older && a->promotes == b->promotes &&
+         a->m == b->m && a->n == b->n && a->k == b->k && a->a == b->a && a->w == b->w && a->group == b->group &&
+         a->scale == b->scale && a->with_zeros == b->with_zeros && a->zeros_mode == b->zeros_mode &&
+         a->heads == b->heads && a->kv_heads == b->kv_heads && a->queries == b->queries && a->keys == b->keys &&
+         a->dim == b->dim && a->causal == b->causal && a->window == b->window && a->query_times == b->query_times &&
          a->key_growth == b->key_growth;
 }
 

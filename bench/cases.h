@@ -26,6 +26,8 @@ typedef enum case_peer {
   PEER_COPY      /* a copy that moves as many bytes */
 } case_peer;
 
+enum { PROMOTED_SUM = 128 }; /* of our kernels by themselves, and of cuBLASLt */
+
 typedef struct bench_case {
   case_kind kind;
   case_peer peer;
@@ -36,6 +38,7 @@ typedef struct bench_case {
   bool shows_bytes;  /* TB/s in the table instead of TFLOP/s */
   bool in_graph;     /* timed as replays of a CUDA graph */
   bool older;        /* code of sm_80 */
+  bool promotes;     /* DENSE of 8-bit floats: sums of PROMOTED_SUM k are added in f32 */
 
   /* DENSE, WEIGHT: C[m, n] = A[m, k] * W[n, k]^T. FUSED: the same, of swiglu two W. ROWS: m rows of n */
   long m, n, k;

@@ -42,7 +42,7 @@ static double allowed_of_product(const known_product *p, double size, double wan
   if (p->out == BITBLAS_TYPE_I32) return 0;
   double sums = (double)p->k * 0x1p-24;
   /* Tensor cores keep 13 bits of sums of 8-bit floats (DeepSeek-V3 technical report, section 3.3.2). */
-  if (!is_16_bits(p->a.type)) sums += 0x1p-13 * (2 + (double)p->k / 128);
+  if (!is_16_bits(p->a.type)) sums += 0x1p-13 * (2 + (double)(p->in_core ? p->in_core : p->k) / 128);
   return p->roundings * unit_of(p->a.type) * size + sums * size + unit_of(p->out) * fabs(wanted) + 0x1p-24;
 }
 

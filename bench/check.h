@@ -26,6 +26,7 @@ typedef struct known_product {
   const known_matrix *up;              /* C = silu(A * W^T) * (A * up^T); NULL: no such thing */
   const known_matrix *bias, *residual; /* C = gelu(A * W^T + bias) + residual; NULL: no such thing */
   long m, n, k;
+  long in_core; /* of 8-bit floats: k that the tensor core sums by itself; 0: all */
   bitblas_type out;
   double roundings; /* of a decoded weight, in units of A's type */
 } known_product;

@@ -33,6 +33,7 @@ static void describe_matmul(ours *o, recipe *r) {
   snprintf(r->k, sizeof r->k, "%ld", c->k);
   define(r, "N", r->n);
   define(r, "K", r->k);
+  if (c->a == BITBLAS_TYPE_F8E4M3 && !c->promotes) define(r, "PROMOTE", "0");
   expect(r, "M", c->m);
   ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->m, c->k, 0});
   ours_add_tensor(o, TENSOR_RANDOM, c->w, (const int64_t[]){c->n, c->k, 0});
@@ -182,6 +183,7 @@ static bool example_check(const ours *o, int set, complaint *problem) {
                              .m = c->m,
                              .n = c->n,
                              .k = c->k,
+                             .in_core = c->promotes ? PROMOTED_SUM : c->k,
                              .out = out->shape.type};
     return check_product(o->m, &p, out->address[set], problem);
   }

@@ -135,6 +135,7 @@ static bool matmul_create(ours *o, const char *directory, complaint *problem) {
   const bench_case *c = o->c;
   bitblas_matmul_config config = config_of(c);
   config.overlap_launches = o->m->overlaps;
+  config.fast_accum = !c->promotes;
   (void)directory;
   if (!is_done(bitblas_matmul_create(o->m->context, &config, &o->matmul), "making a Matmul", problem) ||
       !is_done(bitblas_matmul_prepare(o->matmul, NULL, 0), "compiling", problem))

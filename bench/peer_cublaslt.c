@@ -61,6 +61,7 @@ struct cublaslt_product {
   cublaslt *l;
   const data *d;
   bitblas_type type, out;
+  bool promotes;
   long m, n, k;
   void *description, *a_layout, *w_layout, *c_layout;
   heuristic best;
@@ -155,7 +156,7 @@ static bool describe(cublaslt_product *p, complaint *problem) {
   const cublaslt *l = p->l;
   const types t = types_of(p->type);
   const int transposed = CUBLAS_OP_T;
-  const int8_t fast = 1;
+  const int8_t fast = !p->promotes;
   uint64_t m = (uint64_t)p->m, n = (uint64_t)p->n, k = (uint64_t)p->k;
   bool ok = l->describe(&p->description, t.compute, t.scale) == 0 &&
             l->set_description(p->description, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed) == 0 &&
@@ -229,13 +230,14 @@ static bool place(cublaslt_product *p, complaint *problem) {
   return machine_wait(m, problem);
 }
 
-bool cublaslt_product_create(cublaslt *l, const data *d, bitblas_type type, long m, long n, long k,
+bool cublaslt_product_create(cublaslt *l, const data *d, bitblas_type type, bool promotes, long m, long n, long k,
                              cublaslt_product **out, complaint *problem) {
   cublaslt_product *p = *out = calloc(1, sizeof *p);
   if (!p) return complain(problem, "no memory for a product");
   p->l = l;
   p->d = d;
   p->type = type;
+  p->promotes = promotes;
   p->out = type == BITBLAS_TYPE_I8 ? BITBLAS_TYPE_I32 : type == BITBLAS_TYPE_F8E4M3 ? BITBLAS_TYPE_F16 : type;
   p->m = m, p->n = n, p->k = k;
   return describe(p, problem) && place(p, problem) && choose(p, problem);
@@ -247,6 +249,7 @@ bool cublaslt_product_check(cublaslt_product *p, complaint *problem) {
                                .m = p->m,
                                .n = p->n,
                                .k = p->k,
+                               .in_core = p->promotes ? PROMOTED_SUM : p->k,
                                .out = p->out};
   size_t bytes = (size_t)(p->m * p->n) * (size_t)bitblas_type_bits(p->out) / 8;
   return machine_fill(p->l->m, p->c[0], 0xff, bytes, problem) && run_product(p, 0, problem) &&

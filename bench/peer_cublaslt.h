@@ -15,9 +15,9 @@ void cublaslt_close(cublaslt *l); /* NULL is ignored */
 /* 130100 is 13.1.0, about. */
 size_t cublaslt_version(const cublaslt *l);
 
-/* C[m, n] = A[m, k] * W[n, k]^T of f16, bf16 (C the same, sums f32), f8e4m3 (C f16, fast accumulation, which is what wgmma
- * does by itself) or i8 (C and sums i32). Tensors of its own, on the device. */
-bool cublaslt_product_create(cublaslt *l, const data *d, bitblas_type type, long m, long n, long k,
+/* C[m, n] = A[m, k] * W[n, k]^T of f16, bf16 (C the same, sums f32), f8e4m3 (C f16; `promotes`: sums of 128 k in f32,
+ * which is its default, else its fast accumulation) or i8 (C and sums i32). Tensors of its own, on the device. */
+bool cublaslt_product_create(cublaslt *l, const data *d, bitblas_type type, bool promotes, long m, long n, long k,
                              cublaslt_product **out, complaint *problem);
 void cublaslt_product_destroy(cublaslt_product *p); /* NULL is ignored */
 /* Runs set 0 and compares elements of its C. */

@@ -158,7 +158,8 @@ static bool meet_cublaslt(session *s, job *j, rival *peer, report_row *row) {
     return true;
   }
   bitblas_type type = c->kind == CASE_DENSE ? c->a : BITBLAS_TYPE_F16;
-  if (!cublaslt_product_create(s->lt, s->d, type, c->m, c->n, c->k, &peer->product, &row->no_peer)) return true;
+  if (!cublaslt_product_create(s->lt, s->d, type, c->promotes, c->m, c->n, c->k, &peer->product, &row->no_peer))
+    return true;
   snprintf(row->peer, sizeof row->peer, "%s", c->kind == CASE_DENSE ? "cuBLASLt" : "cuBLASLt f16");
   row->no_peer.text[0] = 0; /* of an algorithm that failed before another did not */
   peer->is_there = cublaslt_product_check(peer->product, &row->problem);
