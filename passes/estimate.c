@@ -17,22 +17,25 @@
 #include <math.h>
 
 static const double launch_us = 2.0;
-static const double load_clocks = 800; /* from issue to arrival, memory busy */
-static const double copy_clocks = 100; /* of a producer for an instruction of a copy engine, however little it moves */
+static const double load_clocks = 800;  /* from issue to arrival, memory busy */
+static const double slot_clocks = 1600; /* the same of a slot of a ring, with all others under way */
+static const double copy_clocks = 77;   /* of a producer for an instruction of a copy engine, however little it moves */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {200, 20};
-static const double whole_turn = 0.3; /* of a turn, where a loop has no more of them than stages */
+static const double whole_turn = 0.39; /* of a turn, where a loop has no more of them than stages */
 /* A warp, of an iteration whose dots wait for each other's results: with a role that loads, and without. */
 static const double chain_clocks[2] = {25, 200};
 /* A warpgroup alone that decodes for its wgmma: for each clock that the SM would take; a turn. */
 static const double decode_clocks = 1.3, decode_turn_clocks = 220;
-static const double lone_clocks = 80;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
-static const double hbm_reached = 0.90; /* of the nominal bandwidth */
+static const double lone_clocks = 104;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
+static const double hbm_reached = 0.945; /* of the nominal bandwidth */
 static const double few_warps_lost = 1.15; /* without a role that loads, below ENOUGH_WARPS an SM */
 static const double role_hbm = 1.05; /* of device memory's time, where one warp asks for all and not each for its own */
 static const double l2_kept = 0.6;   /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
 static const double start_clocks = 600; /* of a block that replaces another */
+static const double ahead_cost = 0.1;   /* of the time of what is asked for beyond ENOUGH_AHEAD, before work begins */
+static const double overlap_slot_clocks = 150; /* of a slot that is filled before a launch waits for the one ahead */
 
 enum {
   ALU_LANES = 128,
@@ -45,6 +48,7 @@ enum {
   ENOUGH_THREADS = 1024, /* of an SM to have enough loads in flight, a few of 16 bytes each */
   FEW_THREADS = 512,     /* with fewer, a thread holds so much that a limit would spill */
   RESERVED_SHARED = 1024,
+  ENOUGH_AHEAD = 131072, /* bytes under way to an SM that hide all latency; more only queues in front of them */
   MAX_BLOCKS = 32,
   ENOUGH_WARPS = 8
 };
@@ -58,7 +62,7 @@ const char *estimate_term_name(estimate_term term) {
 typedef struct machine {
   const ir_target_info *target;
   int warps, producers, cluster, raster, min_blocks;
-  bool persistent, is_lone;
+  bool persistent, is_lone, overlaps;
   double l2_share; /* of the bytes that multicast leaves to each block */
 } machine;
 
@@ -162,7 +166,7 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
   double held = w->dots > 0 ? (m->producers ? 1.5 : 1) * dots : throughput_clocks(m, w, blocks);
   /* without a producer the slot that a turn reads is filled after it, unless there is one for every turn */
   double slots = w->slots >= w->loads ? w->loads : m->producers || w->slots < 2 ? w->slots : w->slots - 1;
-  return (w->loads * load_clocks + (transfer + held) / larger(w->dots, 1)) / slots;
+  return (w->loads * slot_clocks + (transfer + held) / larger(w->dots, 1)) / slots;
 }
 
 /* What one warpgroup takes that decodes, multiplies and waits in turn; others work meanwhile, on dots of their own. */
@@ -193,13 +197,22 @@ static double drain_clocks(const machine *m, const block_work *w, double blocks)
   return clocks;
 }
 
-/* Until the first turn of a loop has come to blocks that all begin at once. */
+/* Until the first turn of a loop has come to blocks that all begin at once. Memory serves what was asked for in no
+ * order, so that deep rings delay their own first slot; and a launch that overlaps the one ahead fills all slots with
+ * one kind of tensor before it asks for the others. */
 static double fill_clocks(const machine *m, const block_work *w, double blocks) {
-  double bytes = 0;
-  for (int i = 0; i < w->section_count; i++)
-    if (w->section[i].loads >= 1) bytes = larger(bytes, w->section[i].l2 * m->l2_share * blocks / w->section[i].loads);
+  double first = 0, ahead = 0, filled = 0;
+  for (int i = 0; i < w->section_count; i++) {
+    const work *s = &w->section[i];
+    if (s->loads < 1) continue;
+    double slots = s->slots < s->loads ? s->slots : s->loads, turn = s->l2 * m->l2_share * blocks / s->loads;
+    first = larger(first, turn);
+    ahead += turn * slots;
+    filled += slots * blocks;
+  }
   double a_clock = m->target->hbm_gbps * hbm_reached / m->target->sms / m->target->clock_ghz;
-  return load_clocks + bytes / a_clock;
+  return load_clocks + (first + ahead_cost * larger(0, ahead - ENOUGH_AHEAD)) / a_clock +
+         (m->overlaps ? overlap_slot_clocks * filled : 0);
 }
 
 static double block_clocks(const machine *m, const block_work *w, double blocks, bool follows) {
@@ -321,6 +334,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
                .cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1),
                .raster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_RASTER, 0),
                .min_blocks = (int)ir_attr_get(&kernel->attrs, IR_ATTR_MIN_BLOCKS, 1),
+               .overlaps = ir_attr_get(&kernel->attrs, IR_ATTR_PDL, 0) != 0,
                .persistent = ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) != 0};
   m.l2_share = multicast_share(&m, &w);
   m.is_lone = w.wgmma_columns && m.producers && m.warps == 4;
