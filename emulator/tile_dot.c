@@ -1,6 +1,7 @@
 /* dot of whole tiles: multiplied by plain loops on unpacked operands. */
 #include "emulator/machine.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct matrix {
@@ -67,15 +68,16 @@ static void multiply(machine *m, ir_type type, int64_t rows, int64_t columns, in
     MULTIPLY(float, f);
 }
 
-/* Multiplies the cells of the row operand, rows x depth as `transposed` says, by the scale of their row and group. */
+/* Multiplies the cells of the row operand, rows x depth as `transposed` says, by the scale of their row and group, and
+ * by 2^power. */
 static const cell *scaled(machine *m, const cell *cells, const cell *scale, int64_t rows, int64_t depth, int64_t group,
-                          bool transposed) {
+                          int power, bool transposed) {
   cell *out = arena_alloc(m->scratch, sizeof(cell) * (size_t)(rows * depth + 1));
   for (int64_t r = 0; r < rows; r++)
     for (int64_t k = 0; k < depth; k++) {
       int64_t at = transposed ? k * rows + r : r * depth + k;
       out[at] = cells[at];
-      out[at].f *= scale[r * (depth / group) + k / group].f;
+      out[at].f *= ldexp(scale[r * (depth / group) + k / group].f, power);
     }
   return out;
 }
@@ -144,10 +146,11 @@ static void run_dot(machine *m, agent *a, const instruction *in) {
     const cell *scales = region_read(m, &scale.r, &s, zero);
     if (!scales) return;
     int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, depth);
+    int power = (int)ir_attr_get(&op->attrs, IR_ATTR_POWER, 0);
     if (ir_attr_get(&op->attrs, IR_ATTR_SWAP, 0))
-      right_cells = scaled(m, right_cells, scales, columns, depth, group, !transpose_b);
+      right_cells = scaled(m, right_cells, scales, columns, depth, group, power, !transpose_b);
     else
-      left_cells = scaled(m, left_cells, scales, rows, depth, group, transpose_a);
+      left_cells = scaled(m, left_cells, scales, rows, depth, group, power, transpose_a);
   }
   cell *result = arena_alloc(m->scratch, sizeof(cell) * (size_t)(parts * rows * columns + 1));
   for (int64_t p = 0; p < parts; p++) {

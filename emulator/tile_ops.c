@@ -66,6 +66,7 @@ static void execute_decode(machine *m, agent *a, const instruction *in) {
           mode = ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
   double factor = (double)ir_attr_get(&op->attrs, IR_ATTR_FACTOR, 1);
   double offset = (double)ir_attr_get(&op->attrs, IR_ATTR_OFFSET, 0);
+  int power = (int)ir_attr_get(&op->attrs, IR_ATTR_POWER, 0);
   int64_t rows = columns ? count / columns : 0;
   if ((scale.cells && scale.rows != 1 && scale.rows != rows) || (zero.cells && zero.rows != 1 && zero.rows != rows)) {
     finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere,
@@ -78,7 +79,7 @@ static void execute_decode(machine *m, agent *a, const instruction *in) {
     double q = number(codes.value->type, elements[i]) * factor - offset;
     double s = scale.cells ? factor_at(&scale, row, g) : 1, z = zero.cells ? factor_at(&zero, row, g) : 0;
     if (mode == IR_ZERO_NONE || !zero.cells) z = 0;
-    result[i].f = mode == IR_ZERO_RESCALE ? q * s - z : (q - z) * s;
+    result[i].f = ldexp(mode == IR_ZERO_RESCALE ? q * s - z : (q - z) * s, -power);
   }
   write_operand(m, a, in, &to, IR_F64, result);
 }

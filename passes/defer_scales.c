@@ -8,6 +8,9 @@
  * are few tokens. They stay in f32, where a scaled code is rounded to the operand's 16 bits: what comes out is nearer
  * to the exact sum.
  *
+ * Codes that are floats are moved into the operand's bits, and a multiplication by a power of two mends the exponent's
+ * bias (decode_power): that too is left to the scales, {power = 14}.
+ *
  * Fires for a decode in the register operand of one mma dot into f32, whose zeros come before the scale, where a group
  * is whole instructions deep and its sums are fewer than the multiplications saved. wgmma runs on while the next codes
  * are decoded, so there the multiplications cost less than a wait for each group would. */
@@ -48,6 +51,14 @@ static const char *refusal(const ir_op *decode, const ir_op *dot) {
   return columns > group / depth ? "there are more sums than codes of a group" : NULL;
 }
 
+/* The sums are 2^power times too small where the codes are, without a rounding: floats of 32 bits have room for that. */
+static void defer_power(ir_op *decode, ir_op *dot) {
+  int power = decode_power(decode);
+  if (!power || (decode->read_count > 2 && decode->read[2].value)) return; /* zeros are subtracted from whole values */
+  ir_attr_set(&decode->attrs, IR_ATTR_POWER, power);
+  ir_attr_set(&dot->attrs, IR_ATTR_POWER, power);
+}
+
 static void defer_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
   for (ir_op *op = block->first; op; op = op->next) {
     defer_block(kernel, env, &op->body);
@@ -64,6 +75,7 @@ static void defer_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
     if (why) continue;
     ir_op_add_read(s.dot, op->read[1]);
     ir_attr_set(&s.dot->attrs, IR_ATTR_GROUP, group_of(op));
+    defer_power(op, s.dot);
     op->read[1] = ir_ref_none();
   }
 }

@@ -29,6 +29,7 @@
 #include "passes/tensor_core.h"
 
 enum { GROUP_ROWS = 16, VECTOR_WORDS = 4, MAX_ROW_GROUPS = 64, MAX_RAISED = 16 };
+enum { UPPER_POWER = 14 };                                         /* f16's bias less that of f4e2m1 */
 enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA, LUT_CHOOSE = 0xE4 }; /* (a & b) ^ c, (a & b) | c, c ? a : b by bits */
 
 /* Scales or zeros, and those known by now: of row g and g + 8 of a group, by column. */
@@ -53,6 +54,7 @@ typedef struct decoding {
   int registers;          /* that share a word of codes: R */
   int64_t factor, offset; /* a code q stands for factor * q - offset */
   int raise;              /* factor = 2^raise */
+  int power;              /* what comes out is 2^power times too small */
   ir_zero_mode mode;
   packed_operand codes;
   decode_factor scale, zero;
@@ -245,18 +247,17 @@ static bool is_upper_byte(const decoding *d) {
   return d->code_type == IR_F4E2M1 && d->type == IR_F16 && !d->offset && !d->raise;
 }
 
-/* Registers 0 and 2 of a word, and 1 and 3, have their codes in the same half of its bytes. */
+/* Registers 0 and 2 of a word, and 1 and 3, have their codes in the same half of its bytes. Sign and magnitude of both are
+ * put in their places at once, with other bits between them that each register then masks out. Shifts to the left run
+ * beside the pipe of logic. */
 static const ir_expr *upper_byte_pair(decoding *d, const ir_expr *word, int index) {
   int odd = index & 1;
   if (index < 2) {
-    const ir_expr *magnitude = masked(d, shift(d, word, odd ? -3 : 1), word_constant(d, 0x0E0E0E0E));
-    const ir_expr *moved = lut(d, shift(d, word, odd ? 0 : 4), word_constant(d, 0x80808080), magnitude, LUT_AND_OR);
-    d->moved[odd] = thread_let(d->l, "moved", moved);
+    const ir_expr *sign = shift(d, word, odd ? 0 : 4), *magnitude = shift(d, word, odd ? -3 : 1);
+    d->moved[odd] = thread_let(d->l, "moved", lut(d, sign, magnitude, word_constant(d, 0x80808080), LUT_CHOOSE));
   }
-  const ir_expr *zero = word_constant(d, 0), *spread = word_constant(d, 0x2404);
-  const ir_expr *upper = index < 2 ? ir_ternary(d->l->memory, IR_EXPR_PRMT, d->moved[odd], zero, spread)
-                                   : masked(d, d->moved[odd], both_halves(d, 0xFF00));
-  return pairwise(d, IR_EXPR_MUL2, upper, pair_of(d, 1 << 14));
+  const ir_expr *upper = masked(d, shift(d, d->moved[odd], index < 2 ? 8 : 0), both_halves(d, 0x8E00));
+  return d->power == UPPER_POWER ? upper : pairwise(d, IR_EXPR_MUL2, upper, pair_of(d, 1 << UPPER_POWER));
 }
 
 /* Rule 2; NULL where there is no short way. */
@@ -481,9 +482,16 @@ void thread_decode(lower *l, const ir_op *op) {
   while (d->factor >> (d->raise + 1))
     d->raise++;
   d->offset = ir_attr_get(&op->attrs, IR_ATTR_OFFSET, 0);
+  d->power = (int)ir_attr_get(&op->attrs, IR_ATTR_POWER, 0);
   d->mode = (ir_zero_mode)ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
   int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0), width = ir_extent(to, 1);
   d->group = group > 0 && group < width ? (int)group : (int)width;
+  if (d->power && (d->power != decode_power(op) || op->read[1].value || (op->read_count > 2 && op->read[2].value))) {
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "%s cannot come out 2^%d times too small", to->name,
+               d->power);
+    l->failed = true;
+    return;
+  }
   if (!find_fragment(d)) {
     diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc,
                "%s is decoded in place, but no dot takes it as register rows", to->name);

@@ -5,6 +5,8 @@
 #include "passes/region.h"
 #include "passes/tensor_core.h"
 
+#include <math.h>
+
 static ir_ref word_ref(ir_value *registers, const ir_expr *word) {
   ir_ref ref = ir_ref_whole(registers);
   ref.count = 1;
@@ -220,16 +222,18 @@ static ir_value *open_group(lower *l, ir_type type, int words) {
   return sums;
 }
 
-/* accumulator += scale of the row and group * sums. A thread has rows g and g + 8 of each 16. */
-static void close_group(lower *l, packed_operand *scale, int group, ir_value *accumulator, ir_value *sums, int m_blocks,
-                        int n_blocks) {
+/* accumulator += 2^power * scale of the row and group * sums. A thread has rows g and g + 8 of each 16. */
+static void close_group(lower *l, packed_operand *scale, int group, int power, ir_value *accumulator, ir_value *sums,
+                        int m_blocks, int n_blocks) {
   int registers = scale->layout->reg_count / m_blocks;
   for (int mb = 0; mb < m_blocks; mb++)
     for (int half = 0; half < 2; half++) {
       int at[LAYOUT_MAX_RANK];
       tile_layout_coord(scale->layout, mb * registers, 0, 0, at);
       const ir_expr *word = packed_factor_word(scale, "scale", at[0] + half * 8, group);
-      const ir_expr *factor = thread_let(l, "scale", packed_unpack_f32(l, scale->buffer->type, word));
+      const ir_expr *factor = packed_unpack_f32(l, scale->buffer->type, word);
+      if (power) factor = ir_binary(l->memory, IR_EXPR_MUL, factor, ir_float(l->memory, ldexp(1, power)));
+      factor = thread_let(l, "scale", factor);
       for (int nb = 0; nb < n_blocks; nb++)
         for (int i = 0; i < 2; i++) {
           const ir_expr *index = thread_int(l, (mb * n_blocks + nb) * 4 + half * 2 + i);
@@ -364,7 +368,7 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
     multiply_unit(l, &p, unit, sums);
     if (!grouped || pair < p.pairs - 1 || ((step + 1) * depth % group && step + 1 < p.steps)) continue;
     if (scale.buffer)
-      close_group(l, &scale, step * depth / group, accumulator, sums, p.m_blocks, p.n_blocks);
+      close_group(l, &scale, step * depth / group, s->power, accumulator, sums, p.m_blocks, p.n_blocks);
     else
       add_sums(l, accumulator, 0, sums, p.m_blocks * p.n_blocks * 4, true);
   }

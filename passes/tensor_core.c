@@ -17,6 +17,7 @@ dot_shape dot_shape_of(const ir_op *dot) {
   s.columns = s.swapped ? &dot->read[0] : &dot->read[1];
   s.scale = dot->read_count > 2 && dot->read[2].value ? &dot->read[2] : NULL;
   s.group = (int)ir_attr_get(&dot->attrs, IR_ATTR_GROUP, s.k);
+  s.power = (int)ir_attr_get(&dot->attrs, IR_ATTR_POWER, 0);
   s.rows_k_major = s.swapped ? transpose_b : !transpose_a;
   s.columns_k_major = s.swapped ? !transpose_a : transpose_b;
   return s;
@@ -134,6 +135,14 @@ bool decode_uses_table(const ir_op *decode, const ir_op *dot) {
   return ir_type_of(code)->class == IR_CLASS_TABLE && ir_bits(code) == 4 && ir_bits(to) == 16 &&
          ir_attr_get(&decode->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND && dot &&
          dot_shape_of(dot).n <= MAX_TABLE_COLUMNS;
+}
+
+int decode_power(const ir_op *decode) {
+  ir_type code = decode->read[0].value->type, to = decode->write[0].value->type;
+  bool moved = code == IR_F4E2M1 && to == IR_F16 && ir_attr_get(&decode->attrs, IR_ATTR_FACTOR, 1) == 1 &&
+               !ir_attr_get(&decode->attrs, IR_ATTR_OFFSET, 0);
+  int bias = (1 << (ir_type_of(to)->exponent_bits - 1)) - 1, own = (1 << (ir_type_of(code)->exponent_bits - 1)) - 1;
+  return moved ? bias - own : 0;
 }
 
 const ir_op *dot_of_rows(const ir_block *block, const ir_value *rows) {
