@@ -195,15 +195,19 @@ static void load_matrices(lower *l, const fragment_source *from, ir_value *regis
 }
 
 /* The lane's place in a 16 x 2-chunk group of matrices. `rows_first`: matrices 0, 1 are rows 0-7, 8-15 of chunk 0
- * (operand A); else matrices 0, 1 are chunks 0, 1 of rows 0-7 (operand B). k_major: a matrix row is a row of the
- * operand; else it is a k, and 8 of them a chunk of k. */
-static void lane_place(lower *l, bool rows_first, bool k_major, int chunk, const ir_expr **row, const ir_expr **k) {
+ * (operand A); else matrices 0, 1 are chunks 0, 1 of rows 0-7 (operand B), and 2, 3 the same of rows 8-15, or chunks 2, 3
+ * of rows 0-7 where it is `deep`. k_major: a matrix row is a row of the operand; else it is a k, and 8 of them a chunk. */
+static void lane_place(lower *l, bool rows_first, bool deep, bool k_major, int chunk, const ir_expr **row,
+                       const ir_expr **k) {
   const ir_expr *in = ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, 7));
   const ir_expr *second =
       ir_binary(l->memory, IR_EXPR_AND, ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 3)), thread_int(l, 1));
   const ir_expr *fourth = ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 4));
   const ir_expr *row_half = rows_first ? second : fourth, *k_half = rows_first ? fourth : second;
-  if (k_major) {
+  if (deep) {
+    *row = in;
+    *k = thread_mul(l, ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 3)), thread_int(l, chunk));
+  } else if (k_major) {
     *row = thread_add(l, in, thread_mul(l, row_half, thread_int(l, 8)));
     *k = thread_mul(l, k_half, thread_int(l, chunk));
   } else {
@@ -245,12 +249,15 @@ static void close_group(lower *l, packed_operand *scale, int group, int power, i
 }
 
 /* The fragments of a dot, in the order in which they are used: a unit is two column blocks of a step along k (one, where
- * their number is odd), and every row block with them. The units' B fragments lie in a ring, loaded `ahead` units before
+ * their number is odd), and every row block with them; where there is one column block and rows come from registers, it is
+ * two steps, so that one load brings as much. The units' B fragments lie in a ring, loaded `ahead` units before
  * they are used; a step's A fragments in one of two sets, loaded under the step before. */
 typedef struct mma_plan {
   const dot_shape *s;
   int m_blocks, n_blocks, depth, steps;
-  int pairs;       /* units a step */
+  bool deep; /* a unit is two steps */
+  int pairs; /* units a step */
+  int units;
   int ahead, ring; /* units */
   int a_sets;      /* 1: a step's are loaded in front of it */
   fragment_source a_from, b_from;
@@ -275,10 +282,12 @@ static void choose_distance(const lower *l, mma_plan *p) {
 
 static int unit_blocks(const mma_plan *p, int unit) { return unit % p->pairs * 2 + 1 < p->n_blocks ? 2 : 1; }
 
+static int unit_step(const mma_plan *p, int unit) { return p->deep ? unit * 2 : unit / p->pairs; }
+
 static void load_unit(lower *l, const mma_plan *p, int unit) {
-  if (p->b_registers || unit >= p->steps * p->pairs) return;
-  load_matrices(l, &p->b_from, p->b, unit % p->ring * FRAGMENT_WORDS, unit % p->pairs * 16, unit / p->pairs * p->depth,
-                unit_blocks(p, unit) * 2);
+  if (p->b_registers || unit >= p->units) return;
+  load_matrices(l, &p->b_from, p->b, unit % p->ring * FRAGMENT_WORDS, unit % p->pairs * 16,
+                unit_step(p, unit) * p->depth, p->deep ? 4 : unit_blocks(p, unit) * 2);
 }
 
 /* Row blocks first .. last - 1 of a step. */
@@ -289,12 +298,14 @@ static void load_rows(lower *l, const mma_plan *p, int step, int first, int last
                   4);
 }
 
-static void multiply_unit(lower *l, const mma_plan *p, int unit, ir_value *sums) {
-  int step = unit / p->pairs, first = unit % p->pairs * 2;
+/* What the unit has of a step: all, or half of what it loaded. */
+static void multiply_step(lower *l, const mma_plan *p, int unit, int step, ir_value *sums) {
+  int first = unit % p->pairs * 2;
   for (int mb = 0; mb < p->m_blocks; mb++)
     for (int i = 0; i < unit_blocks(p, unit); i++) {
       int nb = first + i, a_word = p->a_registers ? mb * p->steps + step : step % p->a_sets * p->m_blocks + mb,
-          b_word = p->b_registers ? (nb * p->steps + step) * 2 : unit % p->ring * FRAGMENT_WORDS + i * 2;
+          part = p->deep ? step % 2 : i,
+          b_word = p->b_registers ? (nb * p->steps + step) * 2 : unit % p->ring * FRAGMENT_WORDS + part * 2;
       ir_op *mma = thread_op(l, IR_OP_MMA);
       ir_op_add_write(mma, word_ref(sums, thread_int(l, (mb * p->n_blocks + nb) * 4)));
       ir_op_add_read(mma, word_ref(p->a, thread_int(l, a_word * FRAGMENT_WORDS)));
@@ -314,14 +325,17 @@ static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
   p->m_blocks = s->m / 16 / warps_m;
   p->n_blocks = s->n / 8 / warps_n;
   p->pairs = (p->n_blocks + 1) / 2;
+  p->deep = p->n_blocks == 1 && !p->promotes && p->a_registers && !p->b_registers && s->columns_k_major &&
+            p->steps % 2 == 0 && (!s->scale || s->group % (2 * p->depth) == 0);
+  p->units = p->deep ? p->steps / 2 : p->steps * p->pairs;
   choose_distance(l, p);
   const ir_expr *warp_m = thread_digit(l, l->warp, 1, warps_m, warps_n * s->parts);
   const ir_expr *warp_n = thread_digit(l, l->warp, warps_m, warps_n, s->parts);
   const ir_expr *first_k =
       thread_mul(l, thread_digit(l, l->warp, warps_m * warps_n, s->parts, 1), thread_int(l, own_k));
   const ir_expr *a_row, *a_k, *b_row, *b_k;
-  lane_place(l, true, s->rows_k_major, chunk, &a_row, &a_k);
-  lane_place(l, false, s->columns_k_major, chunk, &b_row, &b_k);
+  lane_place(l, true, false, s->rows_k_major, chunk, &a_row, &a_k);
+  lane_place(l, false, p->deep, s->columns_k_major, chunk, &b_row, &b_k);
   a_row = thread_role_let(l, "a_row", thread_add(l, a_row, thread_mul(l, warp_m, thread_int(l, p->m_blocks * 16))));
   a_k = thread_role_let(l, "a_k", thread_add(l, a_k, first_k));
   b_row = thread_role_let(l, "b_row", thread_add(l, b_row, thread_mul(l, warp_n, thread_int(l, p->n_blocks * 8))));
@@ -356,8 +370,8 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   load_rows(l, &p, 0, 0, p.m_blocks);
   for (int unit = 0; unit < p.ahead; unit++)
     load_unit(l, &p, unit);
-  for (int unit = 0; unit < p.steps * p.pairs; unit++) {
-    int step = unit / p.pairs, pair = unit % p.pairs;
+  for (int unit = 0; unit < p.units; unit++) {
+    int step = unit_step(&p, unit), pair = unit % p.pairs, last = step + (p.deep ? 1 : 0);
     if (pair == 0 && grouped && step * depth % group == 0)
       sums = open_group(l, accumulator->type, p.m_blocks * p.n_blocks * 4);
     if (p.a_sets > 1)
@@ -365,8 +379,9 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
     else if (pair == 0 && step > 0)
       load_rows(l, &p, step, 0, p.m_blocks);
     load_unit(l, &p, unit + p.ahead);
-    multiply_unit(l, &p, unit, sums);
-    if (!grouped || pair < p.pairs - 1 || ((step + 1) * depth % group && step + 1 < p.steps)) continue;
+    for (int now = step; now <= last; now++)
+      multiply_step(l, &p, unit, now, sums);
+    if (!grouped || pair < p.pairs - 1 || ((last + 1) * depth % group && last + 1 < p.steps)) continue;
     if (scale.buffer)
       close_group(l, &scale, step * depth / group, s->power, accumulator, sums, p.m_blocks, p.n_blocks);
     else
