@@ -29,6 +29,7 @@ static const double chain_clocks[2] = {25, 200};
 static const double decode_clocks = 1.3, decode_turn_clocks = 220;
 static const double lone_clocks = 104;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
 static const double hbm_reached = 0.945; /* of the nominal bandwidth */
+static const double copying = 1.08; /* of warps that compute, when they copy and meet beside it though a role could */
 static const double few_warps_lost = 1.15; /* without a role that loads, below ENOUGH_WARPS an SM */
 static const double role_hbm = 1.05; /* of device memory's time, where one warp asks for all and not each for its own */
 static const double l2_kept = 0.6;   /* of the L2 that one tensor may fill and still be there in the next wave */
@@ -63,7 +64,8 @@ typedef struct machine {
   const ir_target_info *target;
   int warps, producers, cluster, raster, min_blocks;
   bool persistent, is_lone, overlaps;
-  double l2_share; /* of the bytes that multicast leaves to each block */
+  bool loads_fragments; /* the warps that compute read what they multiply from shared memory themselves */
+  double l2_share;      /* of the bytes that multicast leaves to each block */
 } machine;
 
 /* -- What fits ----------------------------------------------------------------------------------------------------- */
@@ -150,10 +152,11 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
   /* What one warpgroup computes after its dot, another can do beneath the dot of its own. */
   double apart = blocks * (tensor > 0 ? larger(1.5 * (m->warps / 4), 1) : m->warps);
   double compute = busiest + (tensor + exp + alu - busiest) / apart;
+  if (tensor > 0 && !m->producers && m->target->has_wgmma) compute *= copying;
   double l2 = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
   double shared = w->shared * blocks / m->target->shared_bytes_clk, moved = larger(l2, w->copies * copy_clocks);
-  /* warps that load what they multiply wait for it now and then; wgmma and a role that loads do not */
-  if (tensor > 0 && !m->producers) return larger(together(compute, shared), moved);
+  /* warps that load what they multiply wait for it now and then; wgmma does not, beneath a role that loads */
+  if (tensor > 0 && (!m->producers || m->loads_fragments)) return larger(together(compute, shared), moved);
   return larger(compute, larger(shared, moved));
 }
 
@@ -179,8 +182,10 @@ static double decoding_clocks(const machine *m, const work *w) {
 static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
   double share = w->loads > 0 && w->loads <= w->slots ? whole_turn : 1; /* no slot is given back */
-  double turns = w->turns * share * (turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0)) +
-                 w->chains * chain_clocks[!m->producers] * m->warps;
+  double clocks = turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0);
+  /* warps that meet nobody at a turn work while others wait for it */
+  if (m->producers && m->loads_fragments && m->warps > 4) clocks = (turn[0] + turn[1] * 4) * 4 / m->warps;
+  double turns = w->turns * share * clocks + w->chains * chain_clocks[!m->producers] * m->warps;
   double busy = larger(throughput_clocks(m, w, 1) + turns, decoding_clocks(m, w)), ring = ring_clocks(m, w, 1);
   bool parted = !m->producers && w->tensor < busy / 2; /* warps that load wait for it, unless it all lies under dots */
   double alone = (parted ? together(busy, ring) : larger(busy, ring)) + w->sync_waits * load_clocks;
@@ -337,6 +342,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
                .overlaps = ir_attr_get(&kernel->attrs, IR_ATTR_PDL, 0) != 0,
                .persistent = ir_attr_get(&kernel->attrs, IR_ATTR_PERSISTENT, 0) != 0};
   m.l2_share = multicast_share(&m, &w);
+  m.loads_fragments = !w.wgmma_columns;
   m.is_lone = w.wgmma_columns && m.producers && m.warps == 4;
   *out = (estimate){.registers = registers_of(&m, &w), .shared_bytes = w.shared_bytes, .uses_fma = w.uses_fma};
   double blocks = w.grid[0] * w.grid[1] * w.grid[2], per_us = m.target->clock_ghz * 1e3;
