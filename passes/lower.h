@@ -144,6 +144,8 @@ const ir_expr *thread_inside(lower *l, const ir_value *tensor, const ir_expr *co
  * holds; NULL is always. */
 const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slot, const ir_expr *const *coord,
                                    const ir_expr *when);
+/* A word's worth of elements of a shared buffer, the first of which is at the coordinates: registers of its type. */
+ir_value *thread_load_neighbours(lower *l, ir_value *buffer, const ir_expr *slot, const ir_expr *const *coord);
 
 /* -- Ops ----------------------------------------------------------------------------------------------------------- */
 

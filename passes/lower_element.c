@@ -1,4 +1,4 @@
-/* Single elements of tensors and shared buffers: loads, one a register.
+/* Single elements of tensors and shared buffers: loads, one a register. Of shared buffers also a word of neighbours.
  *
  *   before  %lengths[%b]      after  %lengths_1[0] <- ld.global %lengths, i64(%b) * 4L, %b < %B {width = 4}
  *                                    %lengths_1[0] */
@@ -10,10 +10,9 @@ typedef struct source {
   const ir_expr *slot;
 } source;
 
-/* registers[word] = one element, or of narrower ones one byte, at the address. */
+/* registers[word] = `width` bytes at the address. */
 static void load_bytes(lower *l, const source *s, ir_value *registers, int word, const ir_expr *address,
-                       const ir_expr *predicate) {
-  int bits = ir_bits(s->value->type);
+                       const ir_expr *predicate, int width) {
   ir_op *op = thread_op(l, s->value->space == IR_SHARED ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
   ir_ref to = ir_ref_whole(registers), from = ir_ref_whole(s->value);
   to.count = 1;
@@ -23,7 +22,7 @@ static void load_bytes(lower *l, const source *s, ir_value *registers, int word,
   ir_op_add_read(op, from);
   ir_op_add_expr(l->memory, op, address);
   ir_op_add_expr(l->memory, op, predicate);
-  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bits < 8 ? 1 : bits / 8);
+  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, width);
 }
 
 /* The bit of its byte that an element begins at. Rows of shared buffers are whole bytes; those of tensors need not
@@ -52,7 +51,8 @@ const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slo
   if (!shared) predicate = both(l, predicate, thread_inside(l, value, coord));
   const ir_expr *address =
       shared ? thread_shared_address(l, value, slot, coord) : thread_global_offset(l, value, coord);
-  load_bytes(l, &s, word, 0, address, predicate);
+  int width = bits < 8 ? 1 : bits / 8; /* of narrower elements their byte */
+  load_bytes(l, &s, word, 0, address, predicate, width);
   const ir_expr *raw = thread_word(l, word, thread_int(l, 0));
   if (!narrow) return raw;
   if (bits < 8) {
@@ -60,7 +60,7 @@ const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slo
     if (crosses) { /* the rest is in the next byte */
       const ir_expr *further = ir_binary(l->memory, IR_EXPR_GT, bit, ir_typed_int(l->memory, IR_U32, 8 - bits));
       load_bytes(l, &s, word, 1, thread_add(l, address, ir_typed_int(l->memory, address->type, 1)),
-                 both(l, predicate, further));
+                 both(l, predicate, further), width);
       const ir_expr *next = thread_word(l, word, thread_int(l, 1));
       raw = ir_binary(l->memory, IR_EXPR_OR, raw, ir_binary(l->memory, IR_EXPR_SHL, next, thread_int(l, 8)));
     }
@@ -68,4 +68,11 @@ const ir_expr *thread_load_element(lower *l, ir_value *value, const ir_expr *slo
   }
   const ir_expr *args[2] = {raw, thread_int(l, 0)};
   return ir_typed(l->memory, IR_EXPR_UNPACK, value->type, ir_compute_type(value->type), 2, args);
+}
+
+ir_value *thread_load_neighbours(lower *l, ir_value *buffer, const ir_expr *slot, const ir_expr *const *coord) {
+  source s = {buffer, slot};
+  ir_value *word = thread_array(l, buffer->name, buffer->type, thread_per_word(buffer->type));
+  load_bytes(l, &s, word, 0, thread_shared_address(l, buffer, slot, coord), ir_bool(l->memory, true), 4);
+  return word;
 }

@@ -2,17 +2,25 @@
  *
  * Registers are visited in groups of as many elements as the narrowest tile packs into a word, so that a packed word
  * is written once. Inside a branch, where only some elements change, a packed word is read, changed and written back.
- * Elements of shared buffers and of tensors are loaded into a register first; what `select` does not choose is not
- * loaded. */
+ * Elements of shared buffers and of tensors are loaded into a register first, neighbours of a buffer that the loop only
+ * reads a word at a time; what `select` does not choose is not loaded. */
 #include "passes/lower.h"
 #include "passes/parallel_access.h"
 
-enum { MAX_ACCESSES = 64, MAX_UNIT = 32, MAX_LETS = 64, MAX_UNROLLED = 4 };
+enum { MAX_ACCESSES = 64, MAX_UNIT = 32, MAX_LETS = 64, MAX_UNROLLED = 4, MAX_WORDS = 16 };
 
 typedef struct let_value {
   const ir_value *name;
   const ir_expr *value[MAX_UNIT]; /* by element of the group */
 } let_value;
+
+/* Neighbours that one load brought. */
+typedef struct loaded_word {
+  const ir_expr *element; /* as it stands in the body */
+  int first;              /* of the group's elements */
+  const ir_block *place;  /* where its registers are known */
+  ir_value *registers;
+} loaded_word;
 
 typedef struct loop {
   lower *l;
@@ -28,6 +36,8 @@ typedef struct loop {
   const ir_expr *coord[IR_MAX_RANK][MAX_UNIT];
   let_value lets[MAX_LETS];
   int let_count;
+  loaded_word words[MAX_WORDS];
+  int word_count;
 } loop;
 
 /* The register of the tile that a thread uses for register `reg` of the iteration space. */
@@ -64,11 +74,48 @@ static const ir_expr *both(lower *l, const ir_expr *a, const ir_expr *b) {
 
 static const ir_expr *expression(loop *p, const ir_expr *e, int sub, const ir_expr *when);
 
+static bool is_written(const ir_block *block, const ir_value *value) {
+  for (ir_op *op = block->first; op; op = op->next)
+    if (ir_op_writes(op, value) || is_written(&op->body, value) || is_written(&op->other, value)) return true;
+  return false;
+}
+
+/* Elements of the buffer that lie in a word beside each other, for neighbours in the loop too; 1 when there are none. */
+static int neighbours(const loop *p, const ir_expr *e) {
+  const ir_op *op = p->op;
+  if (e->value->space != IR_SHARED || !op->variable_count || !e->arg_count || ir_bits(e->value->type) < 8) return 1;
+  int count = thread_per_word(e->value->type);
+  if (tile_layout_vector(&p->layout) < count || shared_layout_vector(e->value->shared) < count) return 1;
+  for (int d = 0; d < e->arg_count; d++) {
+    bool is_last = e->args[d]->kind == IR_EXPR_VALUE && e->args[d]->value == op->variable[op->variable_count - 1];
+    if (is_last != (d == e->arg_count - 1)) return 1;
+    bool other = false;
+    for (int v = 0; v < op->variable_count; v++)
+      other |= e->args[d]->kind == IR_EXPR_VALUE && e->args[d]->value == op->variable[v];
+    if (!other && e->args[d]->kind != IR_EXPR_INT) return 1;
+  }
+  return is_written(&op->body, e->value) ? 1 : count;
+}
+
+/* The registers that hold the elements of the group from `first` on, loaded unless they have been. */
+static ir_value *load_neighbours(loop *p, const ir_expr *e, int first, const ir_expr *const *coord) {
+  for (int i = 0; i < p->word_count; i++)
+    if (p->words[i].element == e && p->words[i].first == first && p->words[i].place == p->l->out)
+      return p->words[i].registers;
+  if (p->word_count == MAX_WORDS || !coord) return NULL;
+  ir_value *registers = thread_load_neighbours(p->l, e->value, e->slot, coord);
+  p->words[p->word_count++] = (loaded_word){e, first, p->l->out, registers};
+  return registers;
+}
+
 static const ir_expr *load_element(loop *p, const ir_expr *e, int sub, const ir_expr *when) {
   const ir_expr *coord[IR_MAX_RANK];
   for (int d = 0; d < e->arg_count; d++)
     coord[d] = expression(p, e->args[d], sub, when);
-  return thread_load_element(p->l, e->value, e->slot, coord, when);
+  int count = when ? 1 : neighbours(p, e), at = sub % count;
+  ir_value *word = count > 1 && p->unit % count == 0 ? load_neighbours(p, e, sub - at, at ? NULL : coord) : NULL;
+  return word ? thread_read_element(p->l, word, thread_int(p->l, 0), at)
+              : thread_load_element(p->l, e->value, e->slot, coord, when);
 }
 
 static const ir_expr *read_tile(loop *p, const ir_expr *e, int sub) {
@@ -255,6 +302,23 @@ static void statements(loop *p, const ir_block *block, int from, int to, bool pa
   p->let_count = lets;
 }
 
+/* As many elements as the widest word that a load of the expression may bring. */
+static int widest_load(const loop *p, const ir_expr *e, int widest) {
+  int count = e->kind == IR_EXPR_ELEMENT ? neighbours(p, e) : 1;
+  widest = count > widest ? count : widest;
+  for (int i = 0; i < e->arg_count; i++)
+    widest = widest_load(p, e->args[i], widest);
+  return widest;
+}
+
+/* A branch changes single elements, so what is loaded in it is of no use to the next. */
+static int widest_loads(const loop *p, int widest) {
+  for (const ir_op *op = p->op->body.first; op; op = op->next)
+    for (int i = 0; op->kind != IR_OP_IF && i < op->expr_count; i++)
+      widest = widest_load(p, op->expr[i], widest);
+  return widest;
+}
+
 static bool writes_tiles(const ir_block *block) {
   for (const ir_op *op = block->first; op; op = op->next) {
     bool tile = op->kind == IR_OP_SET && op->write[0].value->space == IR_TILE;
@@ -287,6 +351,7 @@ static void run(loop *p) {
   lower *l = p->l;
   bool looped = p->groups > 1;
   ir_block *saved = l->out;
+  p->word_count = 0;
   p->group = thread_int(l, 0);
   if (looped)
     saved = thread_loop(l, "r", thread_int(l, p->groups), p->in_registers || p->groups <= MAX_UNROLLED, &p->group);
@@ -340,6 +405,7 @@ void thread_elementwise(lower *l, const ir_op *op) {
     int per_word = thread_per_word(accesses[i].tile->type);
     unit = per_word > unit ? per_word : unit;
   }
+  if (count) unit = widest_loads(&p, unit);
   while (unit > 1 && p.layout.reg_count % unit)
     unit /= 2;
   p.unit = unit;
