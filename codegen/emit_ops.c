@@ -270,6 +270,7 @@ static void write_mbar_wait(emitter *e, const ir_op *op) {
             (int)op->loc.line);
 }
 
+/* A barrier with `name`<id, threads>(); one whose number the thread computes with `name`_at<threads>(id). */
 static void write_bar(emitter *e, const ir_op *op, const char *name) {
   int id = (int)ir_attr_get(&op->attrs, IR_ATTR_ID, 0),
       threads = (int)ir_attr_get(&op->attrs, IR_ATTR_THREADS, e->threads);
@@ -278,8 +279,13 @@ static void write_bar(emitter *e, const ir_op *op, const char *name) {
               ir_op_info_of(op->kind)->mnemonic, id, threads);
     return;
   }
-  prelude_want(e->functions, name);
-  emit_line(e, "%s<%d, %d>();", name, id, threads);
+  char at[32];
+  snprintf(at, sizeof at, "%s%s", name, op->expr_count ? "_at" : "");
+  prelude_want(e->functions, at);
+  if (op->expr_count)
+    emit_line(e, "%s<%d>(%d + %s);", at, threads, id, emit_expr_text(e, op->expr[0], EMIT_SUM));
+  else
+    emit_line(e, "%s<%d, %d>();", at, id, threads);
 }
 
 static void write_bar_sync(emitter *e, const ir_op *op) {

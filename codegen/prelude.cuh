@@ -302,6 +302,9 @@ __device__ __noinline__ void mbar_wait_bounded(u32 bar, u32 parity, const char *
 //@ bar_sync
 // PTX ISA: bar.sync
 template <int id, int threads> __device__ __forceinline__ void bar_sync() { asm volatile("bar.sync %0, %1;" :: "n"(id), "n"(threads) : "memory"); }
+//@ bar_sync_at
+// PTX ISA: bar.sync
+template <int threads> __device__ __forceinline__ void bar_sync_at(int id) { asm volatile("bar.sync %0, %1;" :: "r"(id), "n"(threads) : "memory"); }
 //@ bar_arrive
 // PTX ISA: bar.arrive
 template <int id, int threads> __device__ __forceinline__ void bar_arrive() { asm volatile("bar.arrive %0, %1;" :: "n"(id), "n"(threads) : "memory"); }

@@ -176,7 +176,7 @@ static outcome execute_mbarrier(machine *m, agent *a, const instruction *in) {
 static bool waits_at(const machine *m, const agent *a, ir_op_kind kind, int64_t id) {
   if (!a->waiting || a->released) return false;
   const ir_op *op = m->code.instructions[a->pc].op;
-  return op && op->kind == kind && (kind == IR_OP_CLUSTER_SYNC || ir_attr_get(&op->attrs, IR_ATTR_ID, 0) == id);
+  return op && op->kind == kind && (kind == IR_OP_CLUSTER_SYNC || a->waiting_at == id);
 }
 
 static outcome pass_when_released(agent *a) {
@@ -189,7 +189,9 @@ static outcome execute_bar(machine *m, agent *a, const instruction *in) {
   if (a->waiting) return pass_when_released(a);
   const ir_op *op = in->op;
   int64_t id = ir_attr_get(&op->attrs, IR_ATTR_ID, 0);
+  if (op->expr_count) id += evaluate_uniform(m, a, in->expr[0]).i;
   int threads = (int)ir_attr_get(&op->attrs, IR_ATTR_THREADS, m->warp_count * LANES);
+  if (!m->thread_form) threads *= (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1); /* all of them are one agent */
   if (id < 0 || id >= HARDWARE_BARRIERS) {
     finding(m, a, EMULATOR_BOUNDS, nowhere, nowhere, "hardware barrier %lld: there are %d", (long long)id,
             HARDWARE_BARRIERS);
@@ -209,6 +211,7 @@ static outcome execute_bar(machine *m, agent *a, const instruction *in) {
   lanes_release(a, bar->clock, bar->async_clock);
   clock_advance(a);
   a->waiting = op->kind == IR_OP_BAR_SYNC;
+  a->waiting_at = id;
   m->report->counts.events[IR_EVENT_BLOCK_SYNCS]++;
   if (bar->arrived > threads)
     finding(m, a, EMULATOR_BARRIER, nowhere, nowhere, "%d threads have reached hardware barrier %lld, which is for %d",
@@ -370,7 +373,7 @@ void describe_wait(machine *m, agent *a, str *out) {
   if (in->op->kind != IR_OP_MBAR_WAIT) {
     str_printf(out, " in %s", ir_op_info_of(in->op->kind)->mnemonic);
     if (in->op->kind == IR_OP_BAR_SYNC) {
-      int64_t id = ir_attr_get(&in->op->attrs, IR_ATTR_ID, 0);
+      int64_t id = a->waiting_at;
       const hardware_barrier *bar = &a->block->hardware[id];
       str_printf(out, " %lld, reached by %d of %d threads", (long long)id, bar->arrived, bar->threads);
     }

@@ -168,8 +168,9 @@ struct agent {
   int pc;
   uint32_t mask;
   agent_state state;
-  bool waiting;  /* has counted itself at a hardware or cluster barrier */
-  bool released; /* that barrier has completed */
+  bool waiting;       /* has counted itself at a hardware or cluster barrier */
+  int64_t waiting_at; /* the hardware barrier */
+  bool released;      /* that barrier has completed */
   int first_warp, warp_count;
   const char *role;
   cell *scalars; /* [value][LANES] */

@@ -424,6 +424,9 @@ static bool check_attrs(verifier *v, const ir_op *op) {
     if (is_power && (value & (value - 1)))
       return verify_fail(v, "%s is %lld, not a power of two", name, (long long)value);
   }
+  if (op->kind == IR_OP_BAR_SYNC && (op->expr_count > 1 || (op->expr_count && op->expr[0]->type != IR_I32)))
+    return verify_fail(v, "bar.sync takes one i32 or nothing");
+  if (ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1) < 1) return verify_fail(v, "parts is at least 1");
   return ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0) >= 0 || verify_fail(v, "pending is at least 0");
 }
 

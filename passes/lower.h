@@ -40,6 +40,7 @@ typedef struct lower {
   const ir_expr *lane;   /* 0 .. 31 */
   const ir_expr *warp;   /* from the role's first warp */
   const ir_expr *thread; /* from the role's first thread */
+  const ir_expr *part;   /* number of the part that the thread is of, once it was asked for */
   ir_block *prologue;    /* lets that hold for the whole role */
   lower_memo memo[LOWER_MAX_MEMO];
   int memo_count;
@@ -86,6 +87,9 @@ void thread_leave(lower *l, ir_block *saved);
 ir_block *thread_loop(lower *l, const char *name, const ir_expr *count, int unroll, const ir_expr **variable);
 ir_block *thread_guard(lower *l, const ir_expr *condition);
 const ir_expr *thread_first_thread(lower *l); /* predicate */
+/* Of an op in parts (attribute), NULL when it is in one: the number of this thread's part. */
+const ir_expr *thread_part_number(lower *l, const ir_op *op);
+const ir_expr *thread_first_of_part(lower *l, const ir_op *op); /* predicate: the part's first thread, or the role's */
 
 static inline const ir_expr *thread_int(lower *l, int64_t value) { return ir_int(l->memory, value); }
 const ir_expr *thread_add(lower *l, const ir_expr *a, const ir_expr *b);

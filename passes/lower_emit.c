@@ -112,6 +112,26 @@ const ir_expr *thread_first_thread(lower *l) {
   return ir_binary(l->memory, IR_EXPR_EQ, l->thread, thread_int(l, 0));
 }
 
+const ir_expr *thread_part_number(lower *l, const ir_op *op) {
+  int parts = (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
+  if (parts == 1) return NULL;
+  if (l->warp_count % parts) {
+    diag_error(l->env->diagnostics, DIAG_PLACEMENT, op->loc, "%d warps cannot be in %d parts", l->warp_count, parts);
+    l->failed = true;
+    return thread_int(l, 0);
+  }
+  const ir_expr *number = ir_binary(l->memory, IR_EXPR_DIV, l->warp, thread_int(l, l->warp_count / parts));
+  if (!l->part) l->part = thread_role_let(l, "part", number);
+  return l->part;
+}
+
+const ir_expr *thread_first_of_part(lower *l, const ir_op *op) {
+  const ir_expr *part = thread_part_number(l, op);
+  if (!part) return thread_first_thread(l);
+  int threads = 32 * l->warp_count / (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
+  return ir_binary(l->memory, IR_EXPR_EQ, l->thread, thread_mul(l, part, thread_int(l, threads)));
+}
+
 const ir_expr *thread_add(lower *l, const ir_expr *a, const ir_expr *b) {
   return ir_binary(l->memory, IR_EXPR_ADD, a, b);
 }

@@ -42,6 +42,26 @@ static bool loads_panels(const ir_ref *tensor, const shared_layout *layout, int 
   return ir_known_divisor(value->extent[last]) % panel_elements == 0;
 }
 
+/* What one of several issuers copies: a block of a cluster for all of them, or a part of the role. */
+typedef struct tensor_share {
+  int axis, count;      /* so many shares along this dimension of the buffer */
+  const ir_expr *first; /* element along it; NULL: there is one share */
+  int bytes;            /* in the buffer, from one element along it to the next */
+} tensor_share;
+
+/* A share has `rows` rows of every panel, or all rows of its panels. */
+static tensor_share share_of(lower *l, const ir_op *op, const shared_layout *layout, int blocks, int rows) {
+  const ir_expr *number = blocks > 1 ? ir_leaf(l->memory, IR_EXPR_CTA_RANK, IR_I32) : thread_part_number(l, op);
+  if (!number) return (tensor_share){.count = 1};
+  int count = blocks > 1 ? blocks : (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1), bytes = layout->panel_bytes;
+  int axis = blocks > 1 ? 0 : (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0), extent = rows / count;
+  if (axis > 0) {
+    extent = layout->extent[axis] / count;
+    bytes = layout->rows * layout->element_bits / 8;
+  }
+  return (tensor_share){axis, count, thread_let(l, "share", thread_mul(l, number, thread_int(l, extent))), bytes};
+}
+
 static void tensor_map_copy(lower *l, const ir_op *op) {
   bool load = op->read[0].value->space == IR_GLOBAL;
   const ir_ref *tensor = load ? &op->read[0] : &op->write[0], *buffer = load ? &op->write[0] : &op->read[0];
@@ -67,14 +87,13 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
     pieces = box[spanned[0]] / piece_rows;
     box[spanned[0]] = piece_rows;
   }
-  int blocks = load ? (int)ir_attr_get(&op->attrs, IR_ATTR_MULTICAST, 1) : 1, share = 0;
-  const ir_expr *rank_rows = NULL;
-  if (blocks > 1) { /* this block's share of the rows, for every block of the cluster */
-    share = box[spanned[0]] / blocks;
-    box[spanned[0]] = share;
-    rank_rows =
-        thread_let(l, "share", thread_mul(l, ir_leaf(l->memory, IR_EXPR_CTA_RANK, IR_I32), thread_int(l, share)));
-  }
+  int blocks = load ? (int)ir_attr_get(&op->attrs, IR_ATTR_MULTICAST, 1) : 1;
+  const tensor_share share = share_of(l, op, layout, blocks, box[spanned[0]]);
+  const int share_dim = spanned[share.axis == 0 ? 0 : rank - 1];
+  if (share.axis == 0)
+    box[share_dim] /= share.count;
+  else
+    panels /= share.count;
   int outer = load && pieces == 1 && blocks == 1 && loads_panels(tensor, layout, panel_elements) ? panels : 1;
   if (outer > 1) { /* one more dimension in front */
     memmove(box + 1, box, sizeof *box * (size_t)tensor->value->rank);
@@ -83,14 +102,14 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
   ir_value *map = find_map(l, tensor->value, ir_map_rank(tensor->value) + (outer > 1 ? 1 : 0), box, layout->swizzle);
   int piece_bytes = pieces > 1 ? layout->rows / pieces * layout->panel_bytes : 0;
 
-  ir_block *saved = thread_guard(l, thread_first_thread(l));
+  ir_block *saved = thread_guard(l, thread_first_of_part(l, op));
   for (int panel = 0; panel < panels; panel += outer) {
     for (int piece = 0; piece < pieces; piece++) {
       int offset = panel * layout->rows * layout->panel_bytes + piece * piece_bytes;
       const ir_expr *address =
           thread_add(l, ir_address(l->memory, buffer->value, buffer->slot), ir_typed_int(l->memory, IR_U32, offset));
-      if (rank_rows)
-        address = thread_add(l, address, thread_u32(l, thread_mul(l, rank_rows, thread_int(l, layout->panel_bytes))));
+      if (share.first)
+        address = thread_add(l, address, thread_u32(l, thread_mul(l, share.first, thread_int(l, share.bytes))));
       ir_op *copy = thread_op(l, load ? IR_OP_TMA_LOAD : IR_OP_TMA_STORE);
       ir_ref shared = ir_ref_whole(buffer->value);
       shared.slot = buffer->slot;
@@ -111,7 +130,7 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
         if (d == spanned[rank - 1])
           at = outer > 1 ? thread_int(l, 0) : thread_add(l, at, thread_int(l, panel * panel_elements));
         if (d == spanned[0] && pieces > 1) at = thread_add(l, at, thread_int(l, piece * piece_rows));
-        if (d == spanned[0] && rank_rows) at = thread_add(l, at, rank_rows);
+        if (d == share_dim && share.first) at = thread_add(l, at, share.first);
         ir_op_add_expr(l->memory, copy, at);
       }
       if (outer > 1) {

@@ -48,11 +48,21 @@ static void thread_arrive(lower *l, const ir_op *op) {
   thread_leave(l, saved);
 }
 
-/* Ops that one thread of the block or role runs. */
+/* Ops that one thread of the block or role, or of each part of it, runs. */
 static void thread_by_first(lower *l, const ir_op *op) {
-  ir_block *saved = thread_guard(l, thread_first_thread(l));
+  ir_block *saved = thread_guard(l, thread_first_of_part(l, op));
   copy_op(l, op);
+  ir_attr_clear(&l->out->last->attrs, IR_ATTR_PARTS);
   thread_leave(l, saved);
+}
+
+/* The parts of a role have barriers of their own, one behind the other. */
+static void thread_sync(lower *l, const ir_op *op) {
+  const ir_expr *part = thread_part_number(l, op);
+  copy_op(l, op);
+  if (!part) return;
+  ir_op_add_expr(l->memory, l->out->last, part);
+  ir_attr_clear(&l->out->last->attrs, IR_ATTR_PARTS);
 }
 
 /* -- Roles --------------------------------------------------------------------------------------------------------- */
@@ -160,6 +170,7 @@ static void thread_role_body(lower *l, const ir_block *body, ir_block *out, int 
   l->warp_count = count;
   l->barrier_id = barrier_id;
   l->memo_count = l->place_count = l->place_capacity = 0;
+  l->part = NULL;
   l->places = NULL;
   l->meeting_count = l->meeting_capacity = 0;
   l->prologue = &prologue;
@@ -327,6 +338,9 @@ static void thread_one(lower *l, const ir_op *op) {
     break;
   case IR_OP_MBAR_ARRIVE:
     thread_arrive(l, op);
+    break;
+  case IR_OP_BAR_SYNC:
+    thread_sync(l, op);
     break;
   case IR_OP_MBAR_INIT:
   case IR_OP_MBAR_EXPECT:

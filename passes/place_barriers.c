@@ -24,12 +24,15 @@
  * A loop is walked with the state of its own end joined to the state before it, so hazards across the back edge are
  * seen. A barrier clears every buffer's state, so neighbouring hazards cost one barrier.
  *
+ * What part-stores has cut into shares concerns the warps of a share only: such barriers have the attribute `parts`, as
+ * commits and waits have then, and leave the state of other buffers alone.
+ *
  * Buffers with a ring (slots, or a copy that signals an mbarrier) are ordered by specialise-warps and pipeline-loops.
- * Barrier 0 is for all threads; each role with its own shared buffers gets one of 1..15. */
+ * Barrier 0 is for all threads; each role with its own shared buffers gets one of 1..15, and its parts the next ones. */
 #include "passes/pass.h"
 #include "passes/region.h"
 
-enum { MAX_YOUNGER = 8 };
+enum { MAX_YOUNGER = 8, FIRST_OF_PARTS = 3 };
 
 typedef struct hazard {
   bool written;  /* by ordinary stores, since the last barrier */
@@ -46,6 +49,8 @@ typedef struct context {
   ir_kernel *kernel;
   pass_env *env;
   bool *managed; /* by value number: ordered by other passes, or with no need of order */
+  bool *parted;  /* by value number: in shares */
+  int parts;     /* of the stores; 1: each is of the whole role */
   int count;     /* of values; state[count] says what was issued and not committed: `copying`, `storing`, and of stores
                     in this iteration of the innermost loop: `open` ones, and the groups before (`younger`) */
   hazard *state; /* by value number */
@@ -124,9 +129,12 @@ static void insert(context *c, ir_block *block, ir_op *before, ir_op_kind kind, 
                    src_loc loc) {
   if (!c->insert) return;
   ir_op *op = ir_op_create(c->env->memory, kind, loc);
-  if (kind == IR_OP_BAR_SYNC) {
-    ir_attr_set(&op->attrs, IR_ATTR_ID, c->id);
-    ir_attr_set(&op->attrs, IR_ATTR_THREADS, c->threads);
+  if ((kind == IR_OP_BULK_COMMIT || kind == IR_OP_BULK_WAIT) && c->parts > 1)
+    ir_attr_set(&op->attrs, IR_ATTR_PARTS, c->parts);
+  if (kind == IR_OP_BAR_SYNC) { /* `value`: parts */
+    ir_attr_set(&op->attrs, IR_ATTR_ID, value > 1 ? FIRST_OF_PARTS : c->id);
+    ir_attr_set(&op->attrs, IR_ATTR_THREADS, c->threads / value);
+    if (value > 1) ir_attr_set(&op->attrs, IR_ATTR_PARTS, value);
   } else if (kind == IR_OP_BULK_WAIT) {
     ir_attr_set(&op->attrs, attr, value);
     ir_attr_set(&op->attrs, IR_ATTR_READ, 1);
@@ -152,8 +160,9 @@ static void join(hazard *into, const hazard *from, int count) {
   }
 }
 
-static void apply_barrier(context *c, bool fenced, bool copied) {
+static void apply_barrier(context *c, bool fenced, bool copied, bool of_parts) {
   for (int i = 0; i < c->count; i++) {
+    if (of_parts && !c->parted[i]) continue;
     c->state[i].written = c->state[i].read = false;
     c->state[i].unfenced |= copied && c->state[i].copying;
     c->state[i].unfenced &= !fenced;
@@ -268,8 +277,9 @@ static void walk_op(context *c, ir_block *block, ir_op *op) {
   if (is_bulk_store(op) && is_refilled(c, op->next)) insert_commit(c, block, op, op->loc);
   if (a.need_fence) insert(c, block, op, IR_OP_FENCE_ASYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
   if (a.need_barrier) {
-    insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, 0, op->loc);
-    apply_barrier(c, a.need_fence, a.need_copy_wait);
+    int64_t parts = ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
+    insert(c, block, op, IR_OP_BAR_SYNC, IR_ATTR_KIND_COUNT, parts, op->loc);
+    apply_barrier(c, a.need_fence, a.need_copy_wait, parts > 1);
   }
   effect e = {.state = c->state,
               .managed = c->managed,
@@ -305,7 +315,7 @@ static void walk(context *c, ir_block *block) {
       walk_role(c, op);
       break;
     case IR_OP_BAR_SYNC:
-      apply_barrier(c, false, false);
+      apply_barrier(c, false, false, ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1) > 1);
       break;
     case IR_OP_DOT_WAIT: /* of which buffers, where some dots stay in flight, is not looked at */
       for (int i = 0; i < c->count; i++) {
@@ -338,10 +348,15 @@ static void walk(context *c, ir_block *block) {
   }
 }
 
-/* Rings and buffers that an mbarrier guards. */
+/* Rings and buffers that an mbarrier guards; and those in shares. */
 static bool find_managed(void *data, ir_block *block, ir_op *op) {
   context *c = data;
   (void)block;
+  int parts = (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
+  if (op->kind == IR_OP_COPY && parts > 1) {
+    c->parts = parts;
+    c->parted[(is_bulk_store(op) ? op->read : op->write)[0].value->number] = true;
+  }
   if (op->kind == IR_OP_COPY && op->write[0].value->space == IR_SHARED &&
       (op->write[0].value->slots > 1 || (op->read_count > 1 && op->read[1].value)))
     c->managed[op->write[0].value->number] = true;
@@ -352,6 +367,8 @@ bool place_barriers(ir_kernel *kernel, pass_env *env) {
   context c = {.kernel = kernel,
                .env = env,
                .count = kernel->value_count,
+               .parted = ARENA_ARRAY(env->scratch, bool, kernel->value_count),
+               .parts = 1,
                .insert = true,
                .id = 0,
                .threads = (int)ir_attr_get(&kernel->attrs, IR_ATTR_THREADS, 128)};

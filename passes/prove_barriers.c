@@ -23,13 +23,16 @@ enum { MAX_TARGETS = 6, MAX_RUNS = 256, MAX_STEPS = 24000, MAX_CHOSEN = 4 };
 typedef struct barrier_use {
   const ir_op *op;
   int threads; /* that meet */
+  int parts;   /* of a flow, that each have a barrier; this is one's */
   int coming;  /* of the flows that use it */
   unsigned flows;
 } barrier_use;
 
-static bool check_use(pass_env *env, barrier_use *uses, const prove_flow *flow, int index, const ir_op *op) {
-  int64_t id = ir_attr_get(&op->attrs, IR_ATTR_ID, 0);
+/* Barrier `id` of the op, of all its parts or, the others being like it, one. */
+static bool check_use(pass_env *env, barrier_use *uses, const prove_flow *flow, int index, const ir_op *op,
+                      int64_t id) {
   int threads = (int)ir_attr_get(&op->attrs, IR_ATTR_THREADS, 0);
+  int parts = (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
   if (id < 0 || id > 15)
     return diag_error(env->diagnostics, DIAG_PROOF, op->loc, "hardware barrier %lld: there are 0 to 15", (long long)id);
   barrier_use *use = &uses[id];
@@ -37,9 +40,15 @@ static bool check_use(pass_env *env, barrier_use *uses, const prove_flow *flow, 
     return diag_error(env->diagnostics, DIAG_PROOF, op->loc,
                       "barrier %lld meets %d threads here and %d elsewhere; place-barriers should have prevented it",
                       (long long)id, threads, use->threads);
+  if (use->op && use->parts != parts)
+    return diag_error(
+        env->diagnostics, DIAG_PROOF, op->loc,
+        "barrier %lld is one of %d parts here and of %d elsewhere; place-barriers should have prevented it",
+        (long long)id, parts, use->parts);
   use->op = op;
   use->threads = threads;
-  if (!(use->flows >> index & 1)) use->coming += flow->threads;
+  use->parts = parts;
+  if (!(use->flows >> index & 1)) use->coming += flow->threads / parts;
   use->flows |= 1u << index;
   return true;
 }
@@ -52,7 +61,9 @@ static bool check_hardware_barriers(pass_env *env, const prove_program *program)
       const prove_instruction *instruction = &flow->instruction[i];
       if (instruction->step != PROVE_OP) continue;
       if (instruction->op->kind != IR_OP_BAR_SYNC && instruction->op->kind != IR_OP_BAR_ARRIVE) continue;
-      if (!check_use(env, uses, flow, f, instruction->op)) return false;
+      int64_t parts = ir_attr_get(&instruction->op->attrs, IR_ATTR_PARTS, 1);
+      for (int64_t part = 0, id = ir_attr_get(&instruction->op->attrs, IR_ATTR_ID, 0); part < parts; part++)
+        if (!check_use(env, uses, flow, f, instruction->op, id + part)) return false;
     }
   }
   for (int id = 0; id < 16; id++)

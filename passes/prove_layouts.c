@@ -1,8 +1,9 @@
 /* prove-layouts: every element of every tile and buffer has a place, and no two share one.
  *
  * Tiles: some thread holds each element. Buffers: elements have different addresses, all inside the slot. Tensor maps:
- * boxes that the copy engine takes. Nothing is changed. */
+ * boxes that the copy engine takes. Copies in parts: each part of the role holds its own share. Nothing is changed. */
 #include "passes/pass.h"
+#include "passes/region.h"
 
 static bool fail(pass_env *env, const ir_value *value, const char *what) {
   return diag_error(env->diagnostics, DIAG_PROOF, value->loc,
@@ -37,11 +38,23 @@ static bool check_shared(pass_env *env, const ir_value *value) {
   return true;
 }
 
+static bool check_parts(void *data, ir_block *block, ir_op *op) {
+  pass_env *env = data;
+  int parts = (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
+  (void)block;
+  if (op->kind != IR_OP_COPY || parts == 1 || op->write[0].value->space == IR_GLOBAL ||
+      region_shares_apart(op, (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0), parts))
+    return true;
+  return diag_error(env->diagnostics, DIAG_PROOF, op->loc,
+                    "the %d parts of the role do not hold a share of %s each; part-stores should have prevented it",
+                    parts, op->write[0].value->name);
+}
+
 bool prove_layouts(ir_kernel *kernel, pass_env *env) {
   for (int i = 0; i < kernel->value_count; i++) {
     const ir_value *value = kernel->values[i];
     if (value->space == IR_TILE && !check_tile(env, value)) return false;
     if (value->space == IR_SHARED && !check_shared(env, value)) return false;
   }
-  return true;
+  return ir_walk(&kernel->body, check_parts, env);
 }

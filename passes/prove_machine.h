@@ -8,6 +8,12 @@
  *   first     known to its first thread                                   the async proxy
  *   own       known to the threads for their own part: what a barrier or an arrival of all of them hands on, with seen_own
  *
+ * Where a role stores in parts (attribute), each part's threads do the same to their own share, so one part stands for
+ * all. What the part's threads, or its first one, know of what their own part did is kept beside the rest:
+ *
+ *   part      known to each thread of a part           seen_part   of that, ordinary stores that are fenced
+ *   head      known to the first thread of a part
+ *
  * The blocks of a cluster do the same, so one stands for all: what it sends to another is what it gets from another.
  *
  * An access is right when the knowledge of the thread that makes it includes every earlier access it conflicts with. */
@@ -28,6 +34,8 @@ typedef struct prove_event {
 typedef struct prove_memory {
   prove_event last[PROVE_TOUCH_COUNT][PROVE_MAX_FLOWS]; /* FILL: [0] only */
   int fill_agent;
+  int parts;  /* that access it, each its own share; 0: nobody has yet */
+  int axis;   /* of the shares */
   int number; /* of the fill it holds, counted over the buffer's slots */
 } prove_memory;
 
@@ -85,9 +93,11 @@ typedef struct prove_agent { /* a flow as it runs */
   int dots, dots_done;
   bool store_open, copy_open, dot_open; /* something was issued since the last commit */
   int64_t last_copies;                  /* groups of copies up to the last that is not empty */
+  int store_parts;                      /* of the stores since the last wait for all of them */
   const ir_op *store_op, *copy_op, *dot_op;
   const ir_op *blocked_at;
   int *all, *first, *own, *seen_all, *seen_own;
+  int *part, *head, *seen_part;
   int *wide; /* known to be so in all blocks of the cluster: what a copy to all of them needs */
 } prove_agent;
 

@@ -92,10 +92,11 @@ static bool is_ordered(const prove_machine *m, const prove_agent *a, const prove
   if (!event->time) return true;
   bool by_engine = now == PROVE_FILL || now == PROVE_STORE_READ;
   bool by_proxy = by_engine || now == PROVE_DOT_READ;
-  const int *known = by_engine ? a->first : a->all;
+  bool in_parts = cell->parts > 1;
+  const int *known = in_parts ? (by_engine ? a->head : a->part) : by_engine ? a->first : a->all;
   int clock = clock_of(m, cell, earlier, flow);
   *fence = by_proxy && (earlier == PROVE_WRITE || earlier == PROVE_COPY_WRITE);
-  if (*fence) known = a->seen_all;
+  if (*fence) known = in_parts ? a->seen_part : a->seen_all;
   if (multicast && !is_write(earlier)) known = a->wide;
   return event->time <= known[clock];
 }
@@ -149,6 +150,20 @@ static bool check_turn(prove_machine *m, const prove_agent *a, const prove_acces
   return true;
 }
 
+/* A buffer in shares is always in the same ones. */
+static bool has_parts(prove_machine *m, const prove_agent *a, const prove_access *access, prove_memory *cell,
+                      const ir_op *op) {
+  int parts = (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
+  int axis = parts > 1 ? (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0) : 0;
+  if (access->value->space == IR_TILE || (cell->parts == parts && cell->axis == axis)) return true;
+  if (cell->parts)
+    return prove_fail(m, a, "part-stores", op, NULL, "uses %s in %d parts along dimension %d, others in %d along %d",
+                      access->value->name, parts, axis, cell->parts, cell->axis);
+  cell->parts = parts;
+  cell->axis = axis;
+  return true;
+}
+
 static bool slot_of(prove_machine *m, const prove_agent *a, const prove_access *access, const ir_op *op, int *slot) {
   *slot = 0;
   if (!access->slot) return true;
@@ -199,7 +214,8 @@ bool prove_accesses(prove_machine *m, prove_agent *a, const prove_instruction *i
   for (int i = 0; i < instruction->access_count; i++) {
     const prove_access *access = &instruction->access[i];
     if (!slot_of(m, a, access, op, &slot)) return false;
-    const prove_memory *cell = &m->cell[m->cell_of[access->value->number] + slot];
+    prove_memory *cell = &m->cell[m->cell_of[access->value->number] + slot];
+    if (!has_parts(m, a, access, cell, op)) return false;
     bool ok = access->value->space == IR_TILE ? check_tile(m, a, access, cell, op, is_dot)
                                               : check_shared(m, a, access, slot, cell, op);
     if (!ok || !check_turn(m, a, access, slot, cell, instruction)) return false;
@@ -216,7 +232,10 @@ bool prove_accesses(prove_machine *m, prove_agent *a, const prove_instruction *i
     } else {
       record(a, access, cell, op, is_dot);
     }
-    if (access->touch == PROVE_STORE_READ) a->store_open = true, a->store_op = op;
+    if (access->touch == PROVE_STORE_READ) {
+      a->store_open = true, a->store_op = op;
+      a->store_parts = (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
+    }
     if (access->touch == PROVE_COPY_WRITE) a->copy_open = true, a->copy_op = op, a->last_copies = a->copies + 1;
   }
   if (is_dot) a->dot_open = true, a->dot_op = op;

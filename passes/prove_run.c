@@ -13,6 +13,9 @@ void prove_acquire(const prove_machine *m, prove_agent *a, const int *known, con
   prove_join(m, a->all, known);
   prove_join(m, a->first, known);
   prove_join(m, a->own, known);
+  prove_join(m, a->part, known);
+  prove_join(m, a->head, known);
+  prove_join(m, a->seen_part, seen);
   prove_join(m, a->seen_all, seen);
   prove_join(m, a->seen_own, seen);
 }
@@ -114,7 +117,7 @@ prove_machine *prove_machine_create(const prove_program *program, pass_env *env)
   m->turn = ARENA_ARRAY(m->memory, prove_turn, program->site_count);
   m->barrier = ARENA_ARRAY(m->memory, prove_barrier, m->barrier_count);
   m->cell = ARENA_ARRAY(m->memory, prove_memory, m->memory_count);
-  int vectors = 6 * m->flow_count + 5 * m->barrier_count + 2 * PROVE_NAMED_BARRIERS;
+  int vectors = 9 * m->flow_count + 5 * m->barrier_count + 2 * PROVE_NAMED_BARRIERS;
   m->clock_count = (size_t)vectors * (size_t)m->width;
   m->clocks = ARENA_ARRAY(m->memory, int, m->clock_count);
   for (int f = 0; f < m->flow_count; f++)
@@ -144,6 +147,9 @@ static void reset(prove_machine *m, const prove_env *start) {
     a->own = take(m, &next);
     a->seen_all = take(m, &next);
     a->seen_own = take(m, &next);
+    a->part = take(m, &next);
+    a->head = take(m, &next);
+    a->seen_part = take(m, &next);
     a->wide = take(m, &next);
   }
   int index = 0;

@@ -157,8 +157,18 @@ static void wake(prove_machine *m, prove_named *n) {
   n->arrived = 0;
 }
 
+/* The threads of each part meet by themselves: of what their own part did, all know what each knew. */
+static void meet_in_parts(const prove_machine *m, prove_agent *a) {
+  release(m, a, true, a->part, a->seen_part);
+  prove_join(m, a->head, a->part);
+}
+
 static prove_status meet(prove_machine *m, prove_agent *a, const ir_op *op, bool waits) {
   int id = (int)ir_attr_get(&op->attrs, IR_ATTR_ID, 0), threads = (int)ir_attr_get(&op->attrs, IR_ATTR_THREADS, 0);
+  if (ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1) > 1) {
+    meet_in_parts(m, a);
+    return PROVE_READY;
+  }
   if (id < 0 || id >= PROVE_NAMED_BARRIERS)
     return prove_fail(m, a, "place-barriers", op, NULL, "hardware barrier %d of 16", id), PROVE_FAILED;
   prove_named *n = &m->named[id];
@@ -203,9 +213,17 @@ static void learn(int *vector, int clock, int time) {
 static void wait_for_stores(prove_machine *m, prove_agent *a, int pending) {
   int done = a->stores - pending;
   if (a->stores_done < done) a->stores_done = done;
-  learn(a->first, prove_store_clock(m, a->index), a->stores_done);
+  learn(a->head, prove_store_clock(m, a->index), a->stores_done);
+  if (a->store_parts <= 1) learn(a->first, prove_store_clock(m, a->index), a->stores_done);
   learn(a->own, prove_store_clock(m, a->index), a->stores_done);
   if (a->flow->is_single) learn(a->all, prove_store_clock(m, a->index), a->stores_done);
+}
+
+/* Groups of stores are those of the thread that issued them. */
+static bool by_same_threads(prove_machine *m, prove_agent *a, const ir_op *op) {
+  int parts = (int)ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1);
+  if (!a->store_parts || a->store_parts == parts) return true;
+  return prove_fail(m, a, "place-barriers", op, a->store_op, "is not done by the threads that issued the stores");
 }
 
 static void wait_for_copies(prove_machine *m, prove_agent *a, int pending) {
@@ -260,7 +278,7 @@ prove_status prove_synchronise(prove_machine *m, prove_agent *a, const ir_op *op
     return PROVE_READY;
   case IR_OP_BULK_COMMIT:
     a->stores++, a->store_open = false;
-    return PROVE_READY;
+    return by_same_threads(m, a, op) ? PROVE_READY : PROVE_FAILED;
   case IR_OP_DOT_COMMIT:
     a->dots++, a->dot_open = false;
     return PROVE_READY;
@@ -269,7 +287,7 @@ prove_status prove_synchronise(prove_machine *m, prove_agent *a, const ir_op *op
     return PROVE_READY;
   case IR_OP_BULK_WAIT:
     wait_for_stores(m, a, pending);
-    return PROVE_READY;
+    return by_same_threads(m, a, op) ? PROVE_READY : PROVE_FAILED;
   case IR_OP_DOT_WAIT:
     wait_for_dots(m, a, pending);
     return PROVE_READY;

@@ -202,3 +202,29 @@ const char *region_tma_refusal(arena *memory, const ir_ref *ref) {
              "so)";
   return NULL;
 }
+
+/* The group of warps that an element belongs to, or -1 where it lies outside the region. */
+static int share_of(int at, int first, int share, int parts) {
+  return at < first || at >= first + share * parts ? -1 : (at - first) / share;
+}
+
+bool region_shares_apart(const ir_op *fill, int axis, int parts) {
+  const ir_ref *from = &fill->read[0];
+  const ir_value *stage = fill->write[0].value;
+  const tile_layout *layout = from->value->space == IR_TILE ? from->value->tile : NULL;
+  if (!layout || fill->write[0].count || region_rank(from) != stage->rank || axis < 0 || axis >= stage->rank ||
+      ir_extent(stage, axis) % parts || layout->warp_count % parts)
+    return false;
+  int dim = region_dim(from, axis), share = (int)ir_extent(stage, axis) / parts;
+  int64_t first = 0;
+  if (from->count && !ir_is_constant(from->start[dim], &first)) return false;
+  for (int warp = 0; warp < layout->warp_count; warp++)
+    for (int lane = 0; lane < TILE_LANES; lane++)
+      for (int reg = 0; reg < layout->reg_count; reg++) {
+        int at[LAYOUT_MAX_RANK];
+        tile_layout_coord(layout, reg, lane, warp, at);
+        int part = share_of(at[dim], (int)first, share, parts);
+        if (part >= 0 && part != warp / (layout->warp_count / parts)) return false;
+      }
+  return true;
+}

@@ -44,4 +44,8 @@ enum { REGION_SMALL_BOX = 4096, REGION_BOX_ALIGNMENT = 128 };
 /* NULL when a tensor map can describe the region with boxes of its spans, else the reason in words. */
 const char *region_tma_refusal(arena *memory, const ir_ref *ref);
 
+/* Whether a copy of a tile fills a shared buffer in shares: each of `parts` groups of neighbouring warps holds elements of
+ * its own share of dimension `axis` of the buffer, and of no other. */
+bool region_shares_apart(const ir_op *fill, int axis, int parts);
+
 #endif

@@ -19,10 +19,11 @@ CASES = [
     ('matmul', 'matmul.tl', f'{SMALL} -D BK=64', 'M=256 N=192 K=320'),
     ('matmul 3 stages', 'matmul.tl', '-D BM=128 -D BN=64 -D BK=32 -D stages=3', 'M=512 N=64 K=256'),
     ('matmul nn', 'matmul.tl', f'{SMALL} -D BK=64 -D LAYOUT=nn -D BIAS=true', 'M=128 N=192 K=320'),
-    ('matmul slices', 'matmul.tl', '-D BM=128 -D BN=256 -D BK=128 -D stages=2', 'M=512 N=256 K=384', 'M=128 N=256 K=128'),
+    ('matmul slices', 'matmul.tl', '-D BM=128 -D BN=256 -D BK=64 -D stages=4', 'M=512 N=256 K=576', 'M=128 N=256 K=64'),
     ('matmul cluster', 'matmul.tl', f'{SMALL} -D BK=64 --pin=cluster=2', 'M=128 N=192 K=320', 'M=64 N=64 K=64'),
     ('matmul i8', 'matmul.tl', f'{SMALL} -D BK=64 -D T=i8', 'M=128 N=192 K=320'),
     ('matmul_w4a16', 'matmul_w4a16.tl', f'{SMALL} -D BK=64 -D G=64', 'M=128 N=192 K=320'),
+    ('matmul_w4a16 columns', 'matmul_w4a16.tl', '-D BM=64 -D BN=128 -D BK=64 -D G=64 -D stages=3', 'M=128 N=256 K=448', 'M=64 N=128 K=64'),
     ('matmul_w4a16 few tokens', 'matmul_w4a16.tl', '-D BM=8 -D BN=64 -D BK=128 -D stages=2', 'M=5 N=256 K=640', 'M=5 N=64 K=128'),
     ('matmul_w4a16 pieces', 'matmul_w4a16.tl', '-D BM=8 -D BN=32 -D BK=128 -D stages=2', 'M=5 N=96 K=640', 'M=5 N=64 K=128'),
     ('matmul_w4a16 whole', 'matmul_w4a16.tl', '-D BM=8 -D BN=16 -D BK=128 -D stages=4 -D K=384 --pin=producers=0', 'M=5 N=64'),
@@ -153,6 +154,8 @@ def mutants(tree):
                 number(sync, r'mbar\.expect \S+ (\d+)', (16, -16), 'bytes', 16)
                 number(sync, r'pending = (\d+)', (1, -1), 'pending')
                 number(sync, r'bar\.sync .*threads = (\d+)', (32, -32), 'threads', 32)
+                if op.startswith('bar.sync %'):
+                    change_line(sync, re.sub(r'bar\.sync %\w+', 'bar.sync', sync.line), 'one barrier for all parts')
                 slot = re.search(r'%(\w+)@%(\w+)', sync.line)
                 if slot and slots.get(slot.group(1), 1) > 1:
                     n = slots[slot.group(1)]
