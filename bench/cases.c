@@ -21,7 +21,7 @@ enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 };
    .k = K,                                                                                                             \
    .a = TYPE(type),                                                                                                    \
    .w = TYPE(type)},
-#define DECODED(row_, goal, tbps, peer_, label_, A, W, group_, scale_, zeros, M, N, K, in_graph_)                      \
+#define DECODED(row_, goal, tbps, peer_, label_, A, W, group_, scale_, zeros, M, N, K, in_graph_, older_)              \
   {.kind = CASE_WEIGHT,                                                                                                \
    .peer = PEER_##peer_,                                                                                               \
    .row = row_,                                                                                                        \
@@ -30,6 +30,7 @@ enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 };
    .least_tbps = tbps,                                                                                                 \
    .shows_bytes = M <= 16,                                                                                             \
    .in_graph = in_graph_,                                                                                              \
+   .older = older_,                                                                                                    \
    .m = M,                                                                                                             \
    .n = N,                                                                                                             \
    .k = K,                                                                                                             \
@@ -61,8 +62,9 @@ enum { MODE_NONE = 0, MODE_ORIGINAL = 0, MODE_RESCALE = 1, MODE_QUANTIZED = 2 };
 #define DENSE(row, goal, type, M, N, K)    PRODUCT(row, goal, type, M, N, K, false, false)
 #define PROMOTED(row, goal, type, M, N, K) PRODUCT(row, goal, type, M, N, K, false, true)
 #define OLDER(row, goal, type, M, N, K)    PRODUCT(row, goal, type, M, N, K, true, false)
-#define WEIGHT(...)                        DECODED_IN(__VA_ARGS__, false)
-#define GRAPH(...)                         DECODED_IN(__VA_ARGS__, true)
+#define WEIGHT(...)                        DECODED_IN(__VA_ARGS__, false, false)
+#define GRAPH(...)                         DECODED_IN(__VA_ARGS__, true, false)
+#define OLDER_WEIGHT(...)                  DECODED_IN(__VA_ARGS__, false, true)
 #define DECODED_IN(...)                    DECODED(__VA_ARGS__)
 #define ATTENTION(row, goal, label, type, batch, heads, kv_heads, S, D, causal)                                        \
   HEADS(CASE_ATTENTION, row, goal, 0, label, type, batch, heads, kv_heads, S, S, D, causal, 0, 0)
@@ -142,8 +144,8 @@ void case_name(const bench_case *c, char *text, size_t size) {
   case CASE_WEIGHT:
     if (c->group > 0) snprintf(group, sizeof group, "-g%ld", c->group);
     if (c->group < 0) snprintf(group, sizeof group, "-gk");
-    snprintf(text, size, "%s%s%s-m%ld-%ldx%ld%s", c->label, group, zeros_name(c), c->m, c->n, c->k,
-             c->in_graph ? "-graph" : "");
+    snprintf(text, size, "%s%s%s-m%ld-%ldx%ld%s%s", c->label, group, zeros_name(c), c->m, c->n, c->k,
+             c->in_graph ? "-graph" : "", c->older ? "-sm80" : "");
     return;
   case CASE_ATTENTION:
     if (c->window) snprintf(group, sizeof group, "-w%ld", c->window);

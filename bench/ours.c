@@ -7,6 +7,8 @@ static const ours_calls *calls_of(case_kind kind) {
   return kind == CASE_WEIGHT ? &ours_matmul_calls : kind == CASE_DECODE ? &ours_decode_calls : &ours_kernel_calls;
 }
 
+bitblas_context *ours_context(const ours *o) { return o->c->older ? o->m->older : o->m->context; }
+
 bool ours_create(const machine *m, const bench_case *c, const char *directory, ours **out, complaint *problem) {
   ours *o = *out = calloc(1, sizeof *o);
   if (!o) return complain(problem, "no memory for a case");

@@ -66,6 +66,8 @@ struct ours {
 
 enum { OURS_TABLE = 8191 };
 
+/* That its kernels are compiled in. */
+bitblas_context *ours_context(const ours *o);
 /* Compiles what the case needs, without its tensors; from any thread. `directory` has the examples' .tl. */
 bool ours_create(const machine *m, const bench_case *c, const char *directory, ours **out, complaint *problem);
 /* Puts its tensors on the device, as many sets as leave none of one in the L2 when the others have had their turn. */

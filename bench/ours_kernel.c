@@ -137,13 +137,11 @@ static bitblas_kernel_config config_of(const ours *o, const char *directory, rec
   return config;
 }
 
-static bitblas_context *context_of(const ours *o) { return o->c->older ? o->m->older : o->m->context; }
-
 static bool example_create(ours *o, const char *directory, complaint *problem) {
   recipe r = {.file = NULL};
   describe(o, &r);
   const bitblas_kernel_config config = config_of(o, directory, &r);
-  if (!is_done(bitblas_kernel_create(context_of(o), &config, &o->kernel), "compiling", problem)) return false;
+  if (!is_done(bitblas_kernel_create(ours_context(o), &config, &o->kernel), "compiling", problem)) return false;
   if (bitblas_kernel_tensor_count(o->kernel) != o->tensor_count)
     return complain(problem, "%s has %d tensors and %d are known here", r.file, bitblas_kernel_tensor_count(o->kernel),
                     o->tensor_count);
@@ -204,7 +202,7 @@ static bool example_rank_plans(const ours *o, const char *directory, compile_ran
   recipe r;
   find_recipe(o, &r);
   const bitblas_kernel_config config = config_of(o, directory, &r);
-  return is_done(kernel_rank(context_of(o), &config, ranking), "comparing plans", problem);
+  return is_done(kernel_rank(ours_context(o), &config, ranking), "comparing plans", problem);
 }
 
 static bool example_create_plan(const ours *o, const char *directory, int plan, bitblas_kernel **kernel,
@@ -212,7 +210,7 @@ static bool example_create_plan(const ours *o, const char *directory, int plan, 
   recipe r;
   find_recipe(o, &r);
   const bitblas_kernel_config config = config_of(o, directory, &r);
-  return is_done(kernel_create(context_of(o), &config, plan, kernel), "compiling", problem);
+  return is_done(kernel_create(ours_context(o), &config, plan, kernel), "compiling", problem);
 }
 
 static bool example_exchange(ours *o, bitblas_kernel **kernel, complaint *problem) {

@@ -137,7 +137,7 @@ static bool matmul_create(ours *o, const char *directory, complaint *problem) {
   config.overlap_launches = o->m->overlaps;
   config.fast_accum = !c->promotes;
   (void)directory;
-  if (!is_done(bitblas_matmul_create(o->m->context, &config, &o->matmul), "making a Matmul", problem) ||
+  if (!is_done(bitblas_matmul_create(ours_context(o), &config, &o->matmul), "making a Matmul", problem) ||
       !is_done(bitblas_matmul_prepare(o->matmul, NULL, 0), "compiling", problem))
     return false;
   ours_add_tensor(o, TENSOR_RANDOM, c->a, (const int64_t[]){c->m, c->k, 0});
