@@ -82,6 +82,17 @@ static const ir_expr *turned(arena *memory, ir_kernel *kernel, ir_block *block, 
   return ir_ternary(memory, IR_EXPR_SELECT, forwards, place, back);
 }
 
+/* What is so for every tile, written where the ranges of operands do not tell it, since bounds of accesses follow from it. */
+static const ir_expr *at_least_one(arena *memory, const ir_expr *e) {
+  return ir_binary(memory, IR_EXPR_MAX, e, ir_int(memory, 1));
+}
+
+static const ir_expr *below(arena *memory, const ir_expr *e, const ir_expr *extent) {
+  int64_t constant;
+  if (!ir_is_constant(extent, &constant)) return e; /* accesses are compared with the same unknown */
+  return ir_binary(memory, IR_EXPR_MIN, e, ir_int(memory, constant - 1));
+}
+
 /* Defines the grid indices from the linear tile number. */
 static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_expr *tile, const ir_expr *blocks,
                    const ir_expr *const *extent) {
@@ -103,12 +114,12 @@ static void unrank(arena *memory, ir_kernel *kernel, ir_block *block, const ir_e
                                  kernel->grid[1].index->loc);
     const ir_expr *inside = named(memory, kernel, block, "band_tile", ir_binary(memory, IR_EXPR_MOD, plane, per_band),
                                   kernel->grid[1].index->loc);
+    const ir_expr *left = ir_binary(memory, IR_EXPR_SUB, extent[1], first);
     const ir_expr *height =
-        named(memory, kernel, block, "band_rows",
-              ir_binary(memory, IR_EXPR_MIN, rows, ir_binary(memory, IR_EXPR_SUB, extent[1], first)),
+        named(memory, kernel, block, "band_rows", at_least_one(memory, ir_binary(memory, IR_EXPR_MIN, rows, left)),
               kernel->grid[1].index->loc);
-    append_let(memory, block, kernel->grid[0].index, ir_binary(memory, IR_EXPR_DIV, inside, height),
-               kernel->grid[0].index->loc);
+    append_let(memory, block, kernel->grid[0].index,
+               below(memory, ir_binary(memory, IR_EXPR_DIV, inside, height), extent[0]), kernel->grid[0].index->loc);
     append_let(memory, block, kernel->grid[1].index,
                ir_binary(memory, IR_EXPR_ADD, first, ir_binary(memory, IR_EXPR_MOD, inside, height)),
                kernel->grid[1].index->loc);

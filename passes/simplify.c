@@ -10,8 +10,8 @@
  *           end
  *           %t <- fill 0.0                 (%t is never read)
  *
- *  1. Expressions are folded; comparisons also by the ranges of loop and grid indices, of what lets make of them, and of
- *     what the ifs around say of a variable.
+ *  1. Expressions are folded; comparisons, minima and maxima also by the ranges of loop and grid indices, of what lets make
+ *     of them, and of what the ifs around say of a variable.
  *  2. A let of a constant or of another name is put in where it is read.
  *  3. An if of a constant becomes the branch taken; a loop of no iterations goes.
  *  4. An op goes when all it does is write values that nothing with an effect reads. What orders threads, writes global
@@ -72,14 +72,27 @@ static const ir_expr *with_args(arena *memory, const ir_expr *e, const ir_expr *
   return copy;
 }
 
-/* The expression folded from its leaves up, every comparison that the ranges decide replaced by its result. */
-static const ir_expr *decide(simplifier *s, const ir_expr *e) {
+/* What the ranges of two operands of 32 bits decide: a comparison's result, which operand is the lesser or the greater; NULL
+ * when it depends. */
+static const ir_expr *outcome(simplifier *s, const ir_expr *e) {
+  bool is_extreme = e->kind == IR_EXPR_MIN || e->kind == IR_EXPR_MAX;
   ir_range a, b;
-  if (is_comparison(e->kind) && ir_is_integer(e->args[0]->type) && ir_bits(e->args[0]->type) == 32 &&
-      ir_expr_bounds(e->args[0], &s->bounds, &a) && ir_expr_bounds(e->args[1], &s->bounds, &b) && fits(a) && fits(b)) {
+  if ((!is_extreme && !is_comparison(e->kind)) || !ir_is_integer(e->args[0]->type) || ir_bits(e->args[0]->type) != 32 ||
+      !ir_expr_bounds(e->args[0], &s->bounds, &a) || !ir_expr_bounds(e->args[1], &s->bounds, &b) || !fits(a) ||
+      !fits(b))
+    return NULL;
+  if (!is_extreme) {
     int result = decided(e->kind, a, b);
-    if (result >= 0) return ir_bool(s->env->memory, result == 1);
+    return result >= 0 ? ir_bool(s->env->memory, result == 1) : NULL;
   }
+  if (decided(IR_EXPR_LE, a, b) == 1) return e->args[e->kind == IR_EXPR_MAX];
+  return decided(IR_EXPR_GE, a, b) == 1 ? e->args[e->kind == IR_EXPR_MIN] : NULL;
+}
+
+/* The expression folded from its leaves up, what the ranges decide replaced by its result. */
+static const ir_expr *decide(simplifier *s, const ir_expr *e) {
+  const ir_expr *decided_by_ranges = outcome(s, e);
+  if (decided_by_ranges) return decide(s, decided_by_ranges);
   const ir_expr *slot = e->slot ? decide(s, e->slot) : NULL;
   bool same = slot == e->slot;
   const ir_expr *few[4];
