@@ -172,7 +172,7 @@ static int64_t blocks_along(const choice *c, const ir_kernel *kernel, int dim) {
 
 /* Tiles that give every SM one block, or two: rows that are no power of two, where powers of two leave some idle. */
 static void filling_values(const choice *c, const ir_kernel *kernel, const cut *k, dial *d) {
-  int64_t sms = ir_target_of(kernel->target)->sms, others = 1;
+  int64_t sms = estimate_machine(kernel->target, &c->options->passes).sms, others = 1;
   for (int i = 0; i < kernel->grid_count; i++)
     others *= i == k->grid ? 1 : blocks_along(c, kernel, i);
   for (int waves = 1; others && waves <= FILLED_WAVES; waves++) {
@@ -443,7 +443,10 @@ static const char *plan_text(const choice *c, const plan *p) {
 
 static void explain(const choice *c, const ir_kernel *kernel, plan *const *order, int count, int chosen) {
   str *out = c->options->explain;
+  const pass_options *passes = &c->options->passes;
   str_printf(out, "plans of %s for %s", kernel->name, ir_target_of(kernel->target)->name);
+  if (passes->speed) str_printf(out, " on %s", passes->speed->name);
+  if (passes->sms) str_printf(out, " of %d SMs", passes->sms);
   for (int i = 0; i < kernel->value_count; i++) {
     const ir_value *value = kernel->values[i];
     if (value->space != IR_SIZE) continue;

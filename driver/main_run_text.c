@@ -298,6 +298,13 @@ static bool choose_machine(run *r, ir_target here) {
   return true;
 }
 
+/* Schedules are chosen for the GPU that they run on. */
+static void choose_for(run *r) {
+  const device_facts *facts = device_get_facts(r->gpu.device);
+  r->s.options.passes.speed = ir_target_by_capability(10 * facts->capability_major + facts->capability_minor);
+  r->s.options.passes.sms = facts->sm_count;
+}
+
 /* Whether the GPU is to be used; opens it then. A GPU of another target than the one asked for does not fit. */
 static int choose_device(run *r) {
   const command_line *c = r->s.command;
@@ -324,6 +331,7 @@ static int choose_device(run *r) {
     fits = r->s.nvrtc != NULL;
   }
   r->on_gpu = fits;
+  if (fits && !command_has(c, OPTION_TUNE_FOR)) choose_for(r);
   if (fits && !command_has(c, OPTION_TARGET)) r->s.options.target = target;
   return 0;
 }

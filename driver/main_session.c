@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { MOST_SMS = 65536 };
+
 static const src_loc nowhere;
 
 int usage_error(const char *format, ...) {
@@ -87,6 +89,22 @@ bool session_gpu_target(ir_target *target) {
     }
   }
   return false;
+}
+
+/* NAME[:SMS] */
+static int take_machine(session *s) {
+  const char *text = command_value(s->command, OPTION_TUNE_FOR, NULL);
+  if (!text) return 0;
+  size_t length = strcspn(text, ":");
+  int found = ir_target_by_name(arena_strndup(s->memory, text, length));
+  int64_t sms = 0;
+  bool counted = text[length] == ':';
+  if (found < 0) return usage_error("there is no target '%.*s' (see --list-targets)", (int)length, text);
+  if (counted && (!parse_number(text + length + 1, &sms) || sms < 1 || sms > MOST_SMS))
+    return usage_error("--tune-for takes NAME or NAME:SMS, not '%s'", text);
+  s->options.passes.speed = ir_target_of((ir_target)found);
+  s->options.passes.sms = (int)sms;
+  return 0;
 }
 
 static int choose_target(session *s) {
@@ -254,6 +272,7 @@ static int take_options(session *s) {
   int status = take_bindings(s);
   if (!status) status = take_numbers(s, OPTION_EXPECT, &o->passes.expected, &o->passes.expected_count);
   if (!status) status = take_numbers(s, OPTION_PIN, &o->passes.pins, &o->passes.pin_count);
+  if (!status) status = take_machine(s);
   if (!status) status = take_pipeline(s);
   return status;
 }

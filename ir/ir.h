@@ -284,6 +284,8 @@ typedef struct ir_target_info {
 } ir_target_info;
 const ir_target_info *ir_target_of(ir_target target);
 int ir_target_by_name(const char *name); /* -1 when unknown */
+/* The newest GPU of the table that is no newer than a compute capability, 90 for 9.0; NULL: all are. */
+const ir_target_info *ir_target_by_capability(int capability);
 
 /* A fact about run-time sizes, checked at launch. */
 typedef struct ir_fact {

@@ -1,6 +1,7 @@
 /* The rows of the .def tables as arrays, and their lookups. */
 #include "ir/ir.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const ir_type_info types[IR_TYPE_COUNT] = {
@@ -165,6 +166,18 @@ int ir_target_by_name(const char *name) {
   for (int i = 0; i < IR_TARGET_COUNT; i++)
     if (strcmp(targets[i].name, name) == 0) return i;
   return -1;
+}
+
+const ir_target_info *ir_target_by_capability(int capability) {
+  long best = 0;
+  const ir_target_info *found = NULL;
+  for (int i = 0; i < IR_TARGET_COUNT; i++) {
+    long number = strtol(targets[i].name + strlen("sm_"), NULL, 10);
+    if (number > capability || number <= best) continue;
+    best = number;
+    found = &targets[i];
+  }
+  return found;
 }
 
 static void list_forms(int forms, str *out) {

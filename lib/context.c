@@ -115,6 +115,8 @@ static bitblas_status open_gpu(bitblas_context *c, const bitblas_context_config 
                                                       : device_open(&c->driver, config->ordinal, &c->device, &message);
   if (status != RUNTIME_OK) return lib_runtime(status, &message);
   const device_facts *facts = device_get_facts(c->device);
+  c->speed = ir_target_by_capability(10 * facts->capability_major + facts->capability_minor);
+  c->sms = facts->sm_count;
   if (target_of_gpu(c, facts)) return BITBLAS_OK;
   return lib_fail(BITBLAS_ERROR_UNSUPPORTED, "%s is of compute capability %d.%d; kernels are made for 8.0 and above",
                   facts->name, facts->capability_major, facts->capability_minor);

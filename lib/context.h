@@ -30,7 +30,9 @@ struct bitblas_context {
   cuda_driver driver;
   device *device; /* NULL: the emulator */
   ir_target target;
-  const char *machine; /* what cubins are made for where the target is an older GPU's; NULL: the target */
+  const char *machine;         /* what cubins are made for where the target is an older GPU's; NULL: the target */
+  const ir_target_info *speed; /* of the GPU, for estimates; NULL: the target's */
+  int sms;                     /* multiprocessors of the GPU; 0: the emulator's target says */
   store *store;
   bitblas_log_function log;
   void *log_user;

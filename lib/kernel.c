@@ -103,8 +103,12 @@ static bitblas_status take_bindings(work *w) {
                     config->overlap_launches);
   w->options.bindings = bindings;
   w->options.binding_count = config->define_count;
-  w->options.passes = (pass_options){
-      .level = config->level, .expected = expected, .expected_count = config->expected_count, .candidate = w->plan};
+  w->options.passes = (pass_options){.level = config->level,
+                                     .expected = expected,
+                                     .expected_count = config->expected_count,
+                                     .candidate = w->plan,
+                                     .speed = w->context->speed,
+                                     .sms = w->context->sms};
   if (!config->overlap_launches) return BITBLAS_OK;
   static const pass_number overlap = {"pdl", 1};
   w->options.passes.pins = &overlap;
@@ -146,6 +150,7 @@ static const char *make_key(work *w) {
   str_printf(&key, "machine %s\nproduct %s\nlevel %d\n", c->machine ? c->machine : "",
              context_is_emulator(c) ? "text" : "cubin", (int)w->config.level);
   if (!context_is_emulator(c) && c->nvrtc_path) str_printf(&key, "nvrtc %s\n", c->nvrtc_path);
+  if (c->speed) str_printf(&key, "tuned for %s of %d\n", c->speed->name, c->sms);
   if (w->plan) str_printf(&key, "plan %d\n", w->plan);
   for (int i = 0; i < w->options.passes.pin_count; i++)
     str_printf(&key, "pin %s=%" PRId64 "\n", w->options.passes.pins[i].name, w->options.passes.pins[i].value);

@@ -330,10 +330,18 @@ static void fill_terms(const machine *m, const block_work *w, double blocks, dou
   }
 }
 
+ir_target_info estimate_machine(ir_target target, const pass_options *options) {
+  ir_target_info info = *(options->speed ? options->speed : ir_target_of(target));
+  info.shared_bytes = ir_target_of(target)->shared_bytes;
+  if (options->sms) info.sms = options->sms;
+  return info;
+}
+
 void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scratch, estimate *out) {
   block_work w;
-  work_count(kernel, options, scratch, &w);
-  machine m = {.target = ir_target_of(kernel->target),
+  const ir_target_info figures = estimate_machine(kernel->target, options);
+  work_count(kernel, options, &figures, scratch, &w);
+  machine m = {.target = &figures,
                .warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4),
                .producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0),
                .cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1),

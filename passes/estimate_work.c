@@ -614,9 +614,10 @@ double work_tensor_bytes(const block_work *w, const ir_value *tensor) {
   return elements * ir_bits(tensor->type) / 8;
 }
 
-void work_count(ir_kernel *kernel, const pass_options *options, arena *scratch, block_work *out) {
+void work_count(ir_kernel *kernel, const pass_options *options, const ir_target_info *figures, arena *scratch,
+                block_work *out) {
   memset(out, 0, sizeof *out);
-  counter c = {.out = out, .kernel = kernel, .target = ir_target_of(kernel->target), .scratch = scratch};
+  counter c = {.out = out, .kernel = kernel, .target = figures, .scratch = scratch};
   c.value = ARENA_ARRAY(scratch, int64_t, kernel->value_count);
   c.grid_mask = ARENA_ARRAY(scratch, uint8_t, kernel->value_count);
   c.warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4);

@@ -52,7 +52,8 @@ typedef struct block_work {
 } block_work;
 
 /* Counts the work of a kernel in scheduled form that has its grid still. */
-void work_count(ir_kernel *kernel, const pass_options *options, arena *scratch, block_work *out);
+void work_count(ir_kernel *kernel, const pass_options *options, const ir_target_info *figures, arena *scratch,
+                block_work *out);
 
 /* Parts of the count: registers and shared bytes of a block (estimate_room.c); the dot that reads a tile, or NULL. */
 void work_room(ir_kernel *kernel, const ir_op *const *dot, int dot_count, int level, arena *scratch, block_work *out);

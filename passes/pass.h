@@ -29,7 +29,9 @@ typedef struct pass_options {
   const pass_number
       *pins; /* kernel attributes by name (attrs.def) that schedule must take: "cluster", "producers", "split", ... */
   int pin_count;
-  int candidate; /* schedule takes its n-th best plan; 0 is the best (for tuning) */
+  int candidate;               /* schedule takes its n-th best plan; 0 is the best (for tuning) */
+  const ir_target_info *speed; /* the GPU that the code runs on, whose figures estimates take; NULL: the target's */
+  int sms;                     /* multiprocessors that it has; 0: as many as its row says */
 } pass_options;
 
 typedef struct pass_env {
