@@ -65,6 +65,7 @@ typedef struct machine {
   int warps, producers, cluster, raster, min_blocks;
   bool persistent, is_lone, overlaps;
   bool loads_fragments; /* the warps that compute read what they multiply from shared memory themselves */
+  int block_shared;     /* bytes that a block may have: the target's, where the SM is another's */
   double l2_share;      /* of the bytes that multicast leaves to each block */
 } machine;
 
@@ -115,7 +116,7 @@ int estimate_min_blocks(ir_kernel *kernel, int level, arena *scratch) {
 
 static const char *refusal_of(const machine *m, const block_work *w, estimate *e) {
   int threads = (m->warps + m->producers) * 32;
-  if (w->shared_bytes > m->target->shared_bytes) return "shared memory";
+  if (w->shared_bytes > m->block_shared) return "shared memory";
   if (threads > 1024) return "threads";
   if (e->registers > estimate_register_budget(m->target, m->warps, m->producers)) return "registers";
   /* an instruction's accumulators must fit what a thread has at entry, before roles trade registers */
@@ -332,7 +333,6 @@ static void fill_terms(const machine *m, const block_work *w, double blocks, dou
 
 ir_target_info estimate_machine(ir_target target, const pass_options *options) {
   ir_target_info info = *(options->speed ? options->speed : ir_target_of(target));
-  info.shared_bytes = ir_target_of(target)->shared_bytes;
   if (options->sms) info.sms = options->sms;
   return info;
 }
@@ -342,6 +342,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   const ir_target_info figures = estimate_machine(kernel->target, options);
   work_count(kernel, options, &figures, scratch, &w);
   machine m = {.target = &figures,
+               .block_shared = ir_target_of(kernel->target)->shared_bytes,
                .warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4),
                .producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0),
                .cluster = (int)ir_attr_get(&kernel->attrs, IR_ATTR_CLUSTER, 1),

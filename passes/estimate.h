@@ -36,7 +36,7 @@ typedef struct estimate {
  * 4096. `scratch` is used for tables and may be reset afterwards. */
 void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scratch, estimate *out);
 
-/* The figures that a kernel of this target is estimated by: of the GPU that it runs on, within the limits of the target. */
+/* The figures that a kernel of this target is estimated by: of the GPU that it runs on. */
 ir_target_info estimate_machine(ir_target target, const pass_options *options);
 
 /* The blocks an SM that registers of a kernel without dots and producers should be limited for, in scheduled form; 1
