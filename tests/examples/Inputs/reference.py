@@ -140,7 +140,7 @@ def flash_attention(case, Q, K, V):
 
 
 def attention_window(case, Q, K, V):
-    shared, cap, scale = Q.shape[1] // K.shape[1], float(case["CAP"]), 1 / math.sqrt(case["D"])
+    shared, cap, scale = Q.shape[1] // K.shape[1], float(case["CAP"]), case.get("SCALE", 1 / math.sqrt(case["D"]))
     K, V = K.repeat(shared, axis=1), V.repeat(shared, axis=1)
     key, last = numpy.arange(K.shape[2])[None, :], numpy.arange(Q.shape[2])[:, None] + K.shape[2] - Q.shape[2]
     seen = (key <= last) & (key > last - case["WINDOW"])
