@@ -31,8 +31,9 @@ static const double lone_clocks = 104;   /* of a turn of one warpgroup, beneath 
 static const double hbm_reached = 0.945; /* of the nominal bandwidth */
 static const double copying = 1.08; /* of warps that compute, when they copy and meet beside it though a role could */
 static const double few_warps_lost = 1.15; /* without a role that loads, below ENOUGH_WARPS an SM */
-static const double role_hbm = 1.05; /* of device memory's time, where one warp asks for all and not each for its own */
-static const double l2_kept = 0.6;   /* of the L2 that one tensor may fill and still be there in the next wave */
+/* Of device memory's time, where one warp asks for all and not each for its own; and where launches overlap. */
+static const double role_hbm[2] = {1.05, 1.2};
+static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
 static const double start_clocks = 600; /* of a block that replaces another */
 static const double ahead_cost = 0.1;   /* of the time of what is asked for beyond ENOUGH_AHEAD, before work begins */
@@ -67,6 +68,7 @@ typedef struct machine {
   bool loads_fragments; /* the warps that compute read what they multiply from shared memory themselves */
   int block_shared;     /* bytes that a block may have: the target's, where the SM is another's */
   double l2_share;      /* of the bytes that multicast leaves to each block */
+  double memory_load;   /* device memory's time by that of the busiest resource, at most 1 */
 } machine;
 
 /* -- What fits ----------------------------------------------------------------------------------------------------- */
@@ -170,7 +172,8 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
   double held = w->dots > 0 ? (m->producers ? 1.5 : 1) * dots : throughput_clocks(m, w, blocks);
   /* without a producer the slot that a turn reads is filled after it, unless there is one for every turn */
   double slots = w->slots >= w->loads ? w->loads : m->producers || w->slots < 2 ? w->slots : w->slots - 1;
-  return (w->loads * slot_clocks + (transfer + held) / larger(w->dots, 1)) / slots;
+  /* what is asked for queues as far as device memory is busy; else its transfer is part of the latency */
+  return (w->loads * slot_clocks + (m->memory_load * transfer + held) / larger(w->dots, 1)) / slots;
 }
 
 /* What one warpgroup takes that decodes, multiplies and waits in turn; others work meanwhile, on dots of their own. */
@@ -331,6 +334,13 @@ static void fill_terms(const machine *m, const block_work *w, double blocks, dou
   }
 }
 
+static double largest_term(const estimate *e) {
+  double most = 0;
+  for (int i = 0; i < ESTIMATE_TERM_COUNT; i++)
+    most = larger(most, e->term[i]);
+  return most;
+}
+
 ir_target_info estimate_machine(ir_target target, const pass_options *options) {
   ir_target_info info = *(options->speed ? options->speed : ir_target_of(target));
   if (options->sms) info.sms = options->sms;
@@ -359,6 +369,9 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   out->refusal = refusal_of(&m, &w, out);
   out->blocks_per_sm = blocks_that_fit(&m, &w, out->registers);
   double sms = m.target->sms / m.cluster * m.cluster, slots = sms * out->blocks_per_sm;
+  fill_terms(&m, &w, blocks, per_us, out);
+  double memory_us = memory_bytes(&m, &w, blocks, slots) / (m.target->hbm_gbps * 1e3 * hbm_reached);
+  m.memory_load = memory_us > 0 ? memory_us / larger(memory_us, largest_term(out)) : 0;
 
   double waves = (double)(int64_t)(blocks / slots), rest = blocks - waves * slots, clocks = 0;
   if (waves > 0)
@@ -367,18 +380,12 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   double rest_per_sm = rest > 0 ? (double)(int64_t)((rest + sms - 1) / sms) : 0;
   if (rest > 0) clocks += block_clocks(&m, &w, rest_per_sm, waves > 0);
 
-  fill_terms(&m, &w, blocks, per_us, out);
-  out->term[ESTIMATE_HBM] =
-      memory_bytes(&m, &w, blocks, slots) / (m.target->hbm_gbps * 1e3 * hbm_reached) * (m.producers ? role_hbm : 1);
   double busy = clocks / per_us, even = waves + rest_per_sm / out->blocks_per_sm;
   double filled = even > 0 ? blocks / (slots * even) : 1;
-  out->term[ESTIMATE_TAIL] = busy * (1 - (filled < 1 ? filled : 1));
-  double most = 0;
-  for (int i = 0; i < ESTIMATE_HBM; i++)
-    most = larger(most, out->term[i]);
-  most = larger(most, larger(out->term[ESTIMATE_EXP], out->term[ESTIMATE_ALU]));
-  double waiting = busy - out->term[ESTIMATE_TAIL] - most;
-  out->term[ESTIMATE_LATENCY] = waiting > 0 ? waiting : 0;
+  double tail = busy * (1 - (filled < 1 ? filled : 1)), waiting = busy - tail - largest_term(out);
+  out->term[ESTIMATE_TAIL] = tail;
+  out->term[ESTIMATE_LATENCY] = larger(0, waiting);
+  out->term[ESTIMATE_HBM] = memory_us * (m.producers ? role_hbm[m.overlaps] : 1);
   for (int i = 1; i < ESTIMATE_TERM_COUNT; i++) {
     if (out->term[i] > out->term[out->bound]) out->bound = (estimate_term)i;
   }
