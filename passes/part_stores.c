@@ -10,10 +10,12 @@
  *
  * A group of bulk stores belongs to the thread that issued it, so either all stores of a role are in parts or none is.
  * None is where there is no room to drift: a slot is filled again when the last warpgroup has read it, so rings of a single
- * slot, or few slots in all, tie the warpgroups together, and one that runs ahead only waits (docs/performance.md).
+ * slot, or few slots in all, tie the warpgroups together, and one that runs ahead only waits (docs/performance.md). Nor is
+ * any where dots promote their sums: what fills the pauses of one warpgroup then is another in step with it.
  * prove-layouts checks the shares again. */
 #include "passes/pass.h"
 #include "passes/region.h"
+#include "passes/tensor_core.h"
 
 enum { WARPGROUP = 4, SWIZZLE_ROWS = 8, MAX_BOX = 256, LEAST_SLOTS = 3 };
 
@@ -48,9 +50,10 @@ static void count_slots(context *c, const ir_op *copy) {
   c->refused |= full->slots < 2;
 }
 
-static bool look_at_copy(void *data, ir_block *block, ir_op *op) {
+static bool look_at_op(void *data, ir_block *block, ir_op *op) {
   context *c = data;
   (void)block;
+  c->refused |= op->kind == IR_OP_DOT && dot_promotes(op);
   if (op->kind != IR_OP_COPY) return true;
   count_slots(c, op);
   if (!is_store(op)) return true;
@@ -114,7 +117,7 @@ bool part_stores(ir_kernel *kernel, pass_env *env) {
   if (!ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0) || warps % WARPGROUP || c.parts < 2) return true;
   for (int i = 0; i < kernel->value_count; i++)
     c.axis[i] = -1;
-  ir_walk(&kernel->body, look_at_copy, &c);
+  ir_walk(&kernel->body, look_at_op, &c);
   ir_walk(&kernel->body, look_at_use, &c);
   if (!c.refused && c.slots >= LEAST_SLOTS) ir_walk(&kernel->body, mark, &c);
   return true;
