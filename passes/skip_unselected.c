@@ -104,11 +104,23 @@ static bool sets_itself(const ir_ref *to, const ir_expr *e) {
   return true;
 }
 
+static bool uses_known(const search *s, const ir_expr *e) {
+  if (e->kind == IR_EXPR_ELEMENT && s->known[e->value->number]) return true;
+  for (int i = 0; i < e->arg_count; i++)
+    if (uses_known(s, e->args[i])) return true;
+  return false;
+}
+
+/* What is idle whatever the mask is (x = max(x, x)) may stand where the mask has no value yet: it does not count. */
 static bool is_idle(const search *s, ir_op *op) {
+  bool by_mask = false;
   if (op->kind != IR_OP_PARALLEL || !is_pure(op)) return false;
-  for (const ir_op *set = op->body.first; set; set = set->next)
-    if (set->kind == IR_OP_SET && !sets_itself(&set->write[0], assume(s, set->expr[0]))) return false;
-  return true;
+  for (const ir_op *set = op->body.first; set; set = set->next) {
+    if (set->kind != IR_OP_SET) continue;
+    if (!sets_itself(&set->write[0], assume(s, set->expr[0]))) return false;
+    by_mask |= uses_known(s, set->expr[0]);
+  }
+  return by_mask;
 }
 
 /* Whether the op gives all of the tile a new value, whatever it was. */
