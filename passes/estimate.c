@@ -13,6 +13,7 @@
  * bitblas-bench --tuning measured there; the rates are targets.def's. */
 #include "passes/estimate.h"
 #include "passes/estimate_work.h"
+#include "passes/register_budget.h"
 
 #include <math.h>
 
@@ -73,16 +74,6 @@ typedef struct machine {
 
 /* -- What fits ----------------------------------------------------------------------------------------------------- */
 
-int estimate_register_budget(const ir_target_info *target, int warps, int producers) {
-  int threads = (warps + producers + 3) / 4 * 4 * 32;
-  int whole = target->registers / threads / 8 * 8;
-  if (producers < 4 || !target->has_wgmma) return whole < LARGEST_REGISTERS ? whole : LARGEST_REGISTERS;
-  int groups = warps / 4, entry = whole < 248 ? whole : 248;
-  int low = groups >= 3 ? 32 : 40; /* setmaxnreg, as specialise-warps has it: for the producer; the rest in eights */
-  int given = (entry * (groups + producers / 4) - low * (producers / 4)) / (groups ? groups : 1) / 8 * 8;
-  return given < 240 ? given : 240;
-}
-
 /* Whether dots wait for each other's results: between them the tiles' registers are what ptxas has. */
 static bool has_chains(const block_work *w) {
   for (int i = 0; i < w->section_count; i++)
@@ -120,7 +111,7 @@ static const char *refusal_of(const machine *m, const block_work *w, estimate *e
   int threads = (m->warps + m->producers) * 32;
   if (w->shared_bytes > m->block_shared) return "shared memory";
   if (threads > 1024) return "threads";
-  if (e->registers > estimate_register_budget(m->target, m->warps, m->producers)) return "registers";
+  if (e->registers > register_budget_of(m->target, m->warps, m->producers).consumer) return "registers";
   /* an instruction's accumulators must fit what a thread has at entry, before roles trade registers */
   int entry = m->target->registers / threads / 8 * 8;
   if (w->wgmma_columns && w->wgmma_columns / 2 + 26 > (entry < LARGEST_REGISTERS ? entry : LARGEST_REGISTERS))

@@ -43,9 +43,7 @@ ir_target_info estimate_machine(ir_target target, const pass_options *options);
  * for no limit, where its tiles leave room for no second block. */
 int estimate_min_blocks(ir_kernel *kernel, int level, arena *scratch);
 
-/* Registers a computing thread may have: all of the SM's, of whose four parts each holds a quarter of the warps, or what
- * a producer role gives away. And those beside accumulators that a dot needs which promotes its sums. */
-int estimate_register_budget(const ir_target_info *target, int warps, int producers);
+/* Registers beside accumulators and operands that a dot needs which promotes its sums. */
 enum { ESTIMATE_PART_ADDRESSES = 32 };
 
 /* A table of estimates: the head, and a row. `plan` is the plan in words; `mark` stands before it ("*" for the one

@@ -10,6 +10,7 @@
 #include "passes/promotion.h"
 
 #include "passes/estimate.h"
+#include "passes/register_budget.h"
 #include "passes/tensor_core.h"
 
 enum { NARROW_PART = 64 };
@@ -73,8 +74,9 @@ static bool count_held(void *data, ir_block *block, ir_op *op) {
 
 void plan_promotion(ir_kernel *kernel, pass_env *env) {
   planning p = {.kernel = kernel, .env = env};
-  p.budget = estimate_register_budget(ir_target_of(kernel->target), (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4),
-                                      (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0));
+  p.budget = register_budget_of(ir_target_of(kernel->target), (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4),
+                                (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0))
+                 .consumer;
   ir_walk(&kernel->body, count_held, &p);
   ir_walk(&kernel->body, plan_dot, &p);
 }

@@ -42,6 +42,7 @@
  * asynchronous dots are place-waits' business, fences and block barriers place-barriers'. Without producers in the
  * schedule nothing happens. */
 #include "passes/pass.h"
+#include "passes/register_budget.h"
 #include "passes/tensor_core.h"
 
 enum { MAX_GROUPS = 32, MAX_COPIES = 8 };
@@ -579,23 +580,6 @@ static ir_op *new_role(context *c, const char *name, int first, int count, int64
   return role;
 }
 
-/* Registers a thread for the two roles (HOPPER.md section 0 and 2.2: the sum over warpgroups must fit what the launch
- * was given). */
-static void register_budget(const ir_kernel *kernel, int producers, int consumers, int64_t *producer,
-                            int64_t *consumer) {
-  *producer = *consumer = 0;
-  if (!ir_target_of(kernel->target)->has_wgmma || producers % 4 || consumers % 4) return;
-  int groups = (producers + consumers) / 4, computing = consumers / 4;
-  int cap = ir_target_of(kernel->target)->registers / ((producers + consumers) * 32) / 8 * 8;
-  cap = cap > 248 ? 248 : cap;
-  int low = computing >= 3 ? 32 : 40;
-  int high = (cap * groups - low * (producers / 4)) / computing / 8 * 8;
-  if (high > 240) high = 240;
-  if (high <= cap) return;
-  *producer = low;
-  *consumer = high;
-}
-
 bool specialise_warps(ir_kernel *kernel, pass_env *env) {
   int producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0);
   if (!producers) return true;
@@ -615,10 +599,10 @@ bool specialise_warps(ir_kernel *kernel, pass_env *env) {
   }
   int threads = (producers + consumers) * 32;
   ir_attr_set(&kernel->attrs, IR_ATTR_THREADS, threads);
-  int64_t producer_registers, consumer_registers;
-  register_budget(kernel, producers, consumers, &producer_registers, &consumer_registers);
-  ir_op *producer = new_role(c, "producer", 0, producers, producer_registers);
-  ir_op *consumer = new_role(c, "consumer", producers, consumers, consumer_registers);
+  register_budget registers = register_budget_of(ir_target_of(kernel->target), consumers, producers);
+  bool trades = producers % 4 == 0 && consumers % 4 == 0 && registers.consumer > registers.entry;
+  ir_op *producer = new_role(c, "producer", 0, producers, trades ? registers.producer : 0);
+  ir_op *consumer = new_role(c, "consumer", producers, consumers, trades ? registers.consumer : 0);
   ir_block body = kernel->body;
   split_block(c, &body, &producer->body, &consumer->body);
   drop_unread(c, &producer->body);
