@@ -56,19 +56,12 @@ static void live_block(liveness *l, const ir_block *block, int value_count) {
   }
 }
 
+/* Reads and writes of a tile. */
 typedef struct uses {
   const ir_value *tile;
-  int count; /* of reads and writes */
-  int pairs; /* of an elementwise loop that writes it and a reduction of it behind that */
+  int count;
+  int short_lived; /* those by an elementwise loop that computes it and by ops behind that which take it up */
 } uses;
-
-static bool count_pair(void *context, ir_block *block, ir_op *op) {
-  uses *u = context;
-  (void)block;
-  u->pairs += op->kind == IR_OP_REDUCE && op->read[0].value == u->tile && op->previous &&
-              op->previous->kind == IR_OP_PARALLEL && ir_op_writes(op->previous, u->tile);
-  return true;
-}
 
 static void count_use(void *context, ir_op *op, ir_value *value, bool written) {
   uses *u = context;
@@ -76,14 +69,14 @@ static void count_use(void *context, ir_op *op, ir_value *value, bool written) {
   u->count += value == u->tile;
 }
 
-/* Whether the tile is only what elementwise loops compute for the reductions behind them: its elements go into the
- * sums as they come. */
-static bool is_summed_at_once(const room *c, const ir_value *tile) {
-  uses u = {tile, 0, 0};
-  ir_walk((ir_block *)&c->kernel->body, count_pair, &u);
-  for (ir_op *op = c->kernel->body.first; op && u.pairs; op = op->next)
-    ir_op_visit(op, true, count_use, &u);
-  return u.pairs > 0 && u.count == 2 * u.pairs;
+/* By an elementwise loop and a reduction right behind that: an element goes into the sum as it comes. */
+static bool count_summed(void *context, ir_block *block, ir_op *op) {
+  uses *u = context;
+  (void)block;
+  if (op->kind == IR_OP_REDUCE && op->read[0].value == u->tile && op->previous &&
+      op->previous->kind == IR_OP_PARALLEL && ir_op_writes(op->previous, u->tile))
+    u->short_lived += 2;
+  return true;
 }
 
 static bool is_elementwise(const ir_op *op) {
@@ -91,27 +84,25 @@ static bool is_elementwise(const ir_op *op) {
          (op->kind == IR_OP_COPY && op->read[0].value->space == IR_TILE && op->write[0].value->space == IR_TILE);
 }
 
-/* Counts the uses of a tile by an elementwise loop that sets it and by the elementwise ops behind that. */
+/* By an elementwise loop and all elementwise ops right behind that: an element goes there as it comes. */
 static bool count_streamed(void *context, ir_block *block, ir_op *op) {
-  uses *u = context;
+  uses *u = context, own = {u->tile, 0, 0};
   (void)block;
-  uses own = {u->tile, 0, 0};
   if (op->kind != IR_OP_PARALLEL || !ir_op_writes(op, u->tile) || ir_op_reads(op, u->tile)) return true;
   ir_op_visit(op, true, count_use, &own);
   for (ir_op *later = op->next; later && is_elementwise(later) && !ir_op_writes(later, u->tile); later = later->next)
     ir_op_visit(later, true, count_use, &own);
-  u->pairs += own.count;
+  u->short_lived += own.count;
   return true;
 }
 
-/* Whether the tile is only what elementwise loops compute for the elementwise ops right behind them: an element goes
- * there as it comes. */
-static bool is_streamed(const room *c, const ir_value *tile) {
+/* Whether the tile has no use but those: it is never there as a whole. Only beside dots do further ops count. */
+static bool is_never_whole(const room *c, const ir_value *tile) {
   uses u = {tile, 0, 0};
-  ir_walk((ir_block *)&c->kernel->body, count_streamed, &u);
-  for (ir_op *op = c->kernel->body.first; op && u.pairs; op = op->next)
+  ir_walk((ir_block *)&c->kernel->body, c->dot_count ? count_streamed : count_summed, &u);
+  for (ir_op *op = c->kernel->body.first; op && u.short_lived; op = op->next)
     ir_op_visit(op, true, count_use, &u);
-  return u.pairs > 0 && u.count == u.pairs;
+  return u.short_lived > 0 && u.count == u.short_lived;
 }
 
 /* Registers of one thread for the tile. A row vector is held by every thread of a quad; what a decode leaves for a dot
@@ -138,7 +129,7 @@ static double tile_registers(const room *c, const ir_value *tile, bool limited) 
   }
   for (int i = 0; i < c->dot_count; i++) /* sums of a group, beside those of all */
     if (c->dot[i]->write[0].value == tile && dot_shape_of(c->dot[i]).scale) return 2 * words / (c->warps * 32.0);
-  if (c->dot_count ? is_streamed(c, tile) : is_summed_at_once(c, tile)) return 0;
+  if (is_never_whole(c, tile)) return 0;
   return words / (c->warps * 32.0);
 }
 
