@@ -159,7 +159,12 @@ void thread_fill(lower *l, const ir_op *op);
 /* The scalar expression with loads, at the place, instead of elements of tensors and buffers. */
 const ir_expr *thread_scalar(lower *l, const ir_expr *e);
 void thread_transfer(lower *l, const ir_op *op); /* lower_copy.c */
-void thread_convert(lower *l, ir_value *to, ir_value *from);
+/* to = from in another layout: registers renamed where that is enough, else through shared memory. */
+void thread_convert(lower *l, ir_value *to, ir_value *from); /* lower_convert.c */
+void thread_tile_to_tile(lower *l, const ir_op *op);         /* of the same layout */
+/* `count` elements of `from` (starting at word `from_word`) converted into the words of `to`. */
+void thread_convert_words(lower *l, ir_value *to, const ir_expr *to_word, ir_value *from, const ir_expr *from_word,
+                          int count, const ir_expr *predicate, const ir_expr *fill);
 void thread_tensor_copy(lower *l, const ir_op *op);  /* lower_tensor_copy.c: engines tma and bulk */
 bool thread_matrix_store(lower *l, const ir_op *op); /* lower_matrix.c: stmatrix; false when the layout does not fit */
 void thread_dot(lower *l, const ir_op *op);          /* lower_dot.c */

@@ -15,8 +15,8 @@
  *
  * Every tile becomes a register array of its layout; every coordinate becomes a part that the thread decides (computed
  * once a role) plus a part that the register number decides. One file for each kind of op: lower_parallel.c,
- * lower_copy.c, lower_tensor_copy.c, lower_matrix.c, lower_dot.c, lower_reduce.c, lower_decode.c; what they share is
- * in lower.h.
+ * lower_copy.c, lower_convert.c, lower_tensor_copy.c, lower_matrix.c, lower_dot.c, lower_reduce.c, lower_decode.c; what
+ * they share is in lower.h.
  *
  * A role that only moves data runs in its first thread. Arrivals, which counted roles, now count warps, by one lane of
  * each, where the tensor cores read the slot, and lanes where these read it each for itself. Nothing here decides: layouts, engines, barriers and slots are obeyed. */
