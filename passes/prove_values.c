@@ -150,10 +150,10 @@ static bool depends_on(const prove_env *env, const ir_expr *e, int size) {
 }
 
 /* Finds the least value of one size that gives `target` iterations, or a few more where the size's divisors skip it;
- * iterations are taken to grow with the size. */
+ * iterations are taken to grow with the size. Where some are asked for, a size of 0 is none that a launch has. */
 static bool search(const ir_value *size, prove_env *env, const ir_expr *lo, const ir_expr *hi, const ir_expr *step,
                    int64_t target) {
-  int64_t unit = size->multiple_of > 1 ? size->multiple_of : 1, low = 0, high = 1 << 16;
+  int64_t unit = size->multiple_of > 1 ? size->multiple_of : 1, low = target > 0, high = 1 << 16;
   prove_number *at = &env->value[size->number], old = *at;
   while (low < high) {
     int64_t middle = (low + high) / 2;
