@@ -137,12 +137,13 @@ bool decode_uses_table(const ir_op *decode, const ir_op *dot) {
          dot_shape_of(dot).n <= MAX_TABLE_COLUMNS;
 }
 
+static int exponent_bias(ir_type type) { return (1 << (ir_type_of(type)->exponent_bits - 1)) - 1; }
+
 int decode_power(const ir_op *decode) {
   ir_type code = decode->read[0].value->type, to = decode->write[0].value->type;
   bool moved = code == IR_F4E2M1 && to == IR_F16 && ir_attr_get(&decode->attrs, IR_ATTR_FACTOR, 1) == 1 &&
                !ir_attr_get(&decode->attrs, IR_ATTR_OFFSET, 0);
-  int bias = (1 << (ir_type_of(to)->exponent_bits - 1)) - 1, own = (1 << (ir_type_of(code)->exponent_bits - 1)) - 1;
-  return moved ? bias - own : 0;
+  return moved ? exponent_bias(to) - exponent_bias(code) : 0;
 }
 
 const ir_op *dot_of_rows(const ir_block *block, const ir_value *rows) {
