@@ -40,6 +40,7 @@ typedef struct search {
   pass_env *env;
   ir_block *block;
   const ir_expr **known; /* by value number: what every element of the tile is where the mask is false */
+  bool *by_mask;         /* by value number: known because the mask is false, not whatever it is */
   candidate *list;       /* ops between which the mask is not set */
   int count, capacity;
 } search;
@@ -104,10 +105,10 @@ static bool sets_itself(const ir_ref *to, const ir_expr *e) {
   return true;
 }
 
-static bool uses_known(const search *s, const ir_expr *e) {
-  if (e->kind == IR_EXPR_ELEMENT && s->known[e->value->number]) return true;
+static bool follows_mask(const search *s, const ir_expr *e) {
+  if (e->kind == IR_EXPR_ELEMENT && s->known[e->value->number] && s->by_mask[e->value->number]) return true;
   for (int i = 0; i < e->arg_count; i++)
-    if (uses_known(s, e->args[i])) return true;
+    if (follows_mask(s, e->args[i])) return true;
   return false;
 }
 
@@ -118,7 +119,7 @@ static bool is_idle(const search *s, ir_op *op) {
   for (const ir_op *set = op->body.first; set; set = set->next) {
     if (set->kind != IR_OP_SET) continue;
     if (!sets_itself(&set->write[0], assume(s, set->expr[0]))) return false;
-    by_mask |= uses_known(s, set->expr[0]);
+    by_mask |= follows_mask(s, set->expr[0]);
   }
   return by_mask;
 }
@@ -146,10 +147,13 @@ static void forget(void *context, ir_op *op, ir_value *value, bool written) {
 static void learn(search *s, ir_op *op) {
   const ir_op *set = op->body.first;
   const ir_expr *value = NULL;
+  bool by_mask = false;
   if (op->kind == IR_OP_PARALLEL && set && !set->next && set->kind == IR_OP_SET && overwrites(op, set->write[0].value))
-    value = assume(s, set->expr[0]);
+    value = assume(s, set->expr[0]), by_mask = follows_mask(s, set->expr[0]);
   ir_op_visit(op, true, forget, s);
-  if (value && is_constant(value)) s->known[set->write[0].value->number] = value;
+  if (!value || !is_constant(value)) return;
+  s->known[set->write[0].value->number] = value;
+  s->by_mask[set->write[0].value->number] = by_mask;
 }
 
 /* -- What only feeds ----------------------------------------------------------------------------------------------- */
@@ -288,6 +292,7 @@ static void wrap(search *s, ir_value *mask) {
 static void skip_for(search *s, ir_op *first, const ir_op *end, ir_value *mask) {
   memset(s->known, 0, sizeof *s->known * (size_t)s->kernel->value_count);
   s->known[mask->number] = ir_bool(s->env->memory, false);
+  s->by_mask[mask->number] = true;
   s->count = 0;
   bool any_idle = false;
   for (ir_op *op = first; op != end; op = op->next) {
@@ -318,6 +323,7 @@ static void skip_in_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
   }
   search s = {.kernel = kernel, .env = env, .block = block};
   s.known = ARENA_ARRAY(env->scratch, const ir_expr *, kernel->value_count);
+  s.by_mask = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
   for (int i = 0; i < kernel->value_count; i++) {
     ir_value *mask = kernel->values[i];
     if (mask->space != IR_TILE || mask->type != IR_PRED || !is_read_by_loop(block, mask)) continue;
