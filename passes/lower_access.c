@@ -17,34 +17,22 @@ static void add_registers(ir_op *op, bool written, ir_value *registers, const ir
     ir_op_add_read(op, ref);
 }
 
-/* registers[word ..] = `bytes` bytes of `ref` at the coordinates. */
-static void load(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate,
+/* `bytes` bytes of `ref` at the coordinates are loaded to registers[word ..], or stored from there. */
+static void move(transfer *t, bool loads, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate,
                  ir_value *registers, const ir_expr *word, int bytes) {
   lower *l = t->l;
   bool shared = ref->value->space == IR_SHARED;
   const ir_expr *address =
       shared ? thread_shared_address(l, ref->value, ref->slot, at) : thread_global_offset(l, ref->value, at);
-  ir_op *op = thread_op(l, shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL);
-  add_registers(op, true, registers, word);
-  ir_ref from = ir_ref_whole(ref->value);
-  from.slot = ref->slot;
-  ir_op_add_read(op, from);
-  ir_op_add_expr(l->memory, op, address);
-  ir_op_add_expr(l->memory, op, predicate);
-  ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
-}
-
-static void store(transfer *t, const ir_ref *ref, const ir_expr *const *at, const ir_expr *predicate,
-                  ir_value *registers, const ir_expr *word, int bytes) {
-  lower *l = t->l;
-  bool shared = ref->value->space == IR_SHARED;
-  const ir_expr *address =
-      shared ? thread_shared_address(l, ref->value, ref->slot, at) : thread_global_offset(l, ref->value, at);
-  ir_op *op = thread_op(l, shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL);
-  ir_ref to = ir_ref_whole(ref->value);
-  to.slot = ref->slot;
-  ir_op_add_write(op, to);
-  add_registers(op, false, registers, word);
+  ir_op *op =
+      thread_op(l, loads ? (shared ? IR_OP_LD_SHARED : IR_OP_LD_GLOBAL) : (shared ? IR_OP_ST_SHARED : IR_OP_ST_GLOBAL));
+  ir_ref memory = ir_ref_whole(ref->value);
+  memory.slot = ref->slot;
+  if (loads)
+    ir_op_add_read(op, memory);
+  else
+    ir_op_add_write(op, memory);
+  add_registers(op, loads, registers, word);
   ir_op_add_expr(l->memory, op, address);
   ir_op_add_expr(l->memory, op, predicate);
   ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
@@ -80,7 +68,7 @@ static void load_word(transfer *t, const ir_ref *from, ir_value *tile) {
     transfer_place(t, from, coord, at);
     const ir_expr *predicate = transfer_guard(t, from, at);
     if (fill) predicate = thread_let(l, "inside", predicate);
-    load(t, from, at, predicate, raw, thread_int(l, k), bits / 8);
+    move(t, true, from, at, predicate, raw, thread_int(l, k), bits / 8);
     if (is_raw) {
       const ir_expr *part = part_of(l, raw, k, bits);
       whole = whole ? ir_binary(l->memory, IR_EXPR_OR, whole, part) : part;
@@ -107,12 +95,12 @@ static void load_group(transfer *t, const ir_ref *from, ir_value *tile) {
   const ir_expr *predicate = transfer_guard(t, from, at), *fill = fill_value(t);
   const ir_expr *word = group_word(t, tile->type);
   if (source == tile->type && !fill && word && bytes >= 4) {
-    load(t, from, at, predicate, registers, word, bytes);
+    move(t, true, from, at, predicate, registers, word, bytes);
     return;
   }
   ir_value *raw = thread_array(l, from->value->name, source, words_of(source, t->vector) * thread_per_word(source));
   predicate = thread_let(l, "inside", predicate);
-  load(t, from, at, predicate, raw, thread_int(l, 0), bytes);
+  move(t, true, from, at, predicate, raw, thread_int(l, 0), bytes);
   if (word && source == tile->type && bytes >= 4 && ir_bits(source) < 32) { /* whole words, one way or the other */
     const ir_expr *fills[TRANSFER_MAX_ELEMENTS];
     int per_word = thread_per_word(source);
@@ -182,7 +170,7 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile, int acces
     return;
   }
   if (target == tile->type && word && bytes >= 4) {
-    store(t, to, at, predicate, registers, word, bytes);
+    move(t, false, to, at, predicate, registers, word, bytes);
     return;
   }
   ir_value *raw = thread_array(l, to->value->name, target, words_of(target, t->vector) * thread_per_word(target));
@@ -207,7 +195,7 @@ static void store_group(transfer *t, const ir_ref *to, ir_value *tile, int acces
       thread_set_word(l, raw, thread_int(l, i / target_per),
                       thread_pack(l, target, values + i, t->vector - i < target_per ? t->vector - i : target_per));
   }
-  store(t, to, at, predicate, raw, thread_int(l, 0), bytes);
+  move(t, false, to, at, predicate, raw, thread_int(l, 0), bytes);
 }
 
 /* memory -> memory through a register */
@@ -221,7 +209,7 @@ static void through_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   ir_value *raw = thread_array(l, from->value->name, in, words_of(in, t->vector) * thread_per_word(in));
   const ir_expr *fill = fill_value(t), *predicate = transfer_guard(t, from, source);
   if (fill) predicate = thread_let(l, "inside", predicate);
-  load(t, from, source, predicate, raw, thread_int(l, 0), t->vector * ir_bits(in) / 8);
+  move(t, true, from, source, predicate, raw, thread_int(l, 0), t->vector * ir_bits(in) / 8);
   ir_value *converted = raw;
   if (in != out || fill) {
     converted = thread_array(l, to->value->name, out, words_of(out, t->vector) * thread_per_word(out));
@@ -229,7 +217,7 @@ static void through_group(transfer *t, const ir_ref *from, const ir_ref *to) {
   }
   const ir_expr *when = transfer_guard(t, to, target), *owner = thread_canonical(l, &t->layout);
   if (owner) when = ir_binary(l->memory, IR_EXPR_AND, owner, when);
-  store(t, to, target, when, converted, thread_int(l, 0), t->vector * ir_bits(out) / 8);
+  move(t, false, to, target, when, converted, thread_int(l, 0), t->vector * ir_bits(out) / 8);
 }
 
 void transfer_group(transfer *t) {
