@@ -261,8 +261,6 @@ static bool check_accumulator(lower *l, const ast_expr *call, ir_type input, con
   return diag_note(l->d, dst->loc, "'%s' is declared here", dst->name);
 }
 
-enum { PROMOTE_UNIT = 32 }; /* k that one instruction multiplies of 8-bit floats */
-
 ir_value *lower_dot(lower *l, const ast_expr *call, ir_value *dst, bool accumulate) {
   static const char *const names[] = {"accumulate", "promote", NULL};
   if (!check_arguments(l, call, 2, names)) return NULL;
@@ -301,9 +299,9 @@ ir_value *lower_dot(lower *l, const ast_expr *call, ir_value *dst, bool accumula
   const ast_item *promote = named_argument(call->items, "promote");
   int64_t interval = 0;
   if (promote && !eval_int(l, promote->value, 0, INT32_MAX, "promote", &interval)) return NULL;
-  if (interval % PROMOTE_UNIT) {
+  if (interval % IR_PROMOTE_UNIT) {
     diag_error(l->d, DIAG_DOT, promote->value->loc, "promote is %d; a multiple of %d is needed, or 0", (int)interval,
-               PROMOTE_UNIT);
+               IR_PROMOTE_UNIT);
     return NULL;
   }
   int extent[2] = {f[0].extent[f[0].transposed], f[1].extent[!f[1].transposed]};

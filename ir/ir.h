@@ -200,6 +200,7 @@ typedef enum ir_instruction {
   IR_INSTRUCTION_MMA,
   IR_INSTRUCTION_WGMMA
 } ir_instruction;
+enum { IR_PROMOTE_UNIT = 32 }; /* k of 8-bit floats that one tensor-core instruction sums: `promote` is a multiple */
 typedef enum ir_engine {
   IR_ENGINE_NONE,
   IR_ENGINE_SIMT,

@@ -78,12 +78,12 @@ static bool is_operand_type(ir_type type) {
          type == IR_U8 || type == IR_F32 || type == IR_TF32;
 }
 
-/* Sums that are begun anew are whole instructions, 32 of 8 bits; their columns share out those of the dot. */
+/* Sums that are begun anew are whole instructions; their columns share out those of the dot. */
 static bool check_promotion(verifier *v, const ir_op *op, int64_t columns) {
   int64_t promote = ir_attr_get(&op->attrs, IR_ATTR_PROMOTE, 0),
           part = ir_attr_get(&op->attrs, IR_ATTR_PART_COLUMNS, columns);
-  if (promote < 0 || promote % 32)
-    return verify_fail(v, "'dot' promotes sums of a multiple of 32 k, not %" PRId64, promote);
+  if (promote < 0 || promote % IR_PROMOTE_UNIT)
+    return verify_fail(v, "'dot' promotes sums of a multiple of %d k, not %" PRId64, IR_PROMOTE_UNIT, promote);
   return (part > 0 && columns % part == 0) ||
          verify_fail(v, "'dot' has %" PRId64 " columns, no multiple of the %" PRId64 " of a part", columns, part);
 }
