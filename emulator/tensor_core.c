@@ -9,8 +9,10 @@
  * Sums are those of f32, but for 8-bit floats: there the products and the old sum are cut off 13 binary places below the
  * largest exponent among them, a product's being the sum of its factors', and the new sum is cut to 13 places behind its
  * first. Known as about 14 bits (DeepSeek-V3's report, 3.3.2) or 22-bit floats (pytorch issue 147971); an H200's wgmma
- * gave the same 16384 sums of 8192 k, bit for bit. What promoting sums to f32 gains can be seen here. Sources: PTX ISA, "Matrix fragments for mma.m16n8k*",
- * "Register fragments and shared memory matrix layouts". */
+ * gave the same 16384 sums of 8192 k, bit for bit. What promoting sums to f32 gains can be seen here.
+ * mma.sync of sm_89 is taken to do the same, which was not measured.
+ *
+ * Sources: PTX ISA, "Matrix fragments for mma.m16n8k*", "Register fragments and shared memory matrix layouts". */
 #include "emulator/machine.h"
 
 #include "ir/numeric.h"

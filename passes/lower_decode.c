@@ -257,7 +257,7 @@ static const ir_expr *upper_byte_pair(decoding *d, const ir_expr *word, int inde
     d->moved[odd] = thread_let(d->l, "moved", lut(d, sign, magnitude, word_constant(d, 0x80808080), LUT_CHOOSE));
   }
   const ir_expr *upper = masked(d, shift(d, d->moved[odd], index < 2 ? 8 : 0), both_halves(d, 0x8E00));
-  return d->power == UPPER_POWER ? upper : pairwise(d, IR_EXPR_MUL2, upper, pair_of(d, 1 << UPPER_POWER));
+  return d->power ? upper : pairwise(d, IR_EXPR_MUL2, upper, pair_of(d, 1 << UPPER_POWER));
 }
 
 /* Rule 2; NULL where there is no short way. */

@@ -19,7 +19,8 @@
  * they share is in lower.h.
  *
  * A role that only moves data runs in its first thread. Arrivals, which counted roles, now count warps, by one lane of
- * each, where the tensor cores read the slot, and lanes where these read it each for itself. Nothing here decides: layouts, engines, barriers and slots are obeyed. */
+ * each, where the tensor cores read the slot, and lanes where these read it each for itself. Nothing here decides:
+ * layouts, engines, barriers and slots are obeyed. */
 #include "passes/lower.h"
 
 /* -- Synchronisation ----------------------------------------------------------------------------------------------- */

@@ -21,8 +21,8 @@
  * after X in the body, and those from the top of the body to the first dot. Two ops commute when neither writes what
  * the other reads or writes.
  *
- * Fires on loops with two wgmma dots, which promote no sums, in their own body and elementwise work between them, in kernels with a producer
- * role. */
+ * Fires on loops with two wgmma dots, which promote no sums, in their own body and elementwise work between them, in
+ * kernels with a producer role. */
 #include "passes/pass.h"
 #include "passes/rename_ops.h"
 #include "passes/tensor_core.h"

@@ -6,7 +6,8 @@
  *                                                         dot.wait {pending = 0}
  *                                                         %m <- reduce %s {operation = max}
  *
- * Only dots of the wgmma instruction are asynchronous, and those not that promote sums: they wait for each part themselves. A dot must have finished before an op that
+ * Only dots of the wgmma instruction are asynchronous, and those not that promote sums: they wait for each part
+ * themselves. A dot must have finished before an op that
  *   - reads or writes its accumulator (another dot into the same accumulator may follow without a wait: the tensor core
  *     keeps their order),
  *   - writes a tile or buffer that it reads as an operand,
