@@ -206,6 +206,15 @@ static void test_slots_ahead(void **state) {
   assert_true(cost[0] > 0 && cost[1] > cost[0]);
 }
 
+/* Three stages of a large tile hide what four do, where the tensor cores bound the kernel and not device memory. */
+static void test_stages_of_large_tiles(void **state) {
+  (void)state;
+  sizes s = {4096, 14336, 4096};
+  double three = multiply_with("sm_90a", "wgmma", 128, 256, 3, s).microseconds,
+         four = multiply_with("sm_90a", "wgmma", 128, 256, 4, s).microseconds;
+  assert_true(three >= four && three < 1.03 * four);
+}
+
 /* Rows that are swizzled in less than 128 bytes take longer to read. */
 static void test_narrow_panels(void **state) {
   (void)state;
@@ -276,6 +285,7 @@ int main(void) {
       cmocka_unit_test(test_tiles),
       cmocka_unit_test(test_stages_hide_latency),
       cmocka_unit_test(test_slots_ahead),
+      cmocka_unit_test(test_stages_of_large_tiles),
       cmocka_unit_test(test_narrow_panels),
       cmocka_unit_test(test_loads_again),
       cmocka_unit_test(test_summed_at_once),
