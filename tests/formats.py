@@ -8,12 +8,15 @@ import lit.util
 
 
 def run(command, test, lit_config):
-    """The result of a test that is one command: it passes when the command succeeds."""
+    """The result of a test that is one command: it passes when the command succeeds. It runs in the folder that lit keeps
+    for the tests of its own, where the files that it writes are in nobody's way."""
     if not os.path.exists(command[0]):
         return lit.Test.FAIL, command[0] + " was not built"
     timeout = lit_config.maxIndividualTestTime
+    folder = os.path.dirname(test.getExecPath())
+    os.makedirs(folder, exist_ok=True)
     try:
-        out, error, status = lit.util.executeCommand(command, env=test.config.environment, timeout=timeout)
+        out, error, status = lit.util.executeCommand(command, cwd=folder, env=test.config.environment, timeout=timeout)
     except lit.util.ExecuteCommandTimeoutException:
         return lit.Test.TIMEOUT, "no end after %d seconds" % timeout
     if status:
