@@ -12,7 +12,7 @@ typedef struct filler {
   record *r;
 } filler;
 
-enum { MAP_STRIDE_BYTES = 16, MAP_PROMOTION_BYTES = 256, VECTOR_BYTES = 16 };
+enum { MAP_STRIDE_BYTES = 16, VECTOR_BYTES = 16 };
 
 static const size_expr *fail(filler *f, src_loc loc, const char *what) {
   diag_error(f->d, DIAG_EMIT, loc, "%s is not an expression over the sizes that a launch can evaluate", what);
@@ -268,7 +268,7 @@ static bool fill_map(filler *f, const ir_value *value, record_map *m) {
                     .type = map_type_of(tensor->type),
                     .rank = value->rank,
                     .swizzle_bytes = (int32_t)value->swizzle,
-                    .promotion_bytes = MAP_PROMOTION_BYTES};
+                    .promotion_bytes = value->fetch};
   if (tensor->packed) return fill_packed_map(f, value, m);
   const record_tensor *t = &f->r->tensors[m->tensor];
   const size_expr *elements = size_const(f->memory, 1);

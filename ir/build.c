@@ -92,6 +92,7 @@ ir_value *ir_value_create(arena *memory, ir_kernel *kernel, ir_space space, ir_t
   value->slots = 1;
   value->arrivals = 1;
   value->offset = -1;
+  value->fetch = IR_FETCH;
   value->number = kernel->value_count;
   ARENA_PUSH(memory, kernel->values, kernel->value_count, kernel->value_capacity, value);
   enter_name(memory, kernel, value);

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { IR_MAX_RANK = 5, IR_MAX_REFS = 4 };
+enum { IR_MAX_RANK = 5, IR_MAX_REFS = 4, IR_FETCH = 256 };
 
 /* -- Types --------------------------------------------------------------------------------------------------------- */
 
@@ -144,6 +144,7 @@ struct ir_value {
                        last one into panels as wide as its box: [panels, all dimensions but the last, in a panel] */
   int box[IR_MAX_RANK]; /* elements, dimensions in the tensor's order */
   shared_swizzle swizzle;
+  int fetch; /* bytes that L2 fetches where it is asked for some of them: IR_FETCH or half of it */
   /* SCALAR */
   bool is_mutable;
 };

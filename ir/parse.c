@@ -382,7 +382,7 @@ static bool parse_blocks(parser *p) {
   return p->kernel->block_count && end_line(p);
 }
 
-/* `map of %A box [64, 128] swizzle 128` */
+/* `map of %A box [64, 128] swizzle 128`, and `fetch 128` where it is not 256 */
 static bool parse_map(parser *p, const char *name) {
   if (!parse_keyword(p, "of")) return parse_fail(p, "expected 'of'");
   ir_value *tensor = parse_value(p);
@@ -403,6 +403,12 @@ static bool parse_map(parser *p, const char *name) {
       number != SHARED_SWIZZLE_128)
     return parse_fail(p, "a swizzle is 0, 32, 64 or 128");
   value->swizzle = (shared_swizzle)number;
+  if (parse_keyword(p, "fetch")) {
+    if (!parse_int_in(p, 1, IR_FETCH, &number)) return false;
+    if (number != IR_FETCH && number != IR_FETCH / 2)
+      return parse_fail(p, "a fetch is of %d or %d bytes", IR_FETCH / 2, IR_FETCH);
+    value->fetch = (int)number;
+  }
   return parse_loc(p, &value->loc) && end_line(p);
 }
 

@@ -336,6 +336,7 @@ static void print_map(const ir_value *value, str *out) {
   for (int i = 0; i < value->rank; i++)
     str_printf(out, "%s%d", i ? ", " : "", value->box[i]);
   str_printf(out, "] swizzle %d", (int)value->swizzle);
+  if (value->fetch != IR_FETCH) str_printf(out, " fetch %d", value->fetch);
 }
 
 static void print_alloc(const ir_value *value, str *out) {

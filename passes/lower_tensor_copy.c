@@ -1,7 +1,9 @@
 /* Copies that an engine does on one thread's word: tensor maps (TMA boxes) and bulk copies of packed blocks.
  *
  * A box is one panel of the shared layout, at most 256 long in the other dimensions: exactly what the swizzle of the
- * map writes (ir/layout.h). Small panels beside each other are one box of a map that has them as a dimension of its own,
+ * map writes (ir/layout.h). L2 fetches 256 bytes where a box asks for 128 of them: the other half is what the next block
+ * of k takes. Where the copy itself takes it, in another row or panel, it would be asked for twice, which costs 7 % of
+ * the bandwidth of device memory, and 128 bytes are fetched. Small panels beside each other are one box of a map that has them as a dimension of its own,
  * where the tensor's rows are whole panels. Packed tensors (fuse-decode) lie in blocks; a tile's blocks of one block row are
  * contiguous in memory and in the buffer, so a copy is one run a block row; pieces of blocks (packed_piece_rows) are a
  * run each, or a box over blocks side by side. Block rows and columns beyond the tensor repeat the last one, or are
@@ -13,12 +15,12 @@
 
 enum { LEAST_PANELS = 3, MAX_BOX = 256, WORD_BYTES = 4 };
 
-/* The map over `tensor` with this rank, box and swizzle; made once a kernel. */
-static ir_value *find_map(lower *l, ir_value *tensor, int rank, const int *box, shared_swizzle swizzle) {
+/* The map over `tensor` with this rank, box, swizzle and fetch; made once a kernel. */
+static ir_value *find_map(lower *l, ir_value *tensor, int rank, const int *box, shared_swizzle swizzle, int fetch) {
   for (int i = 0; i < l->kernel->value_count; i++) {
     ir_value *value = l->kernel->values[i];
     if (value->space == IR_MAP && value->tensor == tensor && value->rank == rank && value->swizzle == swizzle &&
-        !memcmp(value->box, box, sizeof value->box))
+        value->fetch == fetch && !memcmp(value->box, box, sizeof value->box))
       return value;
   }
   ir_value *map = ir_value_create(l->memory, l->kernel, IR_MAP, tensor->type,
@@ -26,6 +28,7 @@ static ir_value *find_map(lower *l, ir_value *tensor, int rank, const int *box, 
   map->tensor = tensor;
   map->rank = rank;
   map->swizzle = swizzle;
+  map->fetch = fetch;
   memcpy(map->box, box, sizeof map->box);
   return map;
 }
@@ -40,6 +43,17 @@ static bool loads_panels(const ir_ref *tensor, const shared_layout *layout, int 
     return false;
   if (tensor->count && (!tensor->span[last] || ir_known_divisor(tensor->start[last]) % panel_elements)) return false;
   return ir_known_divisor(value->extent[last]) % panel_elements == 0;
+}
+
+/* What L2 fetches where this tile is loaded: no more than a line where the bytes beside it are the tile's too. */
+static int fetch_of(const ir_ref *tensor, const shared_layout *layout) {
+  const ir_value *value = tensor->value;
+  int last = value->rank - 1, line = IR_FETCH / 2;
+  int64_t bytes = (int64_t)layout->panel_count * layout->panel_bytes, row;
+  bool whole = last > 0 && !value->stride[last - 1] && ir_is_constant(value->extent[last], &row) &&
+               row * layout->element_bits == bytes * 8 && (!tensor->count || tensor->span[last - 1]);
+  if (whole) bytes *= layout->extent[layout->rank - 2]; /* rows of the tensor that follow each other */
+  return layout->panel_bytes <= line && bytes > line ? line : IR_FETCH;
 }
 
 /* What one of several issuers copies: a block of a cluster for all of them, or a part of the role. */
@@ -99,7 +113,8 @@ static void tensor_map_copy(lower *l, const ir_op *op) {
     memmove(box + 1, box, sizeof *box * (size_t)tensor->value->rank);
     box[0] = outer;
   }
-  ir_value *map = find_map(l, tensor->value, ir_map_rank(tensor->value) + (outer > 1 ? 1 : 0), box, layout->swizzle);
+  ir_value *map = find_map(l, tensor->value, ir_map_rank(tensor->value) + (outer > 1 ? 1 : 0), box, layout->swizzle,
+                           load ? fetch_of(tensor, layout) : IR_FETCH);
   int piece_bytes = pieces > 1 ? layout->rows / pieces * layout->panel_bytes : 0;
 
   ir_block *saved = thread_guard(l, thread_first_of_part(l, op));
@@ -239,7 +254,7 @@ static bool loads_boxes(const packed_runs *r) {
 /* Number `row` of those boxes. Blocks past the tensor's last one are zeros. */
 static void load_box(lower *l, const ir_op *op, const packed_runs *r, int row) {
   const int box[IR_MAX_RANK] = {1, r->blocks, r->piece_bytes / WORD_BYTES};
-  ir_value *map = find_map(l, op->read[0].value, ir_map_rank(op->read[0].value), box, SHARED_SWIZZLE_NONE);
+  ir_value *map = find_map(l, op->read[0].value, ir_map_rank(op->read[0].value), box, SHARED_SWIZZLE_NONE, IR_FETCH);
   const ir_expr *piece = thread_add(l, r->first_piece, thread_int(l, row));
   const ir_expr *down = ir_binary(l->memory, IR_EXPR_DIV, piece, thread_int(l, r->pieces)),
                 *within = ir_binary(l->memory, IR_EXPR_MOD, piece, thread_int(l, r->pieces));

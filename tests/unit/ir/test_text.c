@@ -31,6 +31,7 @@ static const char everything[] =
     "  alloc %acc: tile f32[128, 256]\n"
     "  alloc %full: barrier slots 4 arrivals 1 offset 212992\n"
     "  alloc %A_map: map of %A box [128, 64] swizzle 128\n"
+    "  alloc %C_map: map of %C box [128, 64] swizzle 128 fetch 128 @8:12\n"
     "  alloc %flag: scalar pred mutable\n"
     "  alloc %t: scalar f32\n"
     "  alloc %k: index\n"
