@@ -3,11 +3,12 @@
  * Registers are visited in groups of as many elements as the narrowest tile packs into a word, so that a packed word
  * is written once. Inside a branch, where only some elements change, a packed word is read, changed and written back.
  * Elements of shared buffers and of tensors are loaded into a register first, neighbours of a buffer that the loop only
- * reads a word at a time; what `select` does not choose is not loaded. */
+ * reads a word at a time; what `select` does not choose is not loaded. Between memories the groups are a loop; where it
+ * fills a buffer from a tensor the loop is unrolled in part, so that loads need not wait for the stores ahead of them. */
 #include "passes/lower.h"
 #include "passes/parallel_access.h"
 
-enum { MAX_ACCESSES = 64, MAX_UNIT = 32, MAX_LETS = 64, MAX_UNROLLED = 4, MAX_WORDS = 16 };
+enum { MAX_ACCESSES = 64, MAX_UNIT = 32, MAX_LETS = 64, MAX_UNROLLED = 4, LOADS_AHEAD = 8, MAX_WORDS = 16 };
 
 typedef struct let_value {
   const ir_value *name;
@@ -347,14 +348,35 @@ static bool can_loop(loop *p, const parallel_access *accesses, int count) {
   return true;
 }
 
+typedef struct traffic {
+  bool loads, stores; /* from and to tensors */
+} traffic;
+
+static void traffic_visit(void *data, ir_op *op, ir_value *value, bool written) {
+  traffic *t = data;
+  (void)op;
+  if (value->space != IR_GLOBAL) return;
+  t->loads |= !written;
+  t->stores |= written;
+}
+
+/* How far the loop over groups is unrolled: register numbers must be constants. Loads pass stores to a buffer, never
+ * those to a tensor, which may be the same. */
+static int unrolling(const loop *p) {
+  traffic t = {false, false};
+  if (p->in_registers || p->groups <= MAX_UNROLLED) return 1;
+  for (ir_op *op = p->op->body.first; op; op = op->next)
+    ir_op_visit(op, true, traffic_visit, &t);
+  return t.loads && !t.stores ? LOADS_AHEAD : 0;
+}
+
 static void run(loop *p) {
   lower *l = p->l;
   bool looped = p->groups > 1;
   ir_block *saved = l->out;
   p->word_count = 0;
   p->group = thread_int(l, 0);
-  if (looped)
-    saved = thread_loop(l, "r", thread_int(l, p->groups), p->in_registers || p->groups <= MAX_UNROLLED, &p->group);
+  if (looped) saved = thread_loop(l, "r", thread_int(l, p->groups), unrolling(p), &p->group);
   for (int v = 0; v < p->op->variable_count; v++)
     for (int sub = 0; sub < p->unit; sub++) {
       const ir_expr *own;
