@@ -10,7 +10,7 @@
 
 enum {
   KERNEL_COUNT = 3,
-  TENSORS_MAX = 9,
+  TENSORS_MAX = 11,
   DEFINES_MAX = 24,
   ALIGNMENT = 16,
 };
@@ -172,16 +172,35 @@ static int64_t rows_of_block(const bitblas_flash_atten *op, kernel_kind kind) {
   return kind == PART ? ROWS_PART : narrow && is_long ? ROWS_WIDE : ROWS_WHOLE;
 }
 
+/* Warps that compute: a block of parts has few rows, and warps that share them meet three times for a block of keys.
+ * One does, where the copy engine brings all keys: two of them share an SM, which waits for memory. Its rows are
+ * multiples of 16 bytes. */
+static int64_t warps_of_part(const bitblas_flash_atten *op) {
+  const bitblas_flash_atten_config *c = &op->config;
+  bool fits = c->layout != BITBLAS_FLASH_ATTEN_NTN || (c->kv_seq_len && c->kv_seq_len % 8 == 0);
+  return fits && ir_target_of(op->context->target)->has_tma ? 1 : 4;
+}
+
+static int64_t key_bytes(const bitblas_flash_atten_config *c) { return 2 * ((int64_t)c->dim + c->v_dim); }
+
+/* Shared memory of a block of parts for keys, where BLOCKS_PER_SM share an SM. */
+static int64_t room_of_part(const bitblas_flash_atten *op) {
+  enum { RESERVED = 2048 };
+  return ir_target_of(op->context->target)->shared_bytes / BLOCKS_PER_SM - RESERVED - 2 * ROWS_PART * op->config.dim;
+}
+
 /* Keys of a block of whole rows: the most that leaves two buffers of them room in shared memory beside the rows of Q,
- * and (beyond a dim of 128) registers for the scores. Of parts: few, since more blocks an SM hide each other's softmax.
- * A page is copied at a time, or a part of it. */
+ * and (beyond a dim of 128) registers for the scores. Of parts: few, since blocks of an SM hide each other's softmax,
+ * but for one warp as many as leave three buffers room. A page is copied at a time, or a part of it. */
 static int64_t keys_of_block(const bitblas_flash_atten *op, kernel_kind kind) {
-  enum { KEYS_WHOLE = 128, KEYS_WIDE = 64, KEYS_PART = 32 };
+  enum { KEYS_WHOLE = 128, KEYS_WIDE = 64, KEYS_PART = 32, STAGES_PART = 3 };
   const bitblas_flash_atten_config *c = &op->config;
   int64_t rows = rows_of_block(op, kind);
-  int64_t room = ir_target_of(op->context->target)->shared_bytes / 2 - rows * c->dim; /* in elements of 16 bits */
+  int64_t room = ir_target_of(op->context->target)->shared_bytes - 2 * rows * c->dim;
   int64_t keys = kind == PART ? KEYS_PART : c->dim > 128 || c->v_dim > 128 ? KEYS_WIDE : KEYS_WHOLE;
-  while (2 * keys * (c->dim + c->v_dim) > room)
+  bool fits = 2 * KEYS_PART * STAGES_PART * key_bytes(c) <= room_of_part(op);
+  if (kind == PART && fits && warps_of_part(op) == 1) keys *= 2;
+  while (2 * keys * key_bytes(c) > room)
     keys /= 2;
   return c->page_size && c->page_size < keys ? c->page_size : keys;
 }
@@ -189,12 +208,10 @@ static int64_t keys_of_block(const bitblas_flash_atten *op, kernel_kind kind) {
 /* Buffers of keys: of whole rows, what is in flight does not shrink with the pages, and the compiler takes as many as
  * fit; of parts, as many as leave room for BLOCKS_PER_SM blocks. */
 static int64_t stages_of_loop(const bitblas_flash_atten *op, kernel_kind kind, int64_t keys) {
-  enum { KEYS_AHEAD_WHOLE = 128, KEYS_AHEAD_PART = 256, RESERVED = 2048 };
-  const bitblas_flash_atten_config *c = &op->config;
+  enum { KEYS_AHEAD_WHOLE = 128, KEYS_AHEAD_PART = 256 };
   int64_t stages = (kind == PART ? KEYS_AHEAD_PART : KEYS_AHEAD_WHOLE) / keys;
   if (kind == PART) {
-    int64_t room = ir_target_of(op->context->target)->shared_bytes / BLOCKS_PER_SM - RESERVED - 2 * ROWS_PART * c->dim;
-    int64_t fit = room / (2 * keys * (c->dim + c->v_dim));
+    int64_t fit = room_of_part(op) / (keys * key_bytes(&op->config));
     stages = stages < fit ? stages : fit;
   }
   return stages < 2 ? 2 : stages;
@@ -215,6 +232,7 @@ static bitblas_status prepare_kernel(bitblas_flash_atten *op, kernel_kind kind) 
     define_number(&list, "BM", rows_of_block(op, kind));
     define_number(&list, "BN", keys);
     define_number(&list, "stages", stages_of_loop(op, kind, keys));
+    if (kind == PART) define_number(&list, "WARPS", warps_of_part(op));
     /* Where dots are not asynchronous, nothing runs beside what guessing takes out, and its registers are missing. */
     if (kind == WHOLE && !ir_target_of(op->context->target)->has_wgmma) define_flag(&list, "GUESS", false);
   }
@@ -499,10 +517,12 @@ static bitblas_status run_parts(const bitblas_flash_atten *op, const bitblas_fla
   bitblas_status status = BITBLAS_OK;
   if (s->splits) {
     tensor_list list = {{with_batch(&a->Q, c->varlen_q), with_batch(&a->K, c->varlen_kv),
-                         with_batch(&a->V, c->varlen_kv), part_o, part_lse},
-                        5};
+                         with_batch(&a->V, c->varlen_kv), part_o, part_lse, o},
+                        6};
+    add_tensor(&list, &lse, c->lse);
     add_positions(&list, c, a);
     status = launch(op, PART, &list, s, a->stream);
+    if (s->splits == 1) return status;
   }
   tensor_list list = {{part_o, part_lse, o}, 3};
   add_tensor(&list, &lse, c->lse);

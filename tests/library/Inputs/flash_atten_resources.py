@@ -7,11 +7,11 @@ import tempfile
 
 program, kernels = sys.argv[1:]
 
-# Keys of a block of whole rows, and of a part, by dim.
+# Keys of a block of whole rows and of a part, and buffers of a part, by dim.
 BLOCKS = {
-    "sm_80": {64: (128, 64), 96: (128, 64), 128: (128, 64), 192: (64, 64), 256: (32, 64)},
-    "sm_89": {64: (128, 64), 96: (64, 64), 128: (64, 64), 192: (32, 32), 256: (16, 32)},
-    "sm_90a": {64: (128, 64), 96: (128, 64), 128: (128, 64), 192: (64, 64), 256: (64, 64)},
+    "sm_80": {64: (128, 32, 8), 96: (128, 32, 6), 128: (128, 32, 4), 192: (64, 32, 3), 256: (32, 32, 2)},
+    "sm_89": {64: (128, 32, 5), 96: (64, 32, 3), 128: (64, 32, 2), 192: (32, 32, 2), 256: (16, 16, 2)},
+    "sm_90a": {64: (128, 64, 4), 96: (128, 64, 4), 128: (128, 64, 3), 192: (64, 32, 4), 256: (64, 32, 3)},
 }
 CAUSAL = ["CAUSAL=true", "LSE=true", "T=bf16", "TO=bf16"]
 VARLEN = ["CAUSAL=true", "LSE=true", "VARLEN_Q=true", "VARLEN_K=true"]
@@ -21,10 +21,10 @@ FIXED = ["LAYOUT=ntn", "B=1", "Sq=256", "Sk=256"]
 
 def cases():
     for target, dims in BLOCKS.items():
-        for dim, (whole, part) in dims.items():
+        for dim, (whole, part, buffers) in dims.items():
             shape = [f"D={dim}", f"DV={dim}", "H=8", "HKV=2"]
             rows = shape + ["BM=128", f"BN={whole}", "stages=2"] + ([] if target == "sm_90a" else ["GUESS=false"])
-            few = shape + ["BM=16", f"BN={part}", f"stages={256 // part}"]
+            few = shape + ["BM=16", f"BN={part}", f"stages={buffers}", f"WARPS={1 if target == 'sm_90a' else 4}"]
             for more in [CAUSAL] + ([PAGED, VARLEN, FIXED] if dim in (128, 256) else []):
                 yield "flash_atten", target, rows + more
             yield "flash_decode", target, few + PAGED

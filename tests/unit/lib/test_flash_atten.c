@@ -279,6 +279,16 @@ static void decoding(void **state) {
   }
 }
 
+/* As many heads as there is room for blocks: one part, which needs no merge. */
+static void one_part(void **state) {
+  enum { HEADS = 133, DIM = 64 };
+  for (int lse = 0; lse < 2; lse++) {
+    problem p = {.config = {.heads = HEADS, .dim = DIM, .lse = lse}, .batch = 1, .queries = {1}, .keys = {512}};
+    size_t bytes = solve(*state, &p);
+    if (!on_gpu) assert_in_range(bytes, HEADS * (DIM + 1) * sizeof(float), 2 * HEADS * DIM * sizeof(float) - 1);
+  }
+}
+
 /* Zeros, and logarithms of -inf. */
 static void no_keys(void **state) {
   problem p = {.config = {.heads = 2, .dim = 64, .lse = 1}, .batch = 1, .queries = {4}};
@@ -337,6 +347,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(cache_lengths, set_up, tear_down),
     cmocka_unit_test_setup_teardown(pages, set_up, tear_down),
     cmocka_unit_test_setup_teardown(decoding, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(one_part, set_up, tear_down),
     cmocka_unit_test_setup_teardown(no_keys, set_up, tear_down),
     cmocka_unit_test_setup_teardown(several_threads, set_up, tear_down),
 };
