@@ -28,8 +28,10 @@
  *
  * A copy is hoisted when it is the only writer of its buffer, all readers follow it in the loop body, the loop does not
  * write its tensor, and its operands depend on the loop variable and on what is constant in the loop only. The others
- * stay where they are. Kernels with a producer role are specialise-warps' business. */
+ * stay where they are. Copies that differ from block to block go ahead of those that all blocks make alike, which find
+ * their data in L2 and would keep the others from device memory. Kernels with a producer role are specialise-warps' business. */
 #include "passes/pass.h"
+#include "passes/variance.h"
 
 enum { MAX_COPIES = 16 };
 
@@ -79,6 +81,16 @@ static bool can_hoist(ir_kernel *kernel, ir_op *loop, ir_op *op) {
   dependence d = {loop, true};
   ir_op_visit(op, false, dependence_visit, &d);
   return all.writers == 1 && all.readers == after.readers && after.readers > 0 && d.invariant;
+}
+
+/* The copies of the loop that can be hoisted, in the order in which they are issued. */
+static ring ring_of(ir_kernel *kernel, pass_env *env, ir_op *loop, int stages) {
+  const bool *varies = variance_by_block(env->scratch, kernel);
+  ring r = {.stages = stages};
+  for (int alike = 0; alike < 2; alike++)
+    for (ir_op *op = loop->body.first; op && r.count < MAX_COPIES; op = op->next)
+      if (can_hoist(kernel, loop, op) && op_varies_by_block(op, varies) != alike) r.copy[r.count++] = op;
+  return r;
 }
 
 static ir_op *append(pass_env *env, ir_block *block, ir_op_kind kind, src_loc loc) {
@@ -255,9 +267,7 @@ static void pipeline_block(ir_kernel *kernel, pass_env *env, ir_block *block, bo
     pipeline_block(kernel, env, &op->other, inside);
     int stages = op->kind == IR_OP_FOR ? (int)ir_attr_get(&op->attrs, IR_ATTR_STAGES, 1) : 1;
     if (stages < 2) continue;
-    ring r = {.stages = stages};
-    for (ir_op *child = op->body.first; child && r.count < MAX_COPIES; child = child->next)
-      if (can_hoist(kernel, op, child)) r.copy[r.count++] = child;
+    ring r = ring_of(kernel, env, op, stages);
     if (r.count)
       rewrite_loop(kernel, env, block, op, &r, nested);
     else

@@ -17,21 +17,46 @@ bool op_varies(ir_op *op, const bool *varies) {
   return v.found;
 }
 
-static void spread(ir_block *block, bool *varies, bool inside) {
+static bool names_block(const ir_expr *e) {
+  bool found = e && e->kind == IR_EXPR_BLOCK;
+  for (int i = 0; e && i < e->arg_count; i++)
+    found |= names_block(e->args[i]);
+  return found;
+}
+
+bool op_varies_by_block(ir_op *op, const bool *varies) {
+  bool found = op_varies(op, varies);
+  for (int i = 0; i < op->expr_count; i++)
+    found |= names_block(op->expr[i]);
+  for (int i = 0; i < op->read_count; i++)
+    for (int d = 0; d < op->read[i].count; d++)
+      found |= names_block(op->read[i].start[d]);
+  return found;
+}
+
+typedef bool op_test(ir_op *op, const bool *varies);
+
+static void spread(ir_block *block, bool *varies, op_test *does, bool inside) {
   for (ir_op *op = block->first; op; op = op->next) {
-    bool here = inside || op_varies(op, varies);
+    bool here = inside || does(op, varies);
     for (int i = 0; i < op->write_count; i++)
       if (here && (op->write[i].value->space == IR_SCALAR || op->write[i].value->space == IR_INDEX))
         varies[op->write[i].value->number] = true;
-    spread(&op->body, varies, here);
-    spread(&op->other, varies, here);
+    spread(&op->body, varies, does, here);
+    spread(&op->other, varies, does, here);
   }
 }
 
 bool *variance_of(arena *scratch, ir_kernel *kernel, const ir_value *index) {
   bool *varies = ARENA_ARRAY(scratch, bool, kernel->value_count);
   varies[index->number] = true;
-  spread(&kernel->body, varies, false);
+  spread(&kernel->body, varies, op_varies, false);
+  return varies;
+}
+
+bool *variance_by_block(arena *scratch, ir_kernel *kernel) {
+  bool *varies = ARENA_ARRAY(scratch, bool, kernel->value_count);
+  spread(&kernel->body, varies, op_varies_by_block, false);
   return varies;
 }
 

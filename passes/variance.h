@@ -11,6 +11,10 @@ bool *variance_of(arena *scratch, ir_kernel *kernel, const ir_value *index);
 /* Whether the op's own operands (not its bodies) depend on what varies. */
 bool op_varies(ir_op *op, const bool *varies);
 
+/* Both for what differs from block to block, once tiles are computed from the block's number. */
+bool *variance_by_block(arena *scratch, ir_kernel *kernel);
+bool op_varies_by_block(ir_op *op, const bool *varies);
+
 /* Bytes that a tile loads from device memory into shared memory and that do not change with what varies. Counts each
  * copy once. */
 int64_t common_load_bytes(ir_block *block, const bool *varies);
