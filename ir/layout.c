@@ -472,6 +472,47 @@ int tile_layout_slice_register(const tile_layout *layout, int dim, int reg) {
   return result;
 }
 
+/* Warp bit number i is a copy's. */
+static bool is_copy_bit(const tile_layout *layout, int bit) {
+  return layout->map.col[layout->reg_bits + TILE_LANE_BITS + bit] == 0;
+}
+
+bool tile_layout_spread(const tile_layout *layout, tile_layout *out) {
+  int copies = 0;
+  for (int bit = 0; bit < layout->warp_bits; bit++)
+    copies += is_copy_bit(layout, bit);
+  int moved = copies < layout->reg_bits ? copies : layout->reg_bits, kept = layout->reg_bits - moved;
+  if (!moved) return false;
+  tile_layout result = *layout;
+  result.reg_bits = (uint8_t)kept;
+  result.reg_count >>= moved;
+  result.map = linmap_zero(layout->map.in_bits - moved, layout->map.out_bits);
+  for (int i = 0; i < result.map.in_bits; i++)
+    result.map.col[i] = layout->map.col[i < kept ? i : i + moved];
+  for (int bit = 0, next = 0; bit < layout->warp_bits && next < moved; bit++)
+    if (is_copy_bit(layout, bit)) result.map.col[kept + TILE_LANE_BITS + bit] = layout->map.col[kept + next++];
+  for (int i = 0; i < layout->repeat_count; i++)
+    if (layout->repeat[i].axis == TILE_REG) result.repeat[i].stride >>= moved;
+  normalise(&result);
+  *out = result;
+  return true;
+}
+
+int tile_layout_spread_register(const tile_layout *layout, int shares, int reg) {
+  int kept = (1 << layout->reg_bits) / shares;
+  return reg % kept + reg / kept * kept * shares;
+}
+
+int tile_layout_spread_first(const tile_layout *layout, int shares, int warp) {
+  int share = 0, weight = 1;
+  for (int bit = 0; bit < layout->warp_bits && weight < shares; bit++)
+    if (is_copy_bit(layout, bit)) {
+      share += (warp >> bit & 1) * weight;
+      weight *= 2;
+    }
+  return share * ((1 << layout->reg_bits) / shares);
+}
+
 bool tile_layout_expand(const tile_layout *layout, int dim, int extent, tile_layout *out) {
   if (dim < 0 || dim > layout->rank || layout->rank == LAYOUT_MAX_RANK || extent < 1) return false;
   if (extent > TILE_MAX_REGISTERS / layout->reg_count) return false;

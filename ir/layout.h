@@ -142,6 +142,13 @@ bool tile_layout_blocked(int rank, const int *extent, int vector, int warps, til
 bool tile_layout_slice(const tile_layout *layout, int dim, tile_layout *out);
 /* The register of tile_layout_slice(layout, dim) that stands for register `reg` of layout. */
 int tile_layout_slice_register(const tile_layout *layout, int dim, int reg);
+/* The layout with as many of its highest register bits as possible given to warp bits that hold copies: every such warp has
+ * a share of the elements then, and shares follow one another in warp order. False when there is none of either. */
+bool tile_layout_spread(const tile_layout *layout, tile_layout *out);
+/* Register `reg` of the layout that was spread over `shares` warps is register tile_layout_spread_register() +
+ * tile_layout_spread_first() of the layout itself in the warp. */
+int tile_layout_spread_register(const tile_layout *layout, int shares, int reg);
+int tile_layout_spread_first(const tile_layout *layout, int shares, int warp);
 /* A new dimension before `dim` (dim == rank: last), all of it in every thread, in outermost registers; extent 1 costs
  * nothing. */
 bool tile_layout_expand(const tile_layout *layout, int dim, int extent, tile_layout *out);

@@ -143,6 +143,7 @@ static bool reduce_layout(const ir_op *op, const tile_layout *source, tile_layou
   int axis = (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0);
   tile_layout slice;
   if (!tile_layout_slice(source, axis, &slice)) return false;
+  if (ir_attr_get(&op->attrs, IR_ATTR_SPREAD, 0)) tile_layout_spread(&slice, &slice);
   if (op->write[0].value->rank == op->read[0].value->rank && op->read[0].value->rank > 1)
     return tile_layout_expand(&slice, axis, 1, out);
   *out = slice;

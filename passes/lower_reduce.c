@@ -3,7 +3,7 @@
  *   1. a thread combines its own registers, in register order
  *   2. lanes that differ along the axis exchange theirs by butterflies: both partners compute the same bits
  *   3. warps that differ along the axis meet in a scratch buffer [warp][partial][lane], and everyone combines all of
- *      them in warp order
+ *      them in warp order, or those of its share (spread)
  *
  * So the order is fixed and every copy of the result is the same. A layout whose lanes or warps hold elements twice, or
  * move along the axis and another dimension at once, goes through a scratch buffer of the whole tile instead. */
@@ -20,8 +20,10 @@ typedef struct reduction {
   const tile_layout *layout; /* of the source */
   ir_value *from;            /* registers of the source */
   int per_word;
+  tile_layout rows; /* of the source without the axis */
   int partial_count;
-  ir_value *partial;     /* one for each register of the destination */
+  ir_value *partial;     /* one for each of its registers */
+  int result_count;      /* registers of the destination: all of them, or a share */
   int axis_lanes;        /* lane bits along the axis */
   int idle_lanes;        /* lane bits that change no other coordinate: those and the copies */
   int offset[MAX_WARPS]; /* warps along the axis: what they add to the number of their first */
@@ -172,11 +174,30 @@ static void combine_registers(reduction *r) {
 /* -- Across lanes and warps ------------------------------------------------------------------------------------------
  */
 
-/* Begins a loop over the partials, where there are several. */
-static ir_block *each_partial(reduction *r, const ir_expr **partial) {
-  *partial = thread_int(r->l, 0);
-  if (r->partial_count == 1) return r->l->out;
-  return thread_loop(r->l, "r", thread_int(r->l, r->partial_count), 1, partial);
+/* Begins a loop over that many registers, where there are several. */
+static ir_block *each_of(reduction *r, int count, const ir_expr **number) {
+  *number = thread_int(r->l, 0);
+  if (count == 1) return r->l->out;
+  return thread_loop(r->l, "r", thread_int(r->l, count), 1, number);
+}
+
+static ir_block *each_partial(reduction *r, const ir_expr **partial) { return each_of(r, r->partial_count, partial); }
+
+/* The partial that register number `result` of the destination comes from. */
+static const ir_expr *own_partial(reduction *r, const ir_expr *result) {
+  lower *l = r->l;
+  int shares = r->partial_count / r->result_count;
+  if (shares == 1) return result;
+  int *first = ARENA_ARRAY(l->env->scratch, int, r->rows.warp_count),
+      *number = ARENA_ARRAY(l->env->scratch, int, r->result_count);
+  for (int warp = 0; warp < r->rows.warp_count; warp++)
+    first[warp] = tile_layout_spread_first(&r->rows, shares, warp);
+  for (int i = 0; i < r->result_count; i++)
+    number[i] = tile_layout_spread_register(&r->rows, shares, i);
+  const ir_expr *own = thread_table(l, first, r->rows.warp_count, l->warp),
+                *partial = thread_table(l, number, r->result_count, result);
+  if (!own || !partial) BUG("warps do not share sums evenly");
+  return thread_add(l, partial, thread_role_let(l, "own_share", own));
 }
 
 static void combine_lanes(reduction *r) {
@@ -251,9 +272,10 @@ static void combine_warps(reduction *r) {
   thread_store_word(l, scratch, thread_shared_address(l, scratch, NULL, own), r->partial, partial, writes);
   thread_leave(l, saved);
   thread_meet(l);
-  saved = each_partial(r, &partial);
+  saved = each_of(r, r->result_count, &partial);
+  const ir_expr *from = own_partial(r, partial);
   for (int i = 0; i < r->offset_count; i++) {
-    const ir_expr *at[3] = {thread_add(l, first, thread_int(l, r->offset[i])), partial, lane};
+    const ir_expr *at[3] = {thread_add(l, first, thread_int(l, r->offset[i])), from, lane};
     thread_load_word(l, others, thread_int(l, i), scratch, thread_shared_address(l, scratch, NULL, at));
   }
   const ir_expr *all = thread_word(l, others, thread_int(l, 0));
@@ -288,17 +310,22 @@ static void combine_through_scratch(reduction *r) {
   }
 }
 
-/* Whether the destination has the source's layout without the axis; finds what of the axis is where. */
+/* Whether the destination has the source's layout without the axis, or its warps a share of that; finds what of the axis
+ * is where. */
 static bool follows_rows(reduction *r) {
-  tile_layout slice;
-  return tile_layout_slice(r->layout, r->axis, &slice) && slice.reg_count == r->partial_count && find_axis(r);
+  tile_layout spread;
+  if (!tile_layout_slice(r->layout, r->axis, &r->rows)) return false;
+  bool shared = ir_attr_get(&r->op->attrs, IR_ATTR_SPREAD, 0) && tile_layout_spread(&r->rows, &spread);
+  if ((shared ? &spread : &r->rows)->reg_count != r->result_count) return false;
+  r->partial_count = r->rows.reg_count;
+  return find_axis(r);
 }
 
 bool thread_reduces_in_warp(const ir_op *op) {
   reduction r = {.op = op,
                  .axis = (int)ir_attr_get(&op->attrs, IR_ATTR_AXIS, 0),
                  .layout = op->read[0].value->tile,
-                 .partial_count = op->write[0].value->tile->reg_count};
+                 .result_count = op->write[0].value->tile->reg_count};
   return follows_rows(&r) && r.offset_count == 1;
 }
 
@@ -312,9 +339,11 @@ void thread_reduce(lower *l, const ir_op *op) {
                  .layout = source->tile,
                  .from = thread_registers(l, source),
                  .per_word = thread_per_word(source->type),
-                 .partial_count = to->tile->reg_count};
+                 .result_count = to->tile->reg_count};
+  bool follows = follows_rows(&r);
+  if (!follows) r.partial_count = r.result_count;
   r.partial = thread_array(l, "partial", r.type, r.partial_count);
-  if (follows_rows(&r)) {
+  if (follows) {
     combine_registers(&r);
     combine_lanes(&r);
     combine_warps(&r);

@@ -4,11 +4,12 @@
  *           for %k ... do                                            for %k ... do
  *             %acc <- dot %As, %Wd {warps_k = 4}                       %acc_parts <- dot %As, %Wd {warps_k = 4}
  *           end                                                      end
- *                                                                    %acc <- reduce %acc_parts {axis = 0, operation = sum}
+ *                                                                    %acc <- reduce %acc_parts {axis = 0, operation = sum, spread = 1}
  *
  * Where a tile has few rows for the warps that an SM needs to hide its latencies, they divide k: part p of the sums is
  * that of k in [p * K / parts, (p + 1) * K / parts) of every tile. The parts are added once, behind the loop, in a fixed
- * order.
+ * order, and each warp adds and keeps a share of the sums: all of them would read as often as there are parts what only one
+ * stores.
  *
  * Fires for a dot with warps_k, which schedule gives to those that split_dots_parts allows: the accumulator begins as
  * zeros in front of the loop that the dot stands in, and nothing else in that loop names it. */
@@ -126,6 +127,7 @@ static bool split(void *data, ir_block *block, ir_op *op) {
   ir_op_add_read(reduce, ir_ref_whole(all));
   ir_attr_set(&reduce->attrs, IR_ATTR_AXIS, 0);
   ir_attr_set(&reduce->attrs, IR_ATTR_OPERATION, IR_SUM);
+  ir_attr_set(&reduce->attrs, IR_ATTR_SPREAD, 1);
   ir_block_insert_after(p.block, p.loop, reduce);
   return true;
 }
