@@ -114,7 +114,7 @@ typedef struct warp_grid {
 } warp_grid;
 
 /* mma.m16n8 accumulator of a tile [rows, cols]. Registers of a thread, innermost first: 2 columns, 2 rows (+8), n8
- * blocks, m16 blocks. */
+ * blocks, m16 blocks. Of 2 or 4 columns the instruction has 4 or 2 copies. */
 bool tile_layout_mma_accumulator(int rows, int cols, warp_grid grid, tile_layout *out);
 /* The same for partial sums, a tile [warps_k, rows, cols]: the warps along k hold one part each. */
 bool tile_layout_mma_parts(int rows, int cols, warp_grid grid, tile_layout *out);

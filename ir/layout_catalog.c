@@ -26,14 +26,21 @@ static bool divides(int total, int parts, int unit) {
 
 /* The accumulator, behind `leading` dimensions: with one, the warps along k hold parts of it. */
 static bool build_accumulator(int rows, int cols, warp_grid grid, int leading, tile_layout *out) {
-  if (!divides(rows, grid.warps_m, 16) || !divides(cols, grid.warps_n, 8) || grid.warps_k < 1) return false;
+  bool narrow = cols == 2 || cols == 4;
+  if (!divides(rows, grid.warps_m, 16) || grid.warps_k < 1) return false;
+  if (narrow ? grid.warps_n != 1 : !divides(cols, grid.warps_n, 8)) return false;
   int warp_rows = rows / grid.warps_m, warp_cols = cols / grid.warps_n, row = leading, col = leading + 1;
   loops l = {.count = 0};
   add(&l, TILE_REG, 2, col, 1);
   add(&l, TILE_REG, 2, row, 8);
-  add(&l, TILE_REG, warp_cols / 8, col, 8);
+  if (!narrow) add(&l, TILE_REG, warp_cols / 8, col, 8);
   add(&l, TILE_REG, warp_rows / 16, row, 16);
-  add(&l, TILE_LANE, 4, col, 2);
+  if (narrow) {
+    add(&l, TILE_LANE, cols > 2 ? 2 : 1, col, 2);
+    add(&l, TILE_LANE, cols > 2 ? 2 : 4, col, 0);
+  } else {
+    add(&l, TILE_LANE, 4, col, 2);
+  }
   add(&l, TILE_LANE, 8, row, 1);
   add(&l, TILE_WARP, grid.warps_m, row, warp_rows);
   add(&l, TILE_WARP, grid.warps_n, col, warp_cols);

@@ -8,6 +8,7 @@
 
 static const double part_turn = 0.5; /* of a barrier that a further part of a promoted sum takes */
 
+enum { MMA_COLUMNS = 8 };
 enum { TURN_INSTRUCTIONS = 120 /* of a warp that decodes its part of a turn: addresses, first fragments, sums */ };
 
 /* Bytes of shared memory that wgmma reads for `lines` rows or columns of the operand, k deep. Rows that are swizzled in
@@ -54,6 +55,7 @@ void count_dot(counter *c, const ir_op *dot, double weight) {
     break;
   }
   case IR_INSTRUCTION_MMA:
+    n = n < MMA_COLUMNS ? MMA_COLUMNS : n; /* copies */
     c->now->tensor += weight * m * n * k / macs_a_clock(c->target, d.columns->value->type, false);
     c->now->shared +=
         weight * k * bytes * ((rows_shared ? m * (double)warps_n : 0) + (columns_shared ? n * (double)warps_m : 0));

@@ -266,7 +266,7 @@ typedef struct mma_plan {
   bool promotes; /* sums of a group stand beside the accumulators */
 } mma_plan;
 
-enum { FRAGMENT_WORDS = 4 };
+enum { FRAGMENT_WORDS = 4, MMA_COLUMNS = 8 };
 
 /* How far ahead fragments are loaded: a whole step where registers allow that, so that its loads, and the wait for them, lie
  * under the dots of the step before; else B by a unit, and A by a step; in the least registers not at all. */
@@ -323,7 +323,7 @@ static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
   int warps_m = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_M, l->warp_count),
       warps_n = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_N, 1);
   p->m_blocks = s->m / 16 / warps_m;
-  p->n_blocks = s->n / 8 / warps_n;
+  p->n_blocks = s->n < MMA_COLUMNS ? 1 : s->n / MMA_COLUMNS / warps_n;
   p->pairs = (p->n_blocks + 1) / 2;
   p->deep = p->n_blocks == 1 && !p->promotes && p->a_registers && !p->b_registers && s->columns_k_major &&
             p->steps % 2 == 0 && (!s->scale || s->group % (2 * p->depth) == 0);
@@ -338,6 +338,7 @@ static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
   lane_place(l, false, p->deep, s->columns_k_major, chunk, &b_row, &b_k);
   a_row = thread_role_let(l, "a_row", thread_add(l, a_row, thread_mul(l, warp_m, thread_int(l, p->m_blocks * 16))));
   a_k = thread_role_let(l, "a_k", thread_add(l, a_k, first_k));
+  if (s->n < MMA_COLUMNS) b_row = ir_binary(l->memory, IR_EXPR_AND, b_row, thread_int(l, s->n - 1)); /* copies */
   b_row = thread_role_let(l, "b_row", thread_add(l, b_row, thread_mul(l, warp_n, thread_int(l, p->n_blocks * 8))));
   b_k = thread_role_let(l, "b_k", thread_add(l, b_k, first_k));
   p->a_from = (fragment_source){s->rows, a_row, a_k, s->rows_k_major};

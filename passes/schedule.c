@@ -128,7 +128,7 @@ static int power_dividing(int count, int most) {
  * registers, what is left shares k, and a warp keeps two row blocks, whose products do not wait for each other. */
 static void choose_mma_grid(const survey *s, const ir_op *dot, int warps, warp_grid *grid) {
   dot_shape d = dot_shape_of(dot);
-  int m_blocks = d.m / 16, n_blocks = d.n / 8;
+  int m_blocks = d.m / 16, n_blocks = d.n < 8 ? 1 : d.n / 8;
   bool in_registers = d.rows->value->space == IR_TILE;
   int parts = in_registers && !s->reduces && s->env->options->level >= 2 && d.n <= MOST_SHARED_COLUMNS
                   ? split_dots_parts(s->kernel, dot, warps)

@@ -109,6 +109,9 @@ const char *wgmma_refusal(const ir_kernel *kernel, const ir_op *dot) {
   return NULL;
 }
 
+/* Columns of which the lanes of an instruction have copies. (Of one alone a thread would have two.) */
+static bool is_narrow_dot(const dot_shape *s) { return s->n == 2 || s->n == 4; }
+
 const char *mma_refusal(const ir_kernel *kernel, const ir_op *dot) {
   dot_shape s = dot_shape_of(dot);
   ir_type rows = s.rows->value->type, columns = s.columns->value->type;
@@ -121,7 +124,9 @@ const char *mma_refusal(const ir_kernel *kernel, const ir_op *dot) {
   if ((is_f8(rows) || is_f8(columns)) && kernel->target == IR_SM_80)
     return "the target has no 8-bit float tensor cores";
   if (s.m % 16) return "its rows are not a multiple of 16";
-  if (s.n % 8) return "its columns are not a multiple of 8";
+  if (is_narrow_dot(&s) ? s.rows->value->space != IR_TILE || s.columns->value->space != IR_SHARED || !s.columns_k_major
+                        : s.n % 8 != 0)
+    return "its columns are not a multiple of 8";
   if (s.k % tensor_core_depth(rows)) return "its depth is not a multiple of one instruction's";
   if (ir_bits(rows) != 16 && !(s.rows_k_major && s.columns_k_major))
     return "operands other than 16-bit ones must have k contiguous";

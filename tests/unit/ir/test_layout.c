@@ -328,6 +328,62 @@ static void test_accumulator_is_operand(void **state) {
   assert_int_equal(tile_layout_convert(&acc, &a8, NULL), TILE_CONVERT_SHUFFLE);
 }
 
+/* -- Fewer columns than an instruction has, and shares
+ * ------------------------------------------------------------------------------------------------ */
+
+static void test_narrow_accumulators(void **state) {
+  (void)state;
+  for (int cols = 2; cols <= 8; cols *= 2) {
+    tile_layout narrow, whole, parts;
+    assert_true(tile_layout_mma_accumulator(32, cols, (warp_grid){2, 1, 1}, &narrow) && tile_layout_verify(&narrow));
+    assert_true(tile_layout_mma_accumulator(32, 8, (warp_grid){2, 1, 1}, &whole));
+    assert_int_equal(narrow.reg_count, whole.reg_count);
+    assert_int_equal(tile_layout_replication(&narrow), 8 / cols);
+    for (int thread = 0; thread < 64; thread++)
+      for (int reg = 0; reg < narrow.reg_count; reg++) {
+        int few[LAYOUT_MAX_RANK], all[LAYOUT_MAX_RANK];
+        tile_layout_coord(&narrow, reg, thread % 32, thread / 32, few);
+        tile_layout_coord(&whole, reg, thread % 32, thread / 32, all);
+        assert_true(few[0] == all[0] && few[1] == all[1] % cols);
+      }
+    assert_true(tile_layout_mma_parts(32, cols, (warp_grid){1, 1, 4}, &parts) && tile_layout_verify(&parts));
+  }
+  tile_layout none;
+  assert_false(tile_layout_mma_accumulator(32, 3, (warp_grid){1, 1, 1}, &none));
+  assert_false(tile_layout_mma_accumulator(32, 4, (warp_grid){1, 2, 1}, &none));
+}
+
+static void test_spread(void **state) {
+  (void)state;
+  for (int rows = 16; rows <= 96; rows += 16)
+    for (int warps_k = 2; warps_k <= 16; warps_k *= 2) {
+      tile_layout parts, sums, spread;
+      if (rows % 32 && rows > 16) continue;
+      int warps_m = rows > 16 ? 2 : 1;
+      assert_true(tile_layout_mma_parts(rows, 16, (warp_grid){warps_m, 1, warps_k}, &parts));
+      assert_true(tile_layout_slice(&parts, 0, &sums));
+      bool spreads = tile_layout_spread(&sums, &spread);
+      assert_int_equal(spreads, rows != 96); /* warps that share rows follow on three times 16 of them */
+      if (!spreads) continue;
+      assert_true(tile_layout_verify(&spread));
+      assert_int_equal(spread.warp_count, sums.warp_count);
+      int shares = sums.reg_count / spread.reg_count;
+      assert_true(shares > 1 && sums.reg_count % spread.reg_count == 0);
+      assert_int_equal(tile_layout_replication(&sums), tile_layout_replication(&spread) * shares);
+      for (int warp = 0; warp < sums.warp_count; warp++)
+        for (int reg = 0; reg < spread.reg_count; reg++) {
+          int own[LAYOUT_MAX_RANK], from[LAYOUT_MAX_RANK];
+          int first = tile_layout_spread_first(&sums, shares, warp);
+          tile_layout_coord(&spread, reg, 11, warp, own);
+          tile_layout_coord(&sums, tile_layout_spread_register(&sums, shares, reg) + first, 11, warp, from);
+          assert_true(own[0] == from[0] && own[1] == from[1]);
+        }
+    }
+  tile_layout alone, none;
+  assert_true(tile_layout_mma_accumulator(32, 16, (warp_grid){2, 2, 1}, &alone));
+  assert_false(tile_layout_spread(&alone, &none)); /* no warp has copies */
+}
+
 /* -- Derived layouts
  * --------------------------------------------------------------------------------------------------- */
 
@@ -477,6 +533,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_conversions),
       cmocka_unit_test(test_accumulator_is_operand),
       cmocka_unit_test(test_slice_expand_transpose),
+      cmocka_unit_test(test_narrow_accumulators),
+      cmocka_unit_test(test_spread),
       cmocka_unit_test(test_terms_of_accumulator),
       cmocka_unit_test(test_build_rejects),
       cmocka_unit_test(test_text),
