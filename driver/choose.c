@@ -17,14 +17,21 @@
 enum {
   MAX_DIALS = 10,
   MAX_VALUES = 12,
-  PLAN_LIMIT = 168,
+  PLAN_LIMIT = 186,
+  USUAL_LIMIT = 168, /* of kernels that have no codes */
   WARP_LIMIT = 144,
+  DIRECT_LIMIT = PLAN_LIMIT - USUAL_LIMIT,
   TILE_LIMIT = 120,
   USUAL_TILE = 512,
   DEEP_TILE = 1024,
   FILLED_WAVES = 2,
   ROW_UNIT = 16,
   MOST_ODD = 9,
+  INSTRUCTION_ROWS = 8,
+  DEEPEST_TILE = 4096,
+  DIRECT_TURNS = 2,
+  LEAST_DIRECT_WARPS = 8,
+  MOST_DIRECT_WARPS = 16,
   MAX_DETOURS = 4,
   UNSET = -1
 };
@@ -41,6 +48,7 @@ static const struct {
 } knobs[] = {
     {IR_ATTR_WARPS, {4, 8, 16}, 3},
     {IR_ATTR_PRODUCERS, {0}, 1},
+    {IR_ATTR_DIRECT, {1}, 1}, /* measured with code of sm_90a only */
 };
 
 typedef struct dial {
@@ -48,6 +56,8 @@ typedef struct dial {
   bool is_attr, is_stages;
   ir_attr attr;
   int64_t standard; /* the source's value; UNSET for attributes */
+  int64_t few;      /* a tile of fewer rows than an instruction has, that holds all there are; 0: none */
+  int64_t depth;    /* of what a loop takes so much of at a turn; 0: it is no such thing, or not known */
   int64_t value[MAX_VALUES];
   int count;
 } dial;
@@ -131,12 +141,15 @@ typedef struct cut {
   int grid;     /* dimension of the grid; -1: none */
   int64_t size; /* that the blocks share; -1: not known */
   bool loop;
+  int64_t depth; /* that its turns share; -1 */
+  int64_t whole; /* that one tile holds; -1 */
 } cut;
 
 static void find_cut_of(cut *k, const ir_ref *ref) {
   int64_t tile;
   for (int d = 0; ref->value && ref->value->space == IR_GLOBAL && d < ref->count; d++) {
     const ir_expr *start = ref->start[d];
+    if (ir_is_zero(start) && ref->span[d] == k->tile) k->whole = known_size(k->choice, ref->value->extent[d]);
     if (start->kind != IR_EXPR_MUL || start->args[0]->kind != IR_EXPR_VALUE || !ir_is_constant(start->args[1], &tile) ||
         tile != k->tile || ref->span[d] != tile)
       continue;
@@ -145,6 +158,7 @@ static void find_cut_of(cut *k, const ir_ref *ref) {
       dim++;
     if (dim == k->kernel->grid_count) {
       k->loop = true;
+      k->depth = known_size(k->choice, ref->value->extent[d]);
     } else if (k->grid < 0) {
       k->grid = dim;
       k->size = known_size(k->choice, ref->value->extent[d]);
@@ -184,16 +198,20 @@ static void filling_values(const choice *c, const ir_kernel *kernel, const cut *
   }
 }
 
-/* Powers of two, from an instruction's least columns on, and three times them near the source's own value. What a loop
- * takes at once may be deeper than what a block has of the result: few tokens take few turns; and it is no three times a
- * power, which swizzles in narrower panels: 96 columns of f16 were a fifth slower than 64. */
+/* Powers of two, from an instruction's least columns on, and three times them near the source's own value. What a loop takes at once may be deeper than what a block has
+ * of the result: few tokens take few turns; and it is no three times a power, which swizzles in narrower panels: 96 columns of
+ * f16 were a fifth slower than 64. */
 static void tile_values(const choice *c, ir_kernel *kernel, dial *d) {
-  cut k = {.choice = c, .kernel = kernel, .tile = d->standard, .grid = -1, .size = -1};
+  cut k = {.choice = c, .kernel = kernel, .tile = d->standard, .grid = -1, .size = -1, .depth = -1, .whole = -1};
   ir_walk(&kernel->body, find_cut, &k);
   bool of_loop = k.loop && k.grid < 0;
+  if (of_loop && k.depth > 0) d->depth = k.depth;
   int64_t usual = of_loop ? DEEP_TILE : USUAL_TILE;
   int64_t top = d->standard >= ROW_UNIT && d->standard < USUAL_TILE ? usual : d->standard * 2;
   if (k.grid >= 0 && k.size > 0 && d->standard >= ROW_UNIT) filling_values(c, kernel, &k, d);
+  for (d->few = 2; d->few < k.whole;)
+    d->few *= 2;
+  if (of_loop || k.whole < 0 || d->few >= INSTRUCTION_ROWS) d->few = 0;
   for (int64_t v = d->standard >= 16 ? 8 : 1; v <= top; v *= 2) {
     if (v * 32 >= d->standard) add_value(d, v);
     if (!of_loop && v >= 32 && v * 3 <= d->standard * 2 && v * 6 > d->standard) add_value(d, v * 3);
@@ -206,6 +224,11 @@ static bool is_pinned(const choice *c, const ir_kernel *kernel, ir_attr attr) {
     if (!strcmp(p->pins[i].name, ir_attr_info_of(attr)->name)) return true;
   }
   return ir_attr_has(&kernel->attrs, attr);
+}
+
+static bool is_no_decode(void *context, ir_block *block, ir_op *op) {
+  (void)context, (void)block;
+  return op->kind != IR_OP_DECODE;
 }
 
 static void find_dials(choice *c, ir_kernel *kernel) {
@@ -224,6 +247,8 @@ static void find_dials(choice *c, ir_kernel *kernel) {
   }
   for (size_t k = 0; k < sizeof knobs / sizeof *knobs && c->dial_count < MAX_DIALS; k++) {
     if (is_pinned(c, kernel, knobs[k].attr) || c->options->passes.level < 2) continue;
+    bool has_codes = !ir_walk(&kernel->body, is_no_decode, NULL);
+    if (knobs[k].attr == IR_ATTR_DIRECT && !(has_codes && ir_target_of(kernel->target)->has_tma)) continue;
     dial *d = &c->dial[c->dial_count++];
     *d =
         (dial){.name = ir_attr_info_of(knobs[k].attr)->name, .is_attr = true, .attr = knobs[k].attr, .standard = UNSET};
@@ -365,6 +390,51 @@ static void cast_net(choice *c) {
     }
     if (usual) try_plan(c, value, TILE_LIMIT);
   }
+}
+
+/* The plan, and the same with no more rows than there are; `half`: with half the rows of codes. */
+static void try_rows(choice *c, const int64_t *value, bool half, int limit) {
+  int64_t other[MAX_DIALS];
+  memcpy(other, value, sizeof other);
+  for (int d = 0; d < c->dial_count && half; d++) {
+    const dial *k = &c->dial[d];
+    bool is_tile = !k->is_attr && !k->is_stages && !k->depth;
+    if (is_tile && other[d] % (2 * ROW_UNIT) == 0) other[d] /= 2;
+  }
+  try_plan(c, other, limit);
+  for (int d = 0; d < c->dial_count; d++) {
+    int64_t usual = other[d];
+    if (!c->dial[d].few || c->dial[d].few >= usual) continue;
+    other[d] = c->dial[d].few;
+    try_plan(c, other, limit);
+    other[d] = usual;
+  }
+}
+
+/* Codes that go to registers want other values of nearly all dials at once: many warps, few turns, of as much of k as
+ * registers hold of them, and no more rows than there are, since the threads that load codes copy these too. So such plans
+ * are tried beside the best one. */
+static void cast_direct_net(choice *c, int limit) {
+  const plan *best = &c->plan[0];
+  for (int i = 1; i < c->plan_count; i++)
+    if (better(&c->plan[i], best)) best = &c->plan[i];
+  int direct = -1, depth = -1, warps = -1;
+  int64_t value[MAX_DIALS];
+  memcpy(value, best->value, sizeof value);
+  for (int d = 0; d < c->dial_count; d++) {
+    const dial *k = &c->dial[d];
+    if (k->is_attr && k->attr == IR_ATTR_DIRECT) direct = d;
+    if (k->is_attr && k->attr == IR_ATTR_WARPS) warps = d;
+    if (k->depth > 0) depth = d;
+    if (k->is_stages) value[d] = DIRECT_TURNS;
+    if (k->is_attr && k->attr == IR_ATTR_PRODUCERS) value[d] = UNSET;
+  }
+  if (direct < 0 || depth < 0 || warps < 0 || best->cost.refusal) return;
+  value[direct] = 1;
+  for (value[warps] = LEAST_DIRECT_WARPS; value[warps] <= MOST_DIRECT_WARPS; value[warps] *= 2)
+    for (value[depth] = DEEP_TILE; value[depth] * DIRECT_TURNS <= c->dial[depth].depth; value[depth] *= 2)
+      for (int half = 0; half < 2 && value[depth] <= DEEPEST_TILE; half++)
+        try_rows(c, value, half, limit);
 }
 
 /* Varies each dial of the best plan that was not varied yet, until that is worse than MAX_DETOURS that were. */
@@ -523,7 +593,9 @@ static compile_status choose_kernel(choice *c, ir_kernel **link) {
   cast_net(c);
   search(c, false, TILE_LIMIT);
   search(c, true, WARP_LIMIT);
-  search(c, false, PLAN_LIMIT); /* other tiles may be better for the warps that were found */
+  int usual = c->plan_count;
+  cast_direct_net(c, usual + DIRECT_LIMIT);
+  search(c, false, USUAL_LIMIT + c->plan_count - usual); /* other tiles may be better for the warps that were found */
   plan *order[PLAN_LIMIT];
   int count = rank(c, order, !known), chosen = pick(c, order, count);
   if (c->options->explain) explain(c, kernel, order, count, chosen);

@@ -6,7 +6,7 @@
  *
  * Rules
  * 1. Anchors: accumulators and register operands of dots have the fragments of their instruction (transposed when the
- *    dot is swapped).
+ *    dot is swapped). Codes in registers that are decoded in such an operand have its layout.
  * 2. Layouts flow along elementwise loops, reductions and copies between tiles until nothing changes: a tile indexed
  *    by all coordinates has the loop's layout, one indexed by some has its slice.
  * 3. A tile that nothing reached, the largest first, gets consecutive elements for each thread, as wide as its accesses
@@ -180,6 +180,9 @@ static bool flow(void *data, ir_block *block, ir_op *op) {
   } else if (op->kind == IR_OP_REDUCE && op->read[0].value->tile &&
              reduce_layout(op, op->read[0].value->tile, &layout)) {
     assign(c, op->write[0].value, &layout);
+  } else if (op->kind == IR_OP_DECODE && ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND &&
+             op->read[0].value->space == IR_TILE && op->write[0].value->tile) {
+    assign(c, op->read[0].value, op->write[0].value->tile);
   } else if ((op->kind == IR_OP_COPY || op->kind == IR_OP_SCAN) && op->read[0].value->space == IR_TILE &&
              op->write[0].value->space == IR_TILE) {
     if (op->read[0].value->tile)

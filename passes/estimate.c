@@ -20,6 +20,9 @@
 static const double launch_us = 2.0;
 static const double load_clocks = 800;  /* from issue to arrival, memory busy */
 static const double slot_clocks = 1600; /* the same of a slot of a ring, with all others under way */
+static const double direct_clocks =
+    400;                                /* of a turn whose codes are asked for when those of the turn before are used */
+static const double direct_share = 0.6; /* of its work that does not lie under the loads of other warps */
 static const double copy_clocks = 77;   /* of a producer for an instruction of a copy engine, however little it moves */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {200, 20};
@@ -31,10 +34,13 @@ static const double decode_clocks = 1.3, decode_turn_clocks = 220;
 static const double lone_clocks = 104;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
 static const double hbm_reached = 0.945; /* of the nominal bandwidth */
 static const double copying = 1.08; /* of warps that compute, when they copy and meet beside it though a role could */
-static const double few_warps_lost = 1.15; /* without a role that loads, below ENOUGH_WARPS an SM */
+static const double few_warps_lost = 1.15;  /* without a role that loads, below ENOUGH_WARPS an SM */
+static const double few_direct_lost = 1.35; /* where they load their codes themselves, below ENOUGH_DIRECT_WARPS */
 /* Of device memory's time, where one warp asks for all and not each for its own; and where launches overlap. */
 static const double role_hbm[2] = {1.05, 1.2};
-static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
+static const double direct_hbm =
+    1.15;                          /* where registers hold a turn's codes: less is under way while they are decoded */
+static const double l2_kept = 0.6; /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
 static const double start_clocks = 600; /* of a block that replaces another */
 static const double ahead_cost = 0.1;   /* of the time of what is asked for beyond ENOUGH_AHEAD, before work begins */
@@ -53,7 +59,8 @@ enum {
   RESERVED_SHARED = 1024,
   ENOUGH_AHEAD = 131072, /* bytes under way to an SM that hide all latency; more only queues in front of them */
   MAX_BLOCKS = 32,
-  ENOUGH_WARPS = 8
+  ENOUGH_WARPS = 8,
+  ENOUGH_DIRECT_WARPS = 16
 };
 
 const char *estimate_term_name(estimate_term term) {
@@ -158,6 +165,7 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
  * again. The dots that read a slot may end one iteration late, since the next ones are issued first. */
 static double ring_clocks(const machine *m, const work *w, double blocks) {
   if (w->loads == 0) return 0;
+  if (w->is_direct) return w->loads * direct_clocks + direct_share * throughput_clocks(m, w, blocks);
   double transfer = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
   double dots = larger(w->tensor, w->shared / m->target->shared_bytes_clk) * blocks;
   double held = w->dots > 0 ? (m->producers ? 1.5 : 1) * dots : throughput_clocks(m, w, blocks);
@@ -184,6 +192,7 @@ static double section_clocks(const machine *m, const work *w, double blocks) {
   double busy = larger(throughput_clocks(m, w, 1) + turns, decoding_clocks(m, w)), ring = ring_clocks(m, w, 1);
   bool parted = !m->producers && w->tensor < busy / 2; /* warps that load wait for it, unless it all lies under dots */
   double alone = (parted ? together(busy, ring) : larger(busy, ring)) + w->sync_waits * load_clocks;
+  if (w->is_direct && m->warps * blocks < ENOUGH_DIRECT_WARPS) alone *= few_direct_lost;
   if (parted && m->warps * blocks < ENOUGH_WARPS) alone *= few_warps_lost; /* and nobody else to fill the pause */
   return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
 }
@@ -193,7 +202,8 @@ static double drain_clocks(const machine *m, const block_work *w, double blocks)
   double clocks = 0;
   for (int i = 0; i < w->section_count; i++)
     if (w->section[i].loads >= 1)
-      clocks = larger(clocks, throughput_clocks(m, &w->section[i], blocks) / w->section[i].loads);
+      clocks = larger(clocks, throughput_clocks(m, &w->section[i], blocks) / w->section[i].loads *
+                                  (w->section[i].is_direct ? 0.5 : 1)); /* warps begin each when their own has come */
   return clocks;
 }
 
@@ -206,9 +216,9 @@ static double fill_clocks(const machine *m, const block_work *w, double blocks) 
     const work *s = &w->section[i];
     if (s->loads < 1) continue;
     double slots = s->slots < s->loads ? s->slots : s->loads, turn = s->l2 * m->l2_share * blocks / s->loads;
-    first = larger(first, turn);
+    first = larger(first, s->is_direct ? 0 : turn);
     ahead += turn * slots;
-    filled += slots * blocks;
+    filled += s->is_direct ? 0 : slots * blocks;
   }
   double a_clock = m->target->hbm_gbps * hbm_reached / m->target->sms / m->target->clock_ghz;
   return load_clocks + (first + ahead_cost * larger(0, ahead - ENOUGH_AHEAD)) / a_clock +
@@ -376,7 +386,8 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   double tail = busy * (1 - (filled < 1 ? filled : 1)), waiting = busy - tail - largest_term(out);
   out->term[ESTIMATE_TAIL] = tail;
   out->term[ESTIMATE_LATENCY] = larger(0, waiting);
-  out->term[ESTIMATE_HBM] = memory_us * (m.producers ? role_hbm[m.overlaps] : 1);
+  bool direct = ir_attr_get(&kernel->attrs, IR_ATTR_DIRECT, 0) != 0;
+  out->term[ESTIMATE_HBM] = memory_us * (m.producers ? role_hbm[m.overlaps] : direct ? direct_hbm : 1);
   for (int i = 1; i < ESTIMATE_TERM_COUNT; i++) {
     if (out->term[i] > out->term[out->bound]) out->bound = (estimate_term)i;
   }

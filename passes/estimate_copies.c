@@ -69,8 +69,10 @@ static void count_load(counter *c, const ir_op *copy, double weight, loop_frame 
   double bytes = inside_elements(c, from) * ir_bits(from->value->type) / 8;
   ir_engine engine = (ir_engine)ir_attr_get(&copy->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT);
   bool by_engine = engine == IR_ENGINE_TMA || engine == IR_ENGINE_BULK,
-       async = by_engine || engine == IR_ENGINE_CPASYNC;
+       direct = ir_attr_get(&copy->attrs, IR_ATTR_DIRECT, 0) != 0,
+       async = by_engine || engine == IR_ENGINE_CPASYNC || direct;
   frame->has_async |= async;
+  frame->is_direct |= direct;
   frame->has_sync |= !async;
   if (to->space == IR_SHARED) c->now->shared += weight * tile_bytes(to);
   int width = region_access_bytes(c->scratch, from);

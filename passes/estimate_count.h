@@ -25,7 +25,7 @@ typedef struct counter {
 
 /* The innermost loop that a copy stands in. */
 typedef struct loop_frame {
-  bool has_async, has_sync;
+  bool has_async, has_sync, is_direct;
   int dots;
 } loop_frame;
 

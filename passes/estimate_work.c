@@ -242,13 +242,14 @@ static void count_for(counter *c, const ir_op *loop, double weight, bool outermo
   c->value[variable->number] = lo + (trips / 2) * step;
   c->grid_mask[variable->number] = count_mask(c, loop->expr[0]);
   if (outermost) open_section(c);
-  loop_frame frame = {false, false, 0};
+  loop_frame frame = {0};
   count_block(c, &loop->body, weight * (double)trips, NULL, &frame, false);
   int64_t stages = ir_attr_get(&loop->attrs, IR_ATTR_STAGES, 1);
   if (frame.has_async) {
     c->now->loads += weight * (double)trips;
     c->now->slots = stages > 1 ? (double)stages : 1;
     c->now->dots += frame.dots;
+    c->now->is_direct |= frame.is_direct;
   }
   if (frame.has_sync) c->now->sync_waits += weight * (double)trips;
   double turns = weight * (double)trips * (hides_turns(c, loop) && !frame.has_sync ? hidden_turn : 1);
@@ -264,7 +265,7 @@ static void count_parallel(counter *c, const ir_op *op, double weight) {
     c->value[op->variable[v]->number] = evaluate(c->value, op->expr[v]) / 2;
     c->grid_mask[op->variable[v]->number] = 0;
   }
-  loop_frame frame = {false, false, 0};
+  loop_frame frame = {0};
   count_block(c, &op->body, count, op, &frame, false);
 }
 
@@ -379,7 +380,7 @@ void work_count(ir_kernel *kernel, const pass_options *options, const ir_target_
   }
   ir_walk(&kernel->body, note_dot, &c);
   open_section(&c);
-  loop_frame frame = {false, false, 0};
+  loop_frame frame = {0};
   count_block(&c, &kernel->body, 1, NULL, &frame, true);
   if (frame.has_async || frame.has_sync) out->section[0].sync_waits += 1; /* what is read before the first loop */
   work_room(kernel, c.dot, c.dot_count, options->level, scratch, out);

@@ -18,6 +18,7 @@ typedef struct work {
   double decodes;    /* those of alu that decode into operands of wgmma */
   double loads;      /* iterations that copy engines load for */
   double slots;      /* stages of those loops */
+  bool is_direct;    /* what is most of it goes to registers, a turn at a time */
   double dots;       /* dots in those loops */
   double sync_waits; /* load latencies that the block's threads wait for */
   double turns;      /* iterations of loops that hand buffers over: one barrier each */

@@ -445,13 +445,14 @@ static const ir_expr *decode_register(decoding *d, const ir_expr *word, int inde
 /* The registers of a 16-row group. */
 static void decode_group(decoding *d, ir_value *to, int group) {
   lower *l = d->l;
-  int vector_registers = VECTOR_WORDS * d->registers;
-  ir_value *vector = NULL;
+  int vector_registers = VECTOR_WORDS * d->registers, words = d->group_words / d->registers;
+  bool is_loaded = d->codes.buffer->space == IR_TILE;
+  ir_value *vector = is_loaded ? thread_registers(l, d->codes.buffer) : NULL;
   for (int column = 0; column < (int)ir_extent(d->op->write[0].value, 1); column += d->group)
     for (int half = 0; half < 2; half++)
       d->scale.value[half][column / d->group] = d->zero.value[half][column / d->group] = NULL;
   for (int r = 0; r < d->group_words; r++) {
-    if (r % vector_registers == 0) {
+    if (r % vector_registers == 0 && !is_loaded) {
       vector = thread_array(l, "codes", IR_U32, VECTOR_WORDS);
       packed_load_codes(&d->codes, vector, d->row[group], r / vector_registers);
     }
@@ -460,7 +461,8 @@ static void decode_group(decoding *d, ir_value *to, int group) {
     int zero_column = d->zero.operand.columns > 1 ? column / d->group : 0;
     const ir_expr *scale = factor(d, &d->scale, "scale", group, half, scale_column);
     const ir_expr *zero = factor(d, &d->zero, "zero", group, half, zero_column);
-    const ir_expr *word = thread_word(l, vector, thread_int(l, r % vector_registers / d->registers));
+    int at = is_loaded ? group * words + r / d->registers : r % vector_registers / d->registers;
+    const ir_expr *word = thread_word(l, vector, thread_int(l, at));
     thread_set_word(l, to, thread_int(l, group * d->group_words + r),
                     decode_register(d, word, r % d->registers, scale, zero));
   }

@@ -19,6 +19,7 @@ packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_r
   packed_operand p = {.l = l, .layout = layout};
   if (!ref || !ref->value) return p;
   p.buffer = ref->value;
+  if (p.buffer->space == IR_TILE) return p;
   p.slot = ref->slot;
   int bits = ir_bits(p.buffer->type);
   p.columns = (int)ir_extent(p.buffer, 1);

@@ -12,7 +12,7 @@
 typedef struct packed_operand {
   lower *l;
   const tile_layout *layout; /* of the decoded tile, whose rows are the operand's */
-  ir_value *buffer;          /* NULL: none */
+  ir_value *buffer;          /* NULL: none; a tile: codes that the thread has already */
   const ir_expr *slot;
   int columns;                 /* blocks side by side in the tile */
   int piece_rows, piece_bytes; /* of a block that the tile holds together (packed_piece_rows) */

@@ -7,13 +7,14 @@
  * where the tensor's rows are whole panels. Packed tensors (fuse-decode) lie in blocks; a tile's blocks of one block row are
  * contiguous in memory and in the buffer, so a copy is one run a block row; pieces of blocks (packed_piece_rows) are a
  * run each, or a box over blocks side by side. Block rows and columns beyond the tensor repeat the last one, or are
- * zeros: what they decode to meets zeros or is never stored. */
+ * zeros: what they decode to meets zeros or is never stored. A tile of codes in registers is loaded in the order in which
+ * its threads decode it: 16 rows of a block are a vector of 16 bytes for each lane. */
 #include "passes/lower.h"
 #include "passes/region.h"
 
 #include <string.h>
 
-enum { LEAST_PANELS = 3, MAX_BOX = 256, WORD_BYTES = 4 };
+enum { LEAST_PANELS = 3, MAX_BOX = 256, WORD_BYTES = 4, GROUP_ROWS = 16, VECTOR_BYTES = 16 };
 
 /* The map over `tensor` with this rank, box, swizzle and fetch; made once a kernel. */
 static ir_value *find_map(lower *l, ir_value *tensor, int rank, const int *box, shared_swizzle swizzle, int fetch) {
@@ -331,10 +332,65 @@ static void move_runs(lower *l, const ir_op *op, const packed_runs *r) {
   }
 }
 
+/* The first row of each warp, or its first column in units of `unit`, as an expression. */
+static const ir_expr *first_of_warp(lower *l, const tile_layout *layout, int dim, int unit) {
+  int *first = ARENA_ARRAY(l->env->scratch, int, layout->warp_count), at[LAYOUT_MAX_RANK];
+  for (int warp = 0; warp < layout->warp_count; warp++) {
+    tile_layout_coord(layout, 0, 0, warp, at);
+    first[warp] = at[dim] / unit;
+  }
+  const ir_expr *table = thread_table(l, first, layout->warp_count, l->warp);
+  if (!table) BUG("warps do not share codes evenly");
+  return thread_role_let(l, dim ? "own_block" : "own_row", table);
+}
+
+/* To registers: vector after vector as the thread decodes them (thread_decode), along k and then along rows. */
+static void load_vectors(lower *l, const ir_op *op, const packed_runs *r) {
+  arena *memory = l->memory;
+  const ir_value *tile = op->write[0].value;
+  const packed_layout *packed = op->read[0].value->packed;
+  ir_value *registers = thread_registers(l, tile);
+  int elements = VECTOR_BYTES * 8 / ir_bits(tile->type), words = VECTOR_BYTES / WORD_BYTES;
+  int piece_rows = packed->rows / r->pieces;
+  const ir_expr *own_row = first_of_warp(l, tile->tile, 0, 1), *own_block = first_of_warp(l, tile->tile, 1, packed->k),
+                *own_bytes = thread_role_let(l, "own_bytes", thread_mul(l, l->lane, thread_int(l, VECTOR_BYTES))),
+                *from = NULL;
+  for (int vector = 0, row = -1; vector < tile->tile->reg_count / elements; vector++) {
+    int at[LAYOUT_MAX_RANK];
+    tile_layout_coord(tile->tile, vector * elements, 0, 0, at);
+    int block = at[1] / packed->k;
+    if (at[0] != row || !r->is_whole) {
+      const ir_expr *down = thread_add(l, own_row, thread_int(l, at[0])), *piece = thread_int(l, piece_rows);
+      const ir_expr *run = run_offset(l, r, ir_binary(memory, IR_EXPR_DIV, down, piece),
+                                      r->is_whole ? own_block : thread_add(l, own_block, thread_int(l, block)));
+      const ir_expr *group =
+          ir_binary(memory, IR_EXPR_DIV, ir_binary(memory, IR_EXPR_MOD, down, piece), thread_int(l, GROUP_ROWS));
+      const ir_expr *within = thread_add(l, thread_mul(l, group, thread_int(l, TILE_LANES * VECTOR_BYTES)), own_bytes);
+      from = thread_let(l, "codes_at", thread_add(l, run, thread_i64(l, within)));
+    }
+    row = at[0];
+    ir_op *load = thread_op(l, IR_OP_LD_GLOBAL);
+    ir_ref to = ir_ref_whole(registers);
+    to.count = 1;
+    to.start[0] = thread_int(l, vector * words);
+    ir_op_add_write(load, to);
+    ir_op_add_read(load, ir_ref_whole(op->read[0].value));
+    ir_op_add_expr(memory, load,
+                   r->is_whole ? thread_add(l, from, ir_typed_int(memory, IR_I64, (int64_t)block * r->block_bytes))
+                               : from);
+    ir_op_add_expr(memory, load, ir_bool(memory, true));
+    ir_attr_set(&load->attrs, IR_ATTR_WIDTH, VECTOR_BYTES);
+  }
+}
+
 static void packed_copy(lower *l, const ir_op *op) {
   packed_runs r = runs_of(l, op);
   r.first_piece = thread_let(l, "first_piece", r.first_piece);
   r.first_column = thread_let(l, "block_column", r.first_column);
+  if (op->write[0].value->space == IR_TILE) {
+    load_vectors(l, op, &r);
+    return;
+  }
   if (ir_attr_get(&op->attrs, IR_ATTR_ENGINE, IR_ENGINE_SIMT) != IR_ENGINE_BULK) {
     move_runs(l, op, &r);
     return;

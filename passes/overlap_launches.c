@@ -19,14 +19,15 @@
  *
  * For kernels with the attribute pdl, on targets that have it: its launches overlap the end of the kernel ahead. Then
  * 1. grid.launch stands first: blocks of the next kernel may take room as soon as all blocks of this one have started.
- *    (PTX ISA, griddepcontrol: it counts once a block; what the next kernel may read is grid.wait's affair.)
+ *    (PTX ISA, griddepcontrol: it counts once a block; what the next kernel may read is grid.wait's affair.) Where loads into
+ *    registers stand ahead of the wait (schedule, direct) it stands behind them: the next kernel's would come between.
  * 2. grid.wait stands in every flow of control in front of its first access to device memory, a store as well as a
  *    load: the kernel ahead may still be reading what is to be overwritten. Tensors in packed order are the exception
  *    (ir_is_prepared): they are complete before the launches that overlap. The wait of one flow does not order another.
  * 3. A loop of the producer that fills a ring from such tensors and from others begins by filling the ring from such
  *    tensors alone, and waits then: the copies of a slot complete on one barrier, in any order. In the loops around it
  *    only the first iteration does so; the wait, which is free when there is nothing to wait for, stands in all.
- * 4. What a loop's prologue copies with cp.async (pipeline-loops) is parted in the same way.
+ * 4. What a loop's prologue copies with cp.async, or loads into registers (pipeline-loops), is parted in the same way.
  * 5. Every launch waits, even where it has nothing to do: the launch behind takes the end of this one for the end of
  *    all those ahead.
  *
@@ -274,7 +275,12 @@ static bool fill_rings_ahead(state *s, plan *p, ir_block *block, ir_op *op) {
 
 /* -- Prologues of pipelined loops ---------------------------------------------------------------------------------- */
 
-static bool is_prologue_copy(ir_op *op) {
+static bool is_direct_load(const ir_op *op) {
+  return op->kind == IR_OP_COPY && op->write[0].value->space == IR_TILE && ir_attr_get(&op->attrs, IR_ATTR_DIRECT, 0);
+}
+
+static bool is_prologue_copy(const ir_op *op) {
+  if (is_direct_load(op)) return true;
   return op->kind == IR_OP_COPY && ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_CPASYNC &&
          op->write[0].value->space == IR_SHARED;
 }
@@ -344,6 +350,19 @@ static bool is_no_grid_op(void *data, ir_block *block, ir_op *op) {
   return op->kind != IR_OP_GRID_WAIT && op->kind != IR_OP_GRID_LAUNCH;
 }
 
+/* Rule 1. */
+static void place_launch(state *s) {
+  ir_block *body = &s->kernel->body;
+  ir_op *launch = ir_op_create(s->memory, IR_OP_GRID_LAUNCH, s->kernel->loc), *load = body->first;
+  while (load && load->kind != IR_OP_GRID_WAIT &&
+         !(load->kind == IR_OP_IF ? load->body.first && is_direct_load(load->body.first) : is_direct_load(load)))
+    load = load->next;
+  if (load && load->kind != IR_OP_GRID_WAIT)
+    ir_block_insert_after(body, load, launch);
+  else
+    ir_block_insert_before(body, body->first, launch);
+}
+
 bool overlap_launches(ir_kernel *kernel, pass_env *env) {
   if (!ir_attr_get(&kernel->attrs, IR_ATTR_PDL, 0)) return true;
   const ir_target_info *target = ir_target_of(kernel->target);
@@ -357,6 +376,6 @@ bool overlap_launches(ir_kernel *kernel, pass_env *env) {
   state s = {.kernel = kernel, .env = env, .memory = env->memory};
   place_in_flow(&s, &kernel->body);
   if (!s.waits) ir_block_append(&kernel->body, new_wait(&s, kernel->loc));
-  ir_block_insert_before(&kernel->body, kernel->body.first, ir_op_create(env->memory, IR_OP_GRID_LAUNCH, kernel->loc));
+  place_launch(&s);
   return true;
 }

@@ -24,6 +24,10 @@
  * every copy has been waited for. A loop that is entered again is followed by a barrier, since its first copies would
  * overtake the last readers.
  *
+ * A direct load into registers (codes, see schedule) runs ahead too, by the iteration that its registers can hold: the first
+ * one's stands behind the first copies, and the next one's behind the last op that needs the registers: the dot of what is
+ * decoded from them, since ptxas would keep decoded rows of a whole iteration beside the new codes.
+ *
  * Where a loop has no more iterations than slots, all of them are copied in front of it, and it copies nothing.
  *
  * A copy is hoisted when it is the only writer of its buffer, all readers follow it in the loop body, the loop does not
@@ -38,6 +42,8 @@ enum { MAX_COPIES = 16 };
 typedef struct ring {
   ir_op *copy[MAX_COPIES];
   int count;
+  ir_op *load[MAX_COPIES]; /* into registers */
+  int load_count;
   int stages;
 } ring;
 
@@ -50,6 +56,12 @@ static void count_visit(void *data, ir_op *op, ir_value *value, bool written) {
   usage *u = data;
   (void)op;
   if (value == u->value) *(written ? &u->writers : &u->readers) += 1;
+}
+
+static usage count_uses_in(ir_op *op, const ir_value *value) {
+  usage u = {value, 0, 0};
+  ir_op_visit(op, true, count_visit, &u);
+  return u;
 }
 
 static usage count_uses(ir_op *first, const ir_value *value) {
@@ -75,7 +87,6 @@ static void dependence_visit(void *data, ir_op *op, ir_value *value, bool writte
 }
 
 static bool can_hoist(ir_kernel *kernel, ir_op *loop, ir_op *op) {
-  if (op->kind != IR_OP_COPY || ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) != IR_ENGINE_CPASYNC) return false;
   ir_value *buffer = op->write[0].value;
   usage all = count_uses(kernel->body.first, buffer), after = count_uses(op->next, buffer);
   dependence d = {loop, true};
@@ -83,13 +94,24 @@ static bool can_hoist(ir_kernel *kernel, ir_op *loop, ir_op *op) {
   return all.writers == 1 && all.readers == after.readers && after.readers > 0 && d.invariant;
 }
 
-/* The copies of the loop that can be hoisted, in the order in which they are issued. */
+static bool is_ring_copy(const ir_op *op) {
+  return op->kind == IR_OP_COPY && ir_attr_get(&op->attrs, IR_ATTR_ENGINE, 0) == IR_ENGINE_CPASYNC;
+}
+
+static bool is_direct_load(const ir_op *op) {
+  return op->kind == IR_OP_COPY && op->write[0].value->space == IR_TILE && ir_attr_get(&op->attrs, IR_ATTR_DIRECT, 0);
+}
+
+/* The copies and loads of the loop that can be hoisted, in the order in which they are issued. */
 static ring ring_of(ir_kernel *kernel, pass_env *env, ir_op *loop, int stages) {
   const bool *varies = variance_by_block(env->scratch, kernel);
   ring r = {.stages = stages};
   for (int alike = 0; alike < 2; alike++)
     for (ir_op *op = loop->body.first; op && r.count < MAX_COPIES; op = op->next)
-      if (can_hoist(kernel, loop, op) && op_varies_by_block(op, varies) != alike) r.copy[r.count++] = op;
+      if (is_ring_copy(op) && can_hoist(kernel, loop, op) && op_varies_by_block(op, varies) != alike)
+        r.copy[r.count++] = op;
+  for (ir_op *op = loop->body.first; op && r.load_count < MAX_COPIES; op = op->next)
+    if (is_direct_load(op) && can_hoist(kernel, loop, op)) r.load[r.load_count++] = op;
   return r;
 }
 
@@ -123,24 +145,61 @@ static int64_t iterations_of(const ir_op *loop) {
   return hi > lo ? (hi - lo + step - 1) / step : 0;
 }
 
-/* The copies of the iteration where the loop variable is `at`, into slot `slot`, if that iteration exists. */
-static void append_copies(ir_kernel *kernel, pass_env *env, ir_block *block, const ring *r, const ir_op *loop,
-                          const ir_expr *at, const ir_expr *slot) {
-  ir_op *guard = append(env, block, IR_OP_IF, loop->loc);
+/* The copies of the iteration where the loop variable is `at`, if that iteration exists. */
+static ir_op *copies_at(ir_kernel *kernel, pass_env *env, ir_op *const *copies, int count, const ir_op *loop,
+                        const ir_expr *at) {
+  ir_op *guard = ir_op_create(env->memory, IR_OP_IF, loop->loc);
   ir_op_add_expr(env->memory, guard, ir_binary(env->memory, IR_EXPR_LT, at, loop->expr[1]));
   const ir_expr **replace = ARENA_ARRAY(env->scratch, const ir_expr *, kernel->value_count);
   replace[loop->write[0].value->number] = at;
-  for (int i = 0; i < r->count; i++) {
-    ir_op *copy = ir_op_clone(env->memory, r->copy[i], NULL);
+  for (int i = 0; i < count; i++) {
+    ir_op *copy = ir_op_clone(env->memory, copies[i], NULL);
     for (int j = 0; j < copy->read_count; j++)
       for (int d = 0; d < copy->read[j].count; d++)
         copy->read[j].start[d] = ir_substitute(env->memory, copy->read[j].start[d], replace, kernel->value_count);
     for (int j = 0; j < copy->expr_count; j++)
       copy->expr[j] = ir_substitute(env->memory, copy->expr[j], replace, kernel->value_count);
-    copy->write[0].slot = slot;
     ir_block_append(&guard->body, copy);
   }
+  return guard;
+}
+
+/* The same into slot `slot` of the ring. */
+static void append_copies(ir_kernel *kernel, pass_env *env, ir_block *block, const ring *r, const ir_op *loop,
+                          const ir_expr *at, const ir_expr *slot) {
+  ir_op *guard = copies_at(kernel, env, r->copy, r->count, loop, at);
+  for (ir_op *copy = guard->body.first; copy; copy = copy->next)
+    copy->write[0].slot = slot;
+  ir_block_append(block, guard);
   append(env, block, IR_OP_CP_COMMIT, loop->loc);
+}
+
+static const ir_expr *next_iteration(pass_env *env, const ir_op *loop) {
+  return ir_binary(env->memory, IR_EXPR_ADD, ir_read(env->memory, loop->write[0].value), loop->expr[2]);
+}
+
+/* The last op of the load's block that reads its registers, or what was decoded from them: until then both may be there. */
+static ir_op *last_use_of(ir_op *load) {
+  const ir_value *codes = load->write[0].value, *decoded = NULL;
+  ir_op *last = load;
+  for (ir_op *op = load->next; op; op = op->next) {
+    if (!count_uses_in(op, codes).readers && !(decoded && count_uses_in(op, decoded).readers)) continue;
+    last = op;
+    if (op->kind == IR_OP_DECODE && op->read[0].value == codes) decoded = op->write[0].value;
+  }
+  return last;
+}
+
+/* Loads into registers: the first iteration's in front of the loop, behind the copies, the next one's as soon as nobody
+ * needs the registers any more. */
+static void roll_loads(ir_kernel *kernel, pass_env *env, ir_block *front, ir_op *loop, const ring *r, bool once) {
+  if (r->load_count) ir_block_append(front, copies_at(kernel, env, r->load, r->load_count, loop, loop->expr[0]));
+  for (int i = 0; i < r->load_count; i++) {
+    if (!once)
+      ir_block_insert_after(&loop->body, last_use_of(r->load[i]),
+                            copies_at(kernel, env, r->load + i, 1, loop, next_iteration(env, loop)));
+    ir_block_remove(&loop->body, r->load[i]);
+  }
 }
 
 static void append_meeting(pass_env *env, const ir_kernel *kernel, ir_block *block, src_loc loc) {
@@ -219,6 +278,7 @@ static void rewrite_loop(ir_kernel *kernel, pass_env *env, ir_block *block, ir_o
         kernel, env, &front, r, loop,
         ir_binary(memory, IR_EXPR_ADD, loop->expr[0], ir_binary(memory, IR_EXPR_MUL, loop->expr[2], ir_int(memory, s))),
         ir_int(memory, s));
+  roll_loads(kernel, env, &front, loop, r, iterations == 1);
   ir_value *get = declare(kernel, env, &front, "get", 0);
   ir_value *put = whole ? NULL : declare(kernel, env, &front, "put", ahead);
   while (front.first) {

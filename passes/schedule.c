@@ -20,7 +20,10 @@
  *    than leave a loop with fewer than three of the stages that it asks for, results go to memory unstaged (direct).
  * 6. Without dots and shared buffers, time goes by waiting for memory: registers are limited so that as many blocks are
  *    on an SM at once as the tiles allow, up to 1024 threads.
- * 7. Sums that dots promote get as many columns of registers as there are beside the accumulators (promotion.h).
+ * 7. Codes that no two threads share go from device memory to the registers of the threads that decode them where the kernel
+ *    is asked to (direct), and then no role loads: a buffer in shared memory becomes a tile. Their copy stands behind those
+ *    of what all threads wait for: what an SM's threads load arrives in the order in which they asked for it.
+ * 8. Sums that dots promote get as many columns of registers as there are beside the accumulators (promotion.h).
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
 #include "passes/estimate.h"
@@ -50,6 +53,7 @@ typedef struct survey {
   int copy_count;
   ir_op *loop[MAX_COPIES];
   int loop_count;
+  bool direct;     /* some codes go to registers */
   bool reduces;    /* a reduction or scan runs along some row */
   int64_t largest; /* elements of the largest tile */
 } survey;
@@ -222,6 +226,27 @@ static bool holds_fused_codes(survey *s, const ir_value *buffer) {
   for (ir_op *op = s->kernel->body.first; op; op = op->next)
     ir_op_visit(op, true, packing_visit, &p);
   return p.decoded && !p.other;
+}
+
+/* Rule 7, for a decode in the register operand of a dot whose warps have codes of their own each. */
+static bool load_directly(void *data, ir_block *block, ir_op *op) {
+  survey *s = data;
+  if (op->kind != IR_OP_DECODE || ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND) return true;
+  const ir_op *dot = dot_of_rows(&s->kernel->body, op->write[0].value);
+  if (!dot || ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) != IR_INSTRUCTION_MMA ||
+      ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1) > 1)
+    return true;
+  ir_value *codes = op->read[0].value;
+  ir_op *copy = op->previous;
+  while (copy && !(copy->kind == IR_OP_COPY && copy->write[0].value == codes))
+    copy = copy->previous;
+  if (!copy || codes->space != IR_SHARED) return true;
+  codes->space = IR_TILE;
+  ir_attr_set(&copy->attrs, IR_ATTR_DIRECT, 1);
+  ir_block_remove(block, copy);
+  ir_block_insert_before(block, op, copy);
+  s->direct = true;
+  return true;
 }
 
 static ir_engine choose_engine(survey *s, ir_op *copy) {
@@ -431,7 +456,7 @@ static const struct {
 } pinnable[] = {
     {IR_ATTR_WARPS, 1, 32, 0},      {IR_ATTR_PRODUCERS, 0, 8, 0}, {IR_ATTR_PERSISTENT, 0, 1, 0},
     {IR_ATTR_RASTER, 0, 1024, 0},   {IR_ATTR_CLUSTER, 1, 16, 1},  {IR_ATTR_REVERSE, 0, 1, 0},
-    {IR_ATTR_MIN_BLOCKS, 1, 32, 1}, {IR_ATTR_PDL, 0, 1, 0},
+    {IR_ATTR_MIN_BLOCKS, 1, 32, 1}, {IR_ATTR_PDL, 0, 1, 0},       {IR_ATTR_DIRECT, 0, 1, 0},
 };
 enum { PINNABLE = sizeof pinnable / sizeof *pinnable };
 
@@ -443,10 +468,10 @@ static bool take_pins(ir_kernel *kernel, pass_env *env) {
     while (k < PINNABLE && strcmp(p->name, ir_attr_info_of(pinnable[k].attr)->name))
       k++;
     if (k == PINNABLE)
-      return diag_error(
-          env->diagnostics, DIAG_SCHEDULE, kernel->loc,
-          "'%s' cannot be pinned; warps, producers, persistent, raster, cluster, reverse, min_blocks and pdl can",
-          p->name);
+      return diag_error(env->diagnostics, DIAG_SCHEDULE, kernel->loc,
+                        "'%s' cannot be pinned; warps, producers, persistent, raster, cluster, reverse, min_blocks, "
+                        "pdl and direct can",
+                        p->name);
     if (p->value < pinnable[k].least || p->value > pinnable[k].most)
       return diag_error(env->diagnostics, DIAG_SCHEDULE, kernel->loc,
                         "%s = %lld cannot be pinned: it is from %lld to %lld", p->name, (long long)p->value,
@@ -483,6 +508,12 @@ bool schedule(ir_kernel *kernel, pass_env *env) {
   int warps = schedule_dots(&s);
   ir_attr_set(&kernel->attrs, IR_ATTR_WARPS, warps);
   ir_attr_set(&kernel->attrs, IR_ATTR_LEVEL, env->options->level);
+  bool direct = ir_attr_get(&kernel->attrs, IR_ATTR_DIRECT, 0) && !ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0);
+  if (direct && env->options->level >= 2) ir_walk(&kernel->body, load_directly, &s);
+  if (s.direct)
+    ir_attr_set(&kernel->attrs, IR_ATTR_PRODUCERS, 0);
+  else
+    ir_attr_clear(&kernel->attrs, IR_ATTR_DIRECT);
 
   bool on_barrier = false, wgmma = false;
   for (int i = 0; i < s.copy_count; i++) {
