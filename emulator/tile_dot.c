@@ -68,6 +68,14 @@ static void multiply(machine *m, ir_type type, int64_t rows, int64_t columns, in
     MULTIPLY(float, f);
 }
 
+/* The whole numbers of a row operand that came out 2^-power times too large. */
+static const cell *lowered(machine *m, const cell *cells, int64_t count, int power) {
+  cell *out = arena_alloc(m->scratch, sizeof(cell) * (size_t)(count + 1));
+  for (int64_t i = 0; i < count; i++)
+    out[i].i = cells[i].i >> -power;
+  return out;
+}
+
 /* Multiplies the cells of the row operand, rows x depth as `transposed` says, by the scale of their row and group, and
  * by 2^power. */
 static const cell *scaled(machine *m, const cell *cells, const cell *scale, int64_t rows, int64_t depth, int64_t group,
@@ -139,6 +147,8 @@ static void run_dot(machine *m, agent *a, const instruction *in) {
   if (async && acc.r.store) acc.r.store->written_group = 0;
   const cell *old = accumulate ? region_read(m, &acc.r, &old_access, zero) : NULL;
   if (!left_cells || !right_cells || (accumulate && !old)) return;
+  int power = (int)ir_attr_get(&op->attrs, IR_ATTR_POWER, 0);
+  bool swapped = ir_attr_get(&op->attrs, IR_ATTR_SWAP, 0) != 0;
   if (op->read_count > 2 && op->read[2].value) {
     matrix scale;
     access s = access_generic(a, op, false, op->read[2].value);
@@ -146,11 +156,15 @@ static void run_dot(machine *m, agent *a, const instruction *in) {
     const cell *scales = region_read(m, &scale.r, &s, zero);
     if (!scales) return;
     int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, depth);
-    int power = (int)ir_attr_get(&op->attrs, IR_ATTR_POWER, 0);
-    if (ir_attr_get(&op->attrs, IR_ATTR_SWAP, 0))
+    if (swapped)
       right_cells = scaled(m, right_cells, scales, columns, depth, group, power, !transpose_b);
     else
       left_cells = scaled(m, left_cells, scales, rows, depth, group, power, transpose_a);
+  } else if (power) {
+    if (swapped)
+      right_cells = lowered(m, right_cells, columns * depth, power);
+    else
+      left_cells = lowered(m, left_cells, rows * depth, power);
   }
   cell *result = arena_alloc(m->scratch, sizeof(cell) * (size_t)(parts * rows * columns + 1));
   for (int64_t p = 0; p < parts; p++) {

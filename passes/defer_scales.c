@@ -9,7 +9,8 @@
  * to the exact sum.
  *
  * Codes that are floats are moved into the operand's bits, and a multiplication by a power of two mends the exponent's
- * bias (decode_power): that too is left to the scales, {power = 14}.
+ * bias (decode_power): that too is left to the scales, {power = 14}. Signed integers need no more than a mask where they
+ * are the highest bits of a byte: then the sums of a tile are so many times too large, {power = -6}, and are shifted once.
  *
  * Fires for a decode in the register operand of one mma dot into f32, whose zeros come before the scale, where a group
  * is whole instructions deep and its sums are fewer than the multiplications saved. wgmma runs on while the next codes
@@ -51,6 +52,15 @@ static const char *refusal(const ir_op *decode, const ir_op *dot) {
   return columns > group / depth ? "there are more sums than codes of a group" : NULL;
 }
 
+/* Whether whole numbers are summed by mma, each sum of more codes than there are columns. */
+static bool sums_integers(const ir_op *decode, const ir_op *dot) {
+  if (!dot || ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, 0) != IR_INSTRUCTION_MMA) return false;
+  dot_shape s = dot_shape_of(dot);
+  int64_t columns = s.n / ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1) / MMA_COLUMNS,
+          own = s.k / ir_attr_get(&dot->attrs, IR_ATTR_WARPS_K, 1);
+  return ir_is_integer(s.accumulator->type) && columns <= own / tensor_core_depth(decode->write[0].value->type);
+}
+
 /* The sums are 2^power times too small where the codes are, without a rounding: floats of 32 bits have room for that. */
 static void defer_power(ir_op *decode, ir_op *dot) {
   int power = decode_power(decode);
@@ -63,11 +73,13 @@ static void defer_block(ir_kernel *kernel, pass_env *env, ir_block *block) {
   for (ir_op *op = block->first; op; op = op->next) {
     defer_block(kernel, env, &op->body);
     defer_block(kernel, env, &op->other);
-    if (op->kind != IR_OP_DECODE || ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND ||
-        op->read_count < 2 || !op->read[1].value)
-      continue;
+    if (op->kind != IR_OP_DECODE || ir_attr_get(&op->attrs, IR_ATTR_PLACE, 0) != IR_PLACE_OPERAND) continue;
     search s = {op->write[0].value, NULL};
     ir_walk(&kernel->body, find_dot, &s);
+    if (op->read_count < 2 || !op->read[1].value) {
+      if (sums_integers(op, s.dot)) defer_power(op, s.dot);
+      continue;
+    }
     const char *why = refusal(op, s.dot), *name = op->read[1].value->name;
     diag_remark(env->diagnostics, "defer-scales", "scale", !why, op->loc,
                 why ? "%s multiplies codes, not sums: %s" : "%s multiplies the sums of its groups%s", name,

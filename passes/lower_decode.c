@@ -54,7 +54,7 @@ typedef struct decoding {
   int registers;          /* that share a word of codes: R */
   int64_t factor, offset; /* a code q stands for factor * q - offset */
   int raise;              /* factor = 2^raise */
-  int power;              /* what comes out is 2^power times too small */
+  int power;              /* what comes out is 2^power times too small, or 2^-power times too large */
   ir_zero_mode mode;
   packed_operand codes;
   decode_factor scale, zero;
@@ -365,12 +365,16 @@ static const ir_expr *pair_in_memory(decoding *d, const ir_expr *word, int index
   return thread_word(l, pair, zero);
 }
 
-/* Four bytes at once; the subtraction borrows nothing because each byte has 128 added. NULL where a code may not fit.
- */
+/* Four bytes at once: a signed code in the highest bits of its byte is as many times too large, and needs no more where
+ * the sums mend that; else the subtraction borrows nothing because each byte has 128 added. NULL where a code may not
+ * fit. */
 static const ir_expr *integer_bytes(decoding *d, const ir_expr *word, int index) {
   bool is_signed = ir_type_of(d->code_type)->class == IR_CLASS_SINT;
   if (d->code_type == d->type && !d->offset && d->factor == 1) return word;
   uint32_t every = 0x01010101, reach = (uint32_t)1 << d->code_bits, sign = is_signed ? reach / 2 : 0;
+  if (d->power)
+    return masked(d, shift(d, word, -d->power - index * d->code_bits),
+                  word_constant(d, ((reach - 1) << -d->power) * every));
   int64_t taken = d->offset + sign * d->factor, least = -taken, most = (int64_t)(reach - 1) * d->factor - taken;
   if (d->code_bits + d->raise >= 8 || taken < 0 || least < (d->type == IR_I8 ? -128 : 0) ||
       (d->type == IR_I8 && most > 127))

@@ -42,11 +42,12 @@ static void clear_sums(lower *l, ir_value *accumulator, int words, const ir_expr
   thread_leave(l, guarded);
 }
 
-/* accumulator[at ..] += sums, or = sums. */
-static void add_sums(lower *l, ir_value *accumulator, int at, ir_value *sums, int words, bool adds) {
+/* accumulator[at ..] += 2^power * sums, or = that. */
+static void add_sums(lower *l, ir_value *accumulator, int at, ir_value *sums, int words, int power, bool adds) {
   const ir_expr *index;
   ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
   const ir_expr *to = at ? thread_add(l, thread_int(l, at), index) : index, *sum = thread_word(l, sums, index);
+  if (power < 0) sum = ir_binary(l->memory, IR_EXPR_SHR, sum, thread_int(l, -power));
   thread_set_word(l, accumulator, to, adds ? thread_add(l, thread_word(l, accumulator, to), sum) : sum);
   thread_leave(l, saved);
 }
@@ -142,7 +143,7 @@ static void promote_wgmma(lower *l, const ir_op *op, const wgmma_plan *p, int in
         emit_wgmma(l, p, word_ref(sums, thread_int(l, 0)), step, block / p->n_blocks, block % p->n_blocks,
                    ir_bool(l->memory, step > first));
       commit_and_wait(l);
-      add_sums(l, accumulator, block * p->words, sums, p->words, !(begins && first == 0));
+      add_sums(l, accumulator, block * p->words, sums, p->words, 0, !(begins && first == 0));
     }
   l->fenced = false;
 }
@@ -366,7 +367,7 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
   packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, s->group);
   int group = scale.buffer ? s->group : p.promotes ? dot_promotes(op) : own_k;
   group = group < own_k ? group : own_k; /* what the warp has of one */
-  bool grouped = scale.buffer || p.promotes;
+  bool grouped = scale.buffer || p.promotes || s->power;
   ir_value *sums = accumulator;
   load_rows(l, &p, 0, 0, p.m_blocks);
   for (int unit = 0; unit < p.ahead; unit++)
@@ -386,7 +387,7 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
     if (scale.buffer)
       close_group(l, &scale, step * depth / group, s->power, accumulator, sums, p.m_blocks, p.n_blocks);
     else
-      add_sums(l, accumulator, 0, sums, p.m_blocks * p.n_blocks * 4, true);
+      add_sums(l, accumulator, 0, sums, p.m_blocks * p.n_blocks * 4, s->power, true);
   }
 }
 

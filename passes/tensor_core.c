@@ -146,9 +146,9 @@ static int exponent_bias(ir_type type) { return (1 << (ir_type_of(type)->exponen
 
 int decode_power(const ir_op *decode) {
   ir_type code = decode->read[0].value->type, to = decode->write[0].value->type;
-  bool moved = code == IR_F4E2M1 && to == IR_F16 && ir_attr_get(&decode->attrs, IR_ATTR_FACTOR, 1) == 1 &&
-               !ir_attr_get(&decode->attrs, IR_ATTR_OFFSET, 0);
-  return moved ? exponent_bias(to) - exponent_bias(code) : 0;
+  if (ir_attr_get(&decode->attrs, IR_ATTR_FACTOR, 1) != 1 || ir_attr_get(&decode->attrs, IR_ATTR_OFFSET, 0)) return 0;
+  if (code == IR_F4E2M1 && to == IR_F16) return exponent_bias(to) - exponent_bias(code);
+  return ir_type_of(code)->class == IR_CLASS_SINT && to == IR_I8 ? ir_bits(code) - ir_bits(to) : 0;
 }
 
 const ir_op *dot_of_rows(const ir_block *block, const ir_value *rows) {

@@ -14,7 +14,7 @@ typedef struct dot_shape {
   const ir_ref *columns; /* the k x n operand */
   const ir_ref *scale;   /* m x k / group: multiplies the sums of a group of rows; NULL: none */
   int group;
-  int power;         /* the scales are 2^power times as large */
+  int power;         /* the scales, or without any the sums, are 2^power times as large */
   bool rows_k_major; /* k is contiguous in its buffer */
   bool columns_k_major;
   bool swapped;
@@ -34,8 +34,8 @@ const ir_op *dot_of_rows(const ir_block *block, const ir_value *rows);
  * of its own. */
 enum { DECODE_TABLE_PAIRS = 256, DECODE_TABLE_BYTES = DECODE_TABLE_PAIRS * 32 * 4 };
 bool decode_uses_table(const ir_op *decode, const ir_op *dot);
-/* How many powers of two too small codes are that lie in the operand's sign, exponent and mantissa as they are; 0 where
- * they are more than moved there. */
+/* How many powers of two too small codes are that lie in the operand's sign, exponent and mantissa as they are, or, less
+ * than 0, too large in its highest bits; 0 where they are more than moved there. */
 int decode_power(const ir_op *decode);
 /* The bytes of the kernel's tables, beside its buffers. */
 int64_t decode_table_bytes(const ir_kernel *kernel);
