@@ -276,6 +276,9 @@ bool packed_layout_solve(const tile_layout *fragment, int code_bits, int operand
 /* The standard block: 16 * warps rows, one 16-byte vector a thread, in wgmma A / mma A fragment order; 4 warps serve
  * wgmma. At 16-bit operands k is 256 / code_bits (4-bit: 64), at 8-bit operands the same. */
 bool packed_layout_block(int warps, int code_bits, int operand_bits, packed_layout *out);
+/* The same block with the codes of a register side by side in its word, part 0 lowest: what looks them up together finds
+ * them together. */
+void packed_layout_join_parts(packed_layout *layout);
 /* Rows that a tile of `tile_rows` rows, a multiple of 16, holds together of a block of packed_layout_block(4, ...):
  * all 64, or whole warps' parts of 16 rows, each one run of bytes. Tiles begin at multiples of it, so such a piece lies
  * in one block. */

@@ -267,6 +267,15 @@ bool packed_layout_block(int warps, int code_bits, int operand_bits, packed_layo
   return packed_layout_solve(&fragment, code_bits, operand_bits, out);
 }
 
+void packed_layout_join_parts(packed_layout *layout) {
+  int slot_bits = log2_of(layout->operand_bits / layout->code_bits), part_bits = log2_of(32 / layout->operand_bits);
+  linmap apart = layout->map;
+  for (int i = 0; i < part_bits; i++)
+    layout->map.col[i] = apart.col[slot_bits + i];
+  for (int i = 0; i < slot_bits; i++)
+    layout->map.col[part_bits + i] = apart.col[i];
+}
+
 int packed_piece_rows(int tile_rows) {
   int power = tile_rows & -tile_rows;
   return power < PACKED_ROWS ? power : PACKED_ROWS;

@@ -175,6 +175,7 @@ static const char *packing_refusal(ir_kernel *kernel, const ir_op *decode, packi
     int bits = ir_bits(buffer->type);
     if (i == 0 && !packed_layout_block(BLOCK_WARPS, bits, ir_bits(decoded), &packings[i].layout))
       return "its codes are not of 1, 2, 4 or 8 bits";
+    if (i == 0 && decode_joins_parts(buffer->type, decoded)) packed_layout_join_parts(&packings[i].layout);
     if (i > 0 && !pack_rows(buffer->type, i == 2 && mode == IR_ZERO_QUANTIZED, &packings[i].layout))
       return "its scales or zeros are neither 16- nor 32-bit floats, nor e8m0, nor codes of 2, 4 or 8 bits";
     const char *why = tensor_refusal(kernel, buffer, &packings[i]);

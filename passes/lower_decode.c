@@ -6,7 +6,8 @@
  * A block of codes is 64 rows; 16 of them are one vector of 16 bytes for each lane (packed_layout_block), so the 16-row
  * group number r of a tile of whole blocks is found at block r / 4, then at 512 * (r % 4) (others: lower_packed.h). A word of it holds R = operand bits / code
  * bits registers: register i has its parts at bit i * code bits of each operand-wide lane, so one mask yields all parts
- * at once. Scales and zeros are blocks of 64 rows of one group.
+ * at once; codes that are looked up have the parts of a register side by side (packed_layout_join_parts). Scales and
+ * zeros are blocks of 64 rows of one group.
  *
  * Arithmetic of 16-bit operands, on both halves of a word at once; M is the mantissa's bits:
  * 1. An integer code at bit o of the mantissa under the exponent of 2^(M - o) is that number plus the code: one LOP3.
@@ -16,9 +17,9 @@
  * 2. Narrow floats are moved into the exponent and mantissa of the wide one; a multiplication by a power of two mends
  *    the exponent's bias.
  * 3. A table of 16 values, rounded to the operand's type, is looked up by byte permutations: four codes at once are the
- *    selector, once for the low bytes of the values and once for the high ones. That is 6 instructions a register on a
+ *    selector, once for the low bytes of the values and once for the high ones. That is 5.5 instructions a register on a
  *    pipe of 16 lanes; where a dot has few columns and every code counts (decode_uses_table), a table of whole registers
- *    in shared memory takes 2.25 and a load, whose 128 bytes are one access.
+ *    in shared memory takes 1 and a load, whose 128 bytes are one access.
  * 4. Zeros of the operand's type are subtracted from the exact value, scales multiply last: one rounding each, none
  *    when the zeros are integers. Zeros that are codes are added to what rule 1 subtracts.
  * Everything else is computed in f32 from the exact value, or from single codes, and rounded once. */
@@ -300,25 +301,22 @@ static const ir_expr *look_up(decoding *d, const ir_expr *selector, const ir_exp
   return permute(d, below, above, half);
 }
 
-/* Rule 3. Registers come in pairs: an even one looks up both, the odd one after it takes what is there. */
+/* Rule 3. Registers come in pairs, whose four codes are half a word: an even one looks up both, the odd one after it
+ * takes what is there. */
 static const ir_expr *table_pair(decoding *d, const ir_expr *word, int index) {
   lower *l = d->l;
   if (index % 2 == 0) {
-    const ir_expr *bytes = permute(d, word, word_constant(d, 0), word_constant(d, index ? 0x4431 : 0x4420));
-    bytes = thread_let(l, "four_codes", bytes);
-    const ir_expr *selector = thread_let(l, "selector", masked(d, bytes, word_constant(d, 0x7777)));
-    const ir_expr *half = lut(d, shift(d, bytes, -1), word_constant(d, 0x4444), word_constant(d, 0x3210), LUT_AND_OR);
+    const ir_expr *codes = index ? thread_let(l, "four_codes", shift(d, word, -16)) : word;
+    const ir_expr *selector = thread_let(l, "selector", masked(d, codes, word_constant(d, 0x7777)));
+    const ir_expr *half = lut(d, shift(d, codes, -1), word_constant(d, 0x4444), word_constant(d, 0x3210), LUT_AND_OR);
     half = thread_let(l, "table_half", half);
     d->low = thread_let(l, "low_bytes", look_up(d, selector, half, 0));
     d->high = thread_let(l, "high_bytes", look_up(d, selector, half, 1));
   }
-  return permute(d, d->low, d->high, word_constant(d, index % 2 ? 0x7351 : 0x6240));
+  return permute(d, d->low, d->high, word_constant(d, index % 2 ? 0x7362 : 0x5140));
 }
 
-static bool is_table(const decoding *d) {
-  return ir_type_of(d->code_type)->class == IR_CLASS_TABLE && d->code_bits == 4 && d->operand_bits == 16 &&
-         !d->offset && !d->raise;
-}
+static bool is_table(const decoding *d) { return decode_joins_parts(d->code_type, d->type) && !d->offset && !d->raise; }
 
 /* Fills a table of the words of all pairs of codes, in front of what the role does: entry `pair` at 128 * pair, once for
  * each lane. A thread fills whole entries, its stores a bank further than its neighbour's. */
@@ -347,19 +345,17 @@ static void fill_pair_table(decoding *d) {
   d->table_lane = thread_role_let(l, "table_lane", thread_u32(l, thread_mul(l, l->lane, thread_int(l, 4))));
 }
 
-/* Both codes of a register, 16 bits apart, come together: those of registers 0 and 2 of a word at bits 0 and 8, those of
- * 1 and 3 at bits 4 and 12. */
+/* Byte `index` of the word is the entry. Permutation and multiply-add are an instruction of either pipe; for the lowest
+ * byte a shift to the left serves as well. */
 static const ir_expr *pair_in_memory(decoding *d, const ir_expr *word, int index) {
   lower *l = d->l;
-  if (index == 0) {
-    const ir_expr *second = thread_let(l, "second_codes", shift(d, word, -12));
-    for (int odd = 0; odd < 2; odd++) {
-      const ir_expr *first = word_constant(d, odd ? 0xF0F0 : 0x0F0F);
-      d->moved[odd] = thread_let(l, "entries", lut(d, word, second, first, LUT_CHOOSE));
-    }
-  }
-  const ir_expr *entry = shift(d, d->moved[index & 1], 7 - 4 * (index & 1) - 8 * (index >> 1));
-  const ir_expr *offset = lut(d, entry, word_constant(d, 0x7F80), d->table_lane, LUT_AND_OR), *zero = thread_int(l, 0);
+  const ir_expr *zero = thread_int(l, 0), *bytes = word_constant(d, TILE_LANES * 4), *offset;
+  if (index)
+    offset =
+        thread_add(l, thread_mul(l, permute(d, word, word_constant(d, 0), word_constant(d, 0x4440 + index)), bytes),
+                   d->table_lane);
+  else
+    offset = lut(d, shift(d, word, 7), word_constant(d, 0x7F80), d->table_lane, LUT_AND_OR);
   ir_value *pair = thread_array(l, "pair", IR_U32, 1);
   thread_load_word(l, pair, zero, d->pair_table, thread_add(l, ir_address(l->memory, d->pair_table, NULL), offset));
   return thread_word(l, pair, zero);
@@ -433,7 +429,9 @@ static const ir_expr *decode_register(decoding *d, const ir_expr *word, int inde
     if (exact) {
       element[part] = unpack(d, d->type, exact, part);
     } else {
-      element[part] = unpack(d, d->code_type, word, index + part * d->registers);
+      element[part] =
+          unpack(d, d->code_type, word,
+                 decode_joins_parts(d->code_type, d->type) ? index * d->parts + part : index + part * d->registers);
       if (element[part]->type != IR_F32) element[part] = ir_cast(l->memory, IR_F32, element[part]);
       if (d->raise)
         element[part] = ir_binary(l->memory, IR_EXPR_MUL, element[part], ir_float(l->memory, (double)d->factor));

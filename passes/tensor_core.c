@@ -135,9 +135,12 @@ const char *mma_refusal(const ir_kernel *kernel, const ir_op *dot) {
 
 /* -- Tables -------------------------------------------------------------------------------------------------------- */
 
+bool decode_joins_parts(ir_type code, ir_type to) {
+  return ir_type_of(code)->class == IR_CLASS_TABLE && ir_bits(code) == 4 && ir_bits(to) == 16;
+}
+
 bool decode_uses_table(const ir_op *decode, const ir_op *dot) {
-  ir_type code = decode->read[0].value->type, to = decode->write[0].value->type;
-  return ir_type_of(code)->class == IR_CLASS_TABLE && ir_bits(code) == 4 && ir_bits(to) == 16 &&
+  return decode_joins_parts(decode->read[0].value->type, decode->write[0].value->type) &&
          ir_attr_get(&decode->attrs, IR_ATTR_PLACE, 0) == IR_PLACE_OPERAND && dot &&
          dot_shape_of(dot).n <= MAX_TABLE_COLUMNS;
 }

@@ -29,6 +29,9 @@ const char *mma_refusal(const ir_kernel *kernel, const ir_op *dot);
 int tensor_core_depth(ir_type operand);
 /* The dot in the block, or within it, whose rows are this tile; NULL. */
 const ir_op *dot_of_rows(const ir_block *block, const ir_value *rows);
+/* Whether the codes are looked up, those of a register together: they lie side by side in its word
+ * (packed_layout_join_parts). */
+bool decode_joins_parts(ir_type code, ir_type to);
 /* Whether the decode for this dot looks pairs of codes up in shared memory: 16 values in the registers of an mma of few
  * columns (wgmma reads shared memory itself). The table has the word of every pair once for each lane, each in a bank
  * of its own. */

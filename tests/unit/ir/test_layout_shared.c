@@ -212,6 +212,14 @@ static void test_packed_blocks(void **state) {
     packed_layout_coord(&packed, p, &row, &column);
     assert_true(row == want[p][0] && column == want[p][1]);
   }
+  /* The same with the codes of a register side by side: a0.lo a0.hi a1.lo a1.hi a2.lo a2.hi a3.lo a3.hi. */
+  packed_layout joined = packed;
+  packed_layout_join_parts(&joined);
+  for (int p = 0; p < packed.rows * packed.k; p++) {
+    int row, column, apart = (p & ~7) | (p >> 1 & 3) | (p & 1) << 2;
+    packed_layout_coord(&joined, p, &row, &column);
+    assert_int_equal(packed_layout_position(&packed, row, column), apart);
+  }
   tile_layout fragment;
   packed_layout same;
   assert_true(tile_layout_wgmma_a(64, 64, 16, 1, &fragment) && packed_layout_solve(&fragment, 4, 16, &same));
