@@ -2,7 +2,7 @@
  *
  *   fast_decoding [--device=emulator|gpu]
  *
- * Off, codes stay in rows and are converted one by one; on, they are packed so that a few LOP3 make eight of them
+ * Off, codes stay in rows and are converted one by one; on, they are packed so that a mask or two make eight of them
  * numbers, in the registers that the tensor cores read. A port of BitBLAS's fast decoding tutorial. */
 #include "example.h"
 
@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
     check(bitblas_matmul_prepare(matmul, NULL, 0));
     const char *source = bitblas_matmul_get_source(matmul, 1, BITBLAS_SOURCE_CUDA);
     printf("fast decoding %s, %zu bytes of CUDA:\n", fast ? "on" : "off", strlen(source));
-    words[fast] = print_lines(source, fast ? "lop3<" : "st_shared_2(Wd", 3);
+    words[fast] = print_lines(source, fast ? "Ws_decoded[" : "st_shared_2(Wd", 4);
     double us;
     bitblas_status timed = bitblas_matmul_profile_latency(matmul, 1, &us);
     if (timed == BITBLAS_OK)

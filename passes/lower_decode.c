@@ -69,6 +69,7 @@ typedef struct decoding {
   raised_zero raised[MAX_RAISED];
   int raised_count;
   bool folds_zero; /* into what rule 1 subtracts */
+  bool subnormal;  /* codes lie in subnormal numbers, unsigned: their dot knows (raised_is_apart) */
   bool pairs;      /* whole registers are decoded at once, scale and zero being words of two */
 } decoding;
 
@@ -418,6 +419,21 @@ static const ir_expr *finish_element(decoding *d, const ir_expr *value, const ir
   return scale ? ir_binary(memory, IR_EXPR_MUL, value, scale) : value;
 }
 
+/* The codes of a register as they lie in the low byte of each half, 2 or 4 bits. */
+static const ir_expr *subnormal_register(decoding *d, const ir_expr *word, int index) {
+  int low = index % (d->registers / 2) * d->code_bits;
+  uint32_t mask = ((uint32_t)1 << d->code_bits) - 1,
+           sign = ir_type_of(d->code_type)->class == IR_CLASS_SINT ? (uint32_t)1 << (d->code_bits - 1) : 0;
+  const ir_expr *codes = shift(d, word, index < d->registers / 2 ? 0 : -8);
+  if (!sign) return masked(d, codes, both_halves(d, mask << low));
+  return lut(d, codes, both_halves(d, mask << low), both_halves(d, sign << low), LUT_AND_XOR);
+}
+
+/* Where register r goes: of two steps' eight, the first halves of both come first where their dot wants that. */
+static int subnormal_place(const decoding *d, int r) {
+  return raised_is_apart(d->code_bits) ? (r & ~6) | (r >> 1 & 2) | (r << 1 & 4) : r;
+}
+
 /* One register of the destination: number `index` of those in a word of codes. */
 static const ir_expr *decode_register(decoding *d, const ir_expr *word, int index, const ir_expr *scale,
                                       const ir_expr *zero) {
@@ -465,6 +481,11 @@ static void decode_group(decoding *d, ir_value *to, int group) {
     const ir_expr *zero = factor(d, &d->zero, "zero", group, half, zero_column);
     int at = is_loaded ? group * words + r / d->registers : r % vector_registers / d->registers;
     const ir_expr *word = thread_word(l, vector, thread_int(l, at));
+    if (d->subnormal) {
+      thread_set_word(l, to, thread_int(l, group * d->group_words + subnormal_place(d, r)),
+                      subnormal_register(d, word, r % d->registers));
+      continue;
+    }
     thread_set_word(l, to, thread_int(l, group * d->group_words + r),
                     decode_register(d, word, r % d->registers, scale, zero));
   }
@@ -487,6 +508,7 @@ void thread_decode(lower *l, const ir_op *op) {
     d->raise++;
   d->offset = ir_attr_get(&op->attrs, IR_ATTR_OFFSET, 0);
   d->power = (int)ir_attr_get(&op->attrs, IR_ATTR_POWER, 0);
+  d->subnormal = ir_attr_has(&op->attrs, IR_ATTR_RAISED);
   d->mode = (ir_zero_mode)ir_attr_get(&op->attrs, IR_ATTR_ZERO_MODE, IR_ZERO_NONE);
   int64_t group = ir_attr_get(&op->attrs, IR_ATTR_GROUP, 0), width = ir_extent(to, 1);
   d->group = group > 0 && group < width ? (int)group : (int)width;

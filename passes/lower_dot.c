@@ -175,9 +175,8 @@ typedef struct fragment_source {
   bool k_major;
 } fragment_source;
 
-/* Loads `count` (1, 2, 4) 8 x 16-byte matrices, `row` rows (m or n) and `k` elements along k from the lane's own. */
-static void load_matrices(lower *l, const fragment_source *from, ir_value *registers, int word, int row, int k,
-                          int count) {
+/* Shared address `row` rows (m or n) and `k` elements along k from the lane's own place. */
+static const ir_expr *fragment_address(lower *l, const fragment_source *from, int row, int k) {
   const ir_ref *operand = from->operand;
   const ir_expr *coord[2] = {from->k_major ? from->row : from->k, from->k_major ? from->k : from->row};
   const int ahead[2] = {from->k_major ? row : k, from->k_major ? k : row};
@@ -186,7 +185,14 @@ static void load_matrices(lower *l, const fragment_source *from, ir_value *regis
   region_place(l->memory, operand, coord, at);
   for (int d = 0, next = 0; d < operand->value->rank; d++)
     if (!operand->count || operand->span[d]) more[d] = ahead[next++];
-  const ir_expr *address = thread_shared_address_near(l, operand->value, operand->slot, at, more);
+  return thread_shared_address_near(l, operand->value, operand->slot, at, more);
+}
+
+/* Loads `count` (1, 2, 4) 8 x 16-byte matrices, `row` rows (m or n) and `k` elements along k from the lane's own. */
+static void load_matrices(lower *l, const fragment_source *from, ir_value *registers, int word, int row, int k,
+                          int count) {
+  const ir_ref *operand = from->operand;
+  const ir_expr *address = fragment_address(l, from, row, k);
   ir_op *load = thread_op(l, IR_OP_LDMATRIX);
   ir_op_add_write(load, word_ref(registers, thread_int(l, word)));
   ir_op_add_read(load, buffer_ref(operand));
@@ -197,8 +203,8 @@ static void load_matrices(lower *l, const fragment_source *from, ir_value *regis
 
 /* The lane's place in a 16 x 2-chunk group of matrices. `rows_first`: matrices 0, 1 are rows 0-7, 8-15 of chunk 0
  * (operand A); else matrices 0, 1 are chunks 0, 1 of rows 0-7 (operand B), and 2, 3 the same of rows 8-15, or chunks 2, 3
- * of rows 0-7 where it is `deep`. k_major: a matrix row is a row of the operand; else it is a k, and 8 of them a chunk. */
-static void lane_place(lower *l, bool rows_first, bool deep, bool k_major, int chunk, const ir_expr **row,
+ * of rows 0-7 where it is `deep` (where it is `apart` 0, 2 and 1, 3: the same half of two steps). k_major: a matrix row is a row of the operand; else it is a k, and 8 of them a chunk. */
+static void lane_place(lower *l, bool rows_first, bool deep, bool apart, bool k_major, int chunk, const ir_expr **row,
                        const ir_expr **k) {
   const ir_expr *in = ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, 7));
   const ir_expr *second =
@@ -207,7 +213,9 @@ static void lane_place(lower *l, bool rows_first, bool deep, bool k_major, int c
   const ir_expr *row_half = rows_first ? second : fourth, *k_half = rows_first ? fourth : second;
   if (deep) {
     *row = in;
-    *k = thread_mul(l, ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 3)), thread_int(l, chunk));
+    const ir_expr *matrix = ir_binary(l->memory, IR_EXPR_SHR, l->lane, thread_int(l, 3));
+    if (apart) matrix = thread_add(l, thread_mul(l, second, thread_int(l, 2)), fourth);
+    *k = thread_mul(l, matrix, thread_int(l, chunk));
   } else if (k_major) {
     *row = thread_add(l, in, thread_mul(l, row_half, thread_int(l, 8)));
     *k = thread_mul(l, k_half, thread_int(l, chunk));
@@ -249,6 +257,86 @@ static void close_group(lower *l, packed_operand *scale, int group, int power, i
     }
 }
 
+enum { LANE_K = 8 /* 16-bit floats of a vector */ };
+
+/* The sum of the eight numbers of the column that lie `k` from the lane's own. */
+static const ir_expr *sum_neighbours(lower *l, const fragment_source *column, int k) {
+  const ir_ref *operand = column->operand;
+  ir_value *words = thread_array(l, "neighbours", IR_U32, LANE_K / 2);
+  const ir_expr *address = fragment_address(l, column, 0, k), *sum = NULL;
+  ir_op *load = thread_op(l, IR_OP_LD_SHARED);
+  ir_op_add_write(load, word_ref(words, thread_int(l, 0)));
+  ir_op_add_read(load, buffer_ref(operand));
+  ir_op_add_expr(l->memory, load, address);
+  ir_op_add_expr(l->memory, load, ir_bool(l->memory, true));
+  ir_attr_set(&load->attrs, IR_ATTR_WIDTH, 16);
+  for (int i = 0; i < LANE_K; i++) {
+    const ir_expr *x = packed_unpack(l, operand->value->type, thread_word(l, words, thread_int(l, i / 2)), i % 2);
+    sum = sum ? thread_add(l, sum, x) : x;
+  }
+  return thread_let(l, "lane_sum", sum);
+}
+
+/* out[i] = what the codes of group i of the warp's share of k were raised by, less than 0: `offset` times the sum of
+ * column 0 in lanes that have it, and 0 for the other columns, which are zeros. Of every 256 k a lane adds eight, or of
+ * fewer, where the warp has no more. */
+static void sum_column(lower *l, const fragment_source *from, const ir_expr *first_k, int own_k, int group, int offset,
+                       const ir_expr **out) {
+  arena *memory = l->memory;
+  int lanes = own_k < LANE_K * TILE_LANES ? own_k / LANE_K : TILE_LANES, share = lanes * LANE_K;
+  const ir_expr *lane = ir_binary(memory, IR_EXPR_AND, l->lane, thread_int(l, lanes - 1));
+  lane = thread_role_let(l, "sum_k", thread_add(l, thread_mul(l, lane, thread_int(l, LANE_K)), first_k));
+  const ir_expr *zero = thread_int(l, 0), *sum = NULL;
+  const ir_expr *has_column =
+      ir_binary(memory, IR_EXPR_EQ, ir_binary(memory, IR_EXPR_AND, l->lane, thread_int(l, 3)), zero);
+  const fragment_source column = {from->operand, zero, lane, true};
+  for (int first = 0; first < own_k; first += share) {
+    const ir_expr *own = sum_neighbours(l, &column, first);
+    sum = sum ? thread_add(l, sum, own) : own;
+    if ((first + share) % group && group > share) continue;
+    for (int apart = 1; apart < lanes && apart * LANE_K < group; apart *= 2) {
+      sum = thread_let(l, "lane_sum", sum);
+      sum = thread_add(l, sum, ir_binary(memory, IR_EXPR_SHUFFLE_XOR, sum, thread_int(l, apart)));
+    }
+    sum = thread_let(l, "lane_sum", sum);
+    for (int k = 0; k < share; k += group) {
+      const ir_expr *all = group < share ? ir_binary(memory, IR_EXPR_SHUFFLE, sum, thread_int(l, k / LANE_K)) : sum;
+      all = ir_binary(memory, IR_EXPR_MUL, thread_let(l, "column_sum", all), ir_float(memory, -offset));
+      out[(first + k) / group] =
+          thread_let(l, "raised_by", ir_ternary(memory, IR_EXPR_SELECT, has_column, all, ir_float(memory, 0)));
+    }
+    sum = NULL;
+  }
+}
+
+/* accumulator += scale * (the sums, each half's and row's as much smaller as they are too large, + raised_by), in column
+ * 0 and its like: a thread's odd columns are zeros. */
+static void close_raised(lower *l, packed_operand *scale, int group, int bits, const ir_expr *raised_by,
+                         ir_value *accumulator, ir_value *const *sums, int m_blocks) {
+  arena *memory = l->memory;
+  int registers = scale->layout->reg_count / m_blocks;
+  for (int mb = 0; mb < m_blocks; mb++)
+    for (int half = 0; half < 2; half++) {
+      int at[LAYOUT_MAX_RANK];
+      tile_layout_coord(scale->layout, mb * registers, 0, 0, at);
+      const ir_expr *index = thread_int(l, mb * 4 + half * 2), *sum = thread_word(l, sums[0], index);
+      const ir_expr *old = thread_word(l, accumulator, index);
+      if (sums[1])
+        sum =
+            ir_ternary(memory, IR_EXPR_FMA, thread_word(l, sums[1], index), ir_float(memory, ldexp(1, -2 * bits)), sum);
+      const ir_expr *unit = ir_float(memory, ldexp(1, RAISED_POWER - half * bits));
+      sum =
+          raised_by ? ir_ternary(memory, IR_EXPR_FMA, sum, unit, raised_by) : ir_binary(memory, IR_EXPR_MUL, sum, unit);
+      if (!scale->buffer) {
+        thread_set_word(l, accumulator, index, thread_add(l, old, sum));
+        continue;
+      }
+      const ir_expr *word = packed_factor_word(scale, "scale", at[0] + half * 8, group);
+      const ir_expr *factor = thread_let(l, "scale", packed_unpack_f32(l, scale->buffer->type, word));
+      thread_set_word(l, accumulator, index, ir_ternary(memory, IR_EXPR_FMA, sum, factor, old));
+    }
+}
+
 /* The fragments of a dot, in the order in which they are used: a unit is two column blocks of a step along k (one, where
  * their number is odd), and every row block with them; where there is one column block and rows come from registers, it is
  * two steps, so that one load brings as much. The units' B fragments lie in a ring, loaded `ahead` units before
@@ -264,7 +352,9 @@ typedef struct mma_plan {
   fragment_source a_from, b_from;
   ir_value *a, *b;
   bool a_registers, b_registers;
-  bool promotes; /* sums of a group stand beside the accumulators */
+  bool promotes;   /* sums of a group stand beside the accumulators */
+  int raised_bits; /* of codes that lie in subnormal numbers; 0: they are whole values */
+  bool apart;      /* raised_is_apart: sums of each half of the steps */
 } mma_plan;
 
 enum { FRAGMENT_WORDS = 4, MMA_COLUMNS = 8 };
@@ -317,8 +407,8 @@ static void multiply_step(lower *l, const mma_plan *p, int unit, int step, ir_va
     }
 }
 
-/* Where the warp and the lane stand, and arrays for what they load. */
-static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
+/* Where the warp and the lane stand, and arrays for what they load: the first k of the warp's share. */
+static const ir_expr *place_fragments(lower *l, const ir_op *op, mma_plan *p) {
   const dot_shape *s = p->s;
   int chunk = p->depth / 2, own_k = s->k / s->parts;
   int warps_m = (int)ir_attr_get(&op->attrs, IR_ATTR_WARPS_M, l->warp_count),
@@ -328,6 +418,7 @@ static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
   p->pairs = (p->n_blocks + 1) / 2;
   p->deep = p->n_blocks == 1 && !p->promotes && p->a_registers && !p->b_registers && s->columns_k_major &&
             p->steps % 2 == 0 && (!s->scale || s->group % (2 * p->depth) == 0);
+  p->apart = p->raised_bits && raised_is_apart(p->raised_bits);
   p->units = p->deep ? p->steps / 2 : p->steps * p->pairs;
   choose_distance(l, p);
   const ir_expr *warp_m = thread_digit(l, l->warp, 1, warps_m, warps_n * s->parts);
@@ -335,8 +426,8 @@ static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
   const ir_expr *first_k =
       thread_mul(l, thread_digit(l, l->warp, warps_m * warps_n, s->parts, 1), thread_int(l, own_k));
   const ir_expr *a_row, *a_k, *b_row, *b_k;
-  lane_place(l, true, false, s->rows_k_major, chunk, &a_row, &a_k);
-  lane_place(l, false, p->deep, s->columns_k_major, chunk, &b_row, &b_k);
+  lane_place(l, true, false, false, s->rows_k_major, chunk, &a_row, &a_k);
+  lane_place(l, false, p->deep, p->apart, s->columns_k_major, chunk, &b_row, &b_k);
   a_row = thread_role_let(l, "a_row", thread_add(l, a_row, thread_mul(l, warp_m, thread_int(l, p->m_blocks * 16))));
   a_k = thread_role_let(l, "a_k", thread_add(l, a_k, first_k));
   if (s->n < MMA_COLUMNS) b_row = ir_binary(l->memory, IR_EXPR_AND, b_row, thread_int(l, s->n - 1)); /* copies */
@@ -344,6 +435,7 @@ static void place_fragments(lower *l, const ir_op *op, mma_plan *p) {
   b_k = thread_role_let(l, "b_k", thread_add(l, b_k, first_k));
   p->a_from = (fragment_source){s->rows, a_row, a_k, s->rows_k_major};
   p->b_from = (fragment_source){s->columns, b_row, b_k, s->columns_k_major};
+  return first_k;
 }
 
 static ir_value *fragment_array(lower *l, const char *name, const ir_ref *operand, int fragments) {
@@ -358,36 +450,45 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
                 .steps = own_k / depth,
                 .a_registers = s->rows->value->space == IR_TILE,
                 .b_registers = s->columns->value->space == IR_TILE,
-                .promotes = dot_promotes(op) > 0};
+                .promotes = dot_promotes(op) > 0,
+                .raised_bits = s->raised_bits};
   ir_value *accumulator = thread_registers(l, s->accumulator);
-  place_fragments(l, op, &p);
+  const ir_expr *first_k = place_fragments(l, op, &p);
   clear_sums(l, accumulator, p.m_blocks * p.n_blocks * 4, accumulates(l, op));
   p.a = p.a_registers ? thread_registers(l, s->rows->value) : fragment_array(l, "a", s->rows, p.a_sets * p.m_blocks);
   p.b = p.b_registers ? thread_registers(l, s->columns->value) : fragment_array(l, "b", s->columns, p.ring);
   packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, s->group);
   int group = scale.buffer ? s->group : p.promotes ? dot_promotes(op) : own_k;
   group = group < own_k ? group : own_k; /* what the warp has of one */
-  bool grouped = scale.buffer || p.promotes || s->power;
-  ir_value *sums = accumulator;
+  bool grouped = scale.buffer || p.promotes || s->power || p.raised_bits;
+  ir_value *sums[2] = {accumulator, NULL};
+  const ir_expr **raised_by =
+      p.raised_bits && s->raised ? ARENA_ARRAY(l->env->scratch, const ir_expr *, own_k / group) : NULL;
+  if (raised_by) sum_column(l, &p.b_from, first_k, own_k, group, s->raised, raised_by);
   load_rows(l, &p, 0, 0, p.m_blocks);
   for (int unit = 0; unit < p.ahead; unit++)
     load_unit(l, &p, unit);
   for (int unit = 0; unit < p.units; unit++) {
     int step = unit_step(&p, unit), pair = unit % p.pairs, last = step + (p.deep ? 1 : 0);
     if (pair == 0 && grouped && step * depth % group == 0)
-      sums = open_group(l, accumulator->type, p.m_blocks * p.n_blocks * 4);
+      for (int i = 0; i < (p.apart ? 2 : 1); i++)
+        sums[i] = open_group(l, accumulator->type, p.m_blocks * p.n_blocks * 4);
     if (p.a_sets > 1)
       load_rows(l, &p, step + 1, pair * p.m_blocks / p.pairs, (pair + 1) * p.m_blocks / p.pairs);
     else if (pair == 0 && step > 0)
       load_rows(l, &p, step, 0, p.m_blocks);
     load_unit(l, &p, unit + p.ahead);
     for (int now = step; now <= last; now++)
-      multiply_step(l, &p, unit, now, sums);
+      multiply_step(l, &p, unit, now, sums[p.apart ? now % 2 : 0]);
     if (!grouped || pair < p.pairs - 1 || ((last + 1) * depth % group && last + 1 < p.steps)) continue;
-    if (scale.buffer)
-      close_group(l, &scale, step * depth / group, s->power, accumulator, sums, p.m_blocks, p.n_blocks);
+    int number = step * depth / group;
+    if (p.raised_bits)
+      close_raised(l, &scale, number, p.raised_bits, raised_by ? raised_by[number] : NULL, accumulator, sums,
+                   p.m_blocks);
+    else if (scale.buffer)
+      close_group(l, &scale, number, s->power, accumulator, sums[0], p.m_blocks, p.n_blocks);
     else
-      add_sums(l, accumulator, 0, sums, p.m_blocks * p.n_blocks * 4, s->power, true);
+      add_sums(l, accumulator, 0, sums[0], p.m_blocks * p.n_blocks * 4, s->power, true);
   }
 }
 

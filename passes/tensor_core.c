@@ -17,6 +17,8 @@ dot_shape dot_shape_of(const ir_op *dot) {
   s.columns = s.swapped ? &dot->read[0] : &dot->read[1];
   s.scale = dot->read_count > 2 && dot->read[2].value ? &dot->read[2] : NULL;
   s.group = (int)ir_attr_get(&dot->attrs, IR_ATTR_GROUP, s.k);
+  s.raised_bits = (int)ir_attr_get(&dot->attrs, IR_ATTR_RAISED_BITS, 0);
+  s.raised = (int)ir_attr_get(&dot->attrs, IR_ATTR_RAISED, 0);
   s.power = (int)ir_attr_get(&dot->attrs, IR_ATTR_POWER, 0);
   s.rows_k_major = s.swapped ? transpose_b : !transpose_a;
   s.columns_k_major = s.swapped ? !transpose_a : transpose_b;

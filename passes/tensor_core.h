@@ -15,6 +15,8 @@ typedef struct dot_shape {
   const ir_ref *scale;   /* m x k / group: multiplies the sums of a group of rows; NULL: none */
   int group;
   int power;         /* the scales, or without any the sums, are 2^power times as large */
+  int raised_bits;   /* of codes of rows that lie in subnormal numbers; 0: none */
+  int raised;        /* what each of those was raised by */
   bool rows_k_major; /* k is contiguous in its buffer */
   bool columns_k_major;
   bool swapped;
@@ -40,6 +42,11 @@ bool decode_uses_table(const ir_op *decode, const ir_op *dot);
 /* How many powers of two too small codes are that lie in the operand's sign, exponent and mantissa as they are, or, less
  * than 0, too large in its highest bits; 0 where they are more than moved there. */
 int decode_power(const ir_op *decode);
+/* Codes of `bits` bits that lie in the mantissa of a subnormal f16 as they are: register i of the two that one fragment
+ * has of rows g and g + 8 is 2^(i * bits) times too large. Where a word has the codes of two steps along k, fragments are
+ * made of the same half of both: those of the second half are 2^(2 * bits) times too large. */
+enum { RAISED_POWER = 24 }; /* f16's least subnormal is 2^-24 */
+static inline bool raised_is_apart(int bits) { return bits == 2; }
 /* The bytes of the kernel's tables, beside its buffers. */
 int64_t decode_table_bytes(const ir_kernel *kernel);
 
