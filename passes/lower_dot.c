@@ -244,9 +244,7 @@ static void close_group(lower *l, packed_operand *scale, int group, int power, i
       int at[LAYOUT_MAX_RANK];
       tile_layout_coord(scale->layout, mb * registers, 0, 0, at);
       const ir_expr *word = packed_factor_word(scale, "scale", at[0] + half * 8, group);
-      const ir_expr *factor = packed_unpack_f32(l, scale->buffer->type, word);
-      if (power) factor = ir_binary(l->memory, IR_EXPR_MUL, factor, ir_float(l->memory, ldexp(1, power)));
-      factor = thread_let(l, "scale", factor);
+      const ir_expr *factor = thread_let(l, "scale", packed_unpack_times(l, scale->buffer->type, word, power));
       for (int nb = 0; nb < n_blocks; nb++)
         for (int i = 0; i < 2; i++) {
           const ir_expr *index = thread_int(l, (mb * n_blocks + nb) * 4 + half * 2 + i);

@@ -1,5 +1,7 @@
 #include "passes/lower_packed.h"
 
+#include <math.h>
+
 enum { GROUP_ROWS = 16, VECTOR_BYTES = 16, ROW_BYTES = 32 }; /* ROW_BYTES: of codes, of a row of a block */
 
 /* first[w] = the first column of warp w, in blocks of `width` columns; false when that is the first of all for every
@@ -125,4 +127,18 @@ const ir_expr *packed_unpack_f32(lower *l, ir_type type, const ir_expr *word) {
   if (ir_bits(type) == 32) return word;
   const ir_expr *value = packed_unpack(l, type, word, 0);
   return value->type == IR_F32 ? value : ir_cast(l->memory, IR_F32, value);
+}
+
+/* An e8m0 is an exponent: code 0 is the subnormal 2^-127, and 255, infinity in these bits, no number, which it becomes in
+ * the same multiply-add as the product. */
+const ir_expr *packed_unpack_times(lower *l, ir_type type, const ir_expr *word, int power) {
+  arena *memory = l->memory;
+  const ir_expr *times = ir_float(memory, ldexp(1, power));
+  if (!power) return packed_unpack_f32(l, type, word);
+  if (type != IR_E8M0) return ir_binary(memory, IR_EXPR_MUL, packed_unpack_f32(l, type, word), times);
+  const ir_expr *bits = ir_binary(memory, IR_EXPR_SHL, packed_unpack(l, IR_U8, word, 0), thread_int(l, 23));
+  bits = ir_binary(memory, IR_EXPR_MAX, bits, word_constant(l, 1 << 22));
+  const ir_expr *value = thread_let(l, "power", ir_typed(memory, IR_EXPR_BITCAST, IR_TYPE_NONE, IR_F32, 1, &bits));
+  return ir_ternary(memory, IR_EXPR_FMA, value, ir_float(memory, ldexp(1, power) + 1),
+                    ir_unary(memory, IR_EXPR_NEG, value));
 }

@@ -33,5 +33,7 @@ const ir_expr *packed_factor_word(packed_operand *p, const char *name, int dista
 /* Element number `element` of a word, in the compute type of `type`; the first one as f32. */
 const ir_expr *packed_unpack(lower *l, ir_type type, const ir_expr *word, int element);
 const ir_expr *packed_unpack_f32(lower *l, ir_type type, const ir_expr *word);
+/* The first one times 2^power, as f32. */
+const ir_expr *packed_unpack_times(lower *l, ir_type type, const ir_expr *word, int power);
 
 #endif
