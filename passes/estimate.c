@@ -17,16 +17,20 @@
 
 #include <math.h>
 
-static const double launch_us = 2.0;
-static const double load_clocks = 800;  /* from issue to arrival, memory busy */
-static const double slot_clocks = 1600; /* the same of a slot of a ring, with all others under way */
+static const double launch_us[2] = {2.0, 0.7}; /* that a launch takes, and one that overlaps the one ahead */
+static const double role_us = 1.4;             /* that one which overlaps takes longer with a role that loads */
+/* What it gains where an SM has many blocks at once, whose room it gets one by one. */
+static const double room_us = 2.0;
+static const double load_clocks = 800; /* from issue to arrival, memory busy */
+/* The same of a slot of a ring, with all others under way: that wgmma reads, and warps for themselves. */
+static const double slot_clocks[2] = {1600, 800};
 static const double direct_clocks =
     400;                                /* of a turn whose codes are asked for when those of the turn before are used */
 static const double direct_share = 0.6; /* of its work that does not lie under the loads of other warps */
 static const double copy_clocks = 77;   /* of a producer for an instruction of a copy engine, however little it moves */
 /* A consumer's barrier, and more for each warp: when a producer role fills the ring, and of the whole block. */
 static const double role_turn_clocks[2] = {60, 5}, block_turn_clocks[2] = {200, 20};
-static const double whole_turn = 0.39; /* of a turn, where a loop has no more of them than stages */
+static const double whole_turn = 0.39; /* of a role's turn, where a loop has no more of them than stages */
 /* A warp, of an iteration whose dots wait for each other's results: with a role that loads, and without. */
 static const double chain_clocks[2] = {25, 200};
 /* A warpgroup alone that decodes for its wgmma: for each clock that the SM would take; a turn. */
@@ -36,15 +40,19 @@ static const double hbm_reached = 0.945; /* of the nominal bandwidth */
 static const double copying = 1.08; /* of warps that compute, when they copy and meet beside it though a role could */
 static const double few_warps_lost = 1.15;  /* without a role that loads, below ENOUGH_WARPS an SM */
 static const double few_direct_lost = 1.35; /* where they load their codes themselves, below ENOUGH_DIRECT_WARPS */
-/* Of device memory's time, where one warp asks for all and not each for its own; and where launches overlap. */
-static const double role_hbm[2] = {1.05, 1.2};
+static const double role_hbm = 1.05; /* of device memory's time, where one warp asks for all and not each for its own */
 static const double direct_hbm =
-    1.15;                          /* where registers hold a turn's codes: less is under way while they are decoded */
-static const double l2_kept = 0.6; /* of the L2 that one tensor may fill and still be there in the next wave */
+    1.15; /* where registers hold a turn's codes: less is under way while they are decoded */
+static const double sum_clocks = 0.07;  /* of an element of sums that warps add which share k */
+static const double most_uneven = 0.2;  /* tail's share of an SM's time with which device memory is still shared out */
+static const double l2_kept = 0.6;      /* of the L2 that one tensor may fill and still be there in the next wave */
 static const double again_lost = 0.15;  /* of what a block loads again, though all of it should still be in the L2 */
 static const double start_clocks = 600; /* of a block that replaces another */
 static const double ahead_cost = 0.1;   /* of the time of what is asked for beyond ENOUGH_AHEAD, before work begins */
 static const double overlap_slot_clocks = 150; /* of a slot that is filled before a launch waits for the one ahead */
+
+/* Powers: shared memory and what warps compute on an SM, an SM and device memory. */
+static const double within_sm = 4, beside_memory = 6;
 
 enum {
   ALU_LANES = 128,
@@ -73,6 +81,7 @@ typedef struct machine {
   const ir_target_info *target;
   int warps, producers, cluster, raster, min_blocks;
   bool persistent, is_lone, overlaps;
+  bool has_roles;       /* its code could leave loads to a role */
   bool loads_fragments; /* the warps that compute read what they multiply from shared memory themselves */
   int block_shared;     /* bytes that a block may have: the target's, where the SM is another's */
   double l2_share;      /* of the bytes that multicast leaves to each block */
@@ -142,9 +151,11 @@ static int blocks_that_fit(const machine *m, const block_work *w, int registers)
 
 static double larger(double a, double b) { return a > b ? a : b; }
 
-/* What two things take that go on at once, each waiting for the other now and then: an eighth more than either where
- * they take the same, and next to nothing more than the slower one where they do not. */
-static double together(double a, double b) { return pow(pow(a, 6) + pow(b, 6), 1.0 / 6); }
+static double smaller(double a, double b) { return a < b ? a : b; }
+
+/* What two things take that go on at once, each waiting for the other now and then: a fifth or an eighth more
+ * than either where they take the same, and next to nothing more than the slower one where they do not. */
+static double together(double a, double b, double power) { return pow(pow(a, power) + pow(b, power), 1 / power); }
 
 /* Clocks in which the SM can do the section's work of `blocks` blocks, if nothing waits. */
 static double throughput_clocks(const machine *m, const work *w, double blocks) {
@@ -153,11 +164,11 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
   /* What one warpgroup computes after its dot, another can do beneath the dot of its own. */
   double apart = blocks * (tensor > 0 ? larger(1.5 * (m->warps / 4), 1) : m->warps);
   double compute = busiest + (tensor + exp + alu - busiest) / apart;
-  if (tensor > 0 && !m->producers && m->target->has_wgmma) compute *= copying;
+  if (tensor > 0 && !m->producers && m->has_roles) compute *= copying;
   double l2 = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
   double shared = w->shared * blocks / m->target->shared_bytes_clk, moved = larger(l2, w->copies * copy_clocks);
   /* warps that load what they multiply wait for it now and then; wgmma does not, beneath a role that loads */
-  if (tensor > 0 && (!m->producers || m->loads_fragments)) return larger(together(compute, shared), moved);
+  if (tensor > 0 && (!m->producers || m->loads_fragments)) return larger(together(compute, shared, within_sm), moved);
   return larger(compute, larger(shared, moved));
 }
 
@@ -172,7 +183,7 @@ static double ring_clocks(const machine *m, const work *w, double blocks) {
   /* without a producer the slot that a turn reads is filled after it, unless there is one for every turn */
   double slots = w->slots >= w->loads ? w->loads : m->producers || w->slots < 2 ? w->slots : w->slots - 1;
   /* what is asked for queues as far as device memory is busy; else its transfer is part of the latency */
-  return (w->loads * slot_clocks + (m->memory_load * transfer + held) / larger(w->dots, 1)) / slots;
+  return (w->loads * slot_clocks[m->loads_fragments] + (m->memory_load * transfer + held) / larger(w->dots, 1)) / slots;
 }
 
 /* What one warpgroup takes that decodes, multiplies and waits in turn; others work meanwhile, on dots of their own. */
@@ -184,14 +195,14 @@ static double decoding_clocks(const machine *m, const work *w) {
 /* Clocks of one section with `blocks` blocks at once: one block's own waits lie beneath the work of the others. */
 static double section_clocks(const machine *m, const work *w, double blocks) {
   const double *turn = m->producers ? role_turn_clocks : block_turn_clocks;
-  double share = w->loads > 0 && w->loads <= w->slots ? whole_turn : 1; /* no slot is given back */
+  double share = m->producers && w->loads > 0 && w->loads <= w->slots ? whole_turn : 1; /* no slot is given back */
   double clocks = turn[0] + turn[1] * m->warps + (m->is_lone ? lone_clocks : 0);
   /* warps that meet nobody at a turn work while others wait for it */
   if (m->producers && m->loads_fragments && m->warps > 4) clocks = (turn[0] + turn[1] * 4) * 4 / m->warps;
   double turns = w->turns * share * clocks + w->chains * chain_clocks[!m->producers] * m->warps;
   double busy = larger(throughput_clocks(m, w, 1) + turns, decoding_clocks(m, w)), ring = ring_clocks(m, w, 1);
   bool parted = !m->producers && w->tensor < busy / 2; /* warps that load wait for it, unless it all lies under dots */
-  double alone = (parted ? together(busy, ring) : larger(busy, ring)) + w->sync_waits * load_clocks;
+  double alone = (parted ? together(busy, ring, within_sm) : larger(busy, ring)) + w->sync_waits * load_clocks;
   if (w->is_direct && m->warps * blocks < ENOUGH_DIRECT_WARPS) alone *= few_direct_lost;
   if (parted && m->warps * blocks < ENOUGH_WARPS) alone *= few_warps_lost; /* and nobody else to fill the pause */
   return larger(alone, larger(throughput_clocks(m, w, blocks), ring_clocks(m, w, blocks)));
@@ -228,7 +239,7 @@ static double fill_clocks(const machine *m, const block_work *w, double blocks) 
 static double block_clocks(const machine *m, const block_work *w, double blocks, bool follows) {
   double clocks = 0;
   for (int i = 0; i < w->section_count; i++)
-    clocks += section_clocks(m, &w->section[i], blocks);
+    clocks += section_clocks(m, &w->section[i], blocks) + w->section[i].sums * sum_clocks;
   bool hidden = follows && m->persistent && m->producers;
   if (hidden) return clocks;
   return clocks + (follows ? load_clocks + start_clocks : fill_clocks(m, w, blocks) + drain_clocks(m, w, blocks));
@@ -353,6 +364,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   const ir_target_info figures = estimate_machine(kernel->target, options);
   work_count(kernel, options, &figures, scratch, &w);
   machine m = {.target = &figures,
+               .has_roles = ir_target_of(kernel->target)->has_tma,
                .block_shared = ir_target_of(kernel->target)->shared_bytes,
                .warps = (int)ir_attr_get(&kernel->attrs, IR_ATTR_WARPS, 4),
                .producers = (int)ir_attr_get(&kernel->attrs, IR_ATTR_PRODUCERS, 0),
@@ -387,12 +399,17 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   out->term[ESTIMATE_TAIL] = tail;
   out->term[ESTIMATE_LATENCY] = larger(0, waiting);
   bool direct = ir_attr_get(&kernel->attrs, IR_ATTR_DIRECT, 0) != 0;
-  out->term[ESTIMATE_HBM] = memory_us * (m.producers ? role_hbm[m.overlaps] : direct ? direct_hbm : 1);
+  out->term[ESTIMATE_HBM] = memory_us * (m.producers ? role_hbm : direct ? direct_hbm : 1);
   for (int i = 1; i < ESTIMATE_TERM_COUNT; i++) {
     if (out->term[i] > out->term[out->bound]) out->bound = (estimate_term)i;
   }
-  double drain = drain_clocks(&m, &w, waves > 0 ? out->blocks_per_sm : rest_per_sm);
-  out->microseconds = together(busy, out->term[ESTIMATE_HBM] + (load_clocks + drain) / per_us) + launch_us;
+  double at_once = waves > 0 ? out->blocks_per_sm : rest_per_sm, drain = drain_clocks(&m, &w, at_once);
+  /* SMs with less work leave device memory to the others, which can take so much of it */
+  double shared_out = waves == 0 && tail < most_uneven * busy ? busy - tail : busy;
+  double memory = together(shared_out, out->term[ESTIMATE_HBM] + (load_clocks + drain) / per_us, beside_memory);
+  out->microseconds = larger(busy, memory) + launch_us[m.overlaps];
+  if (m.overlaps && m.producers) out->microseconds += role_us;
+  if (m.overlaps) out->microseconds -= smaller(room_us, busy / 2) * (1 - 1 / larger(1, at_once));
 }
 
 /* -- The table ----------------------------------------------------------------------------------------------------- */

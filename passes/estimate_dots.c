@@ -42,7 +42,8 @@ void count_dot(counter *c, const ir_op *dot, double weight) {
   double m = d.m, n = d.n, k = d.k, bytes = ir_bits(d.rows->value->type) / 8.0;
   bool rows_shared = d.rows->value->space == IR_SHARED, columns_shared = d.columns->value->space == IR_SHARED;
   int64_t warps_m = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1),
-          warps_n = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1);
+          warps_n = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_N, 1),
+          warps_k = ir_attr_get(&dot->attrs, IR_ATTR_WARPS_K, 1);
   switch (ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA)) {
   case IR_INSTRUCTION_WGMMA: {
     int columns = dot_columns(dot), promote = dot_promotes(dot);
@@ -55,6 +56,7 @@ void count_dot(counter *c, const ir_op *dot, double weight) {
     break;
   }
   case IR_INSTRUCTION_MMA:
+    if (warps_k > 1) c->now->sums += m * n * (double)warps_k;
     n = n < MMA_COLUMNS ? MMA_COLUMNS : n; /* copies */
     c->now->tensor += weight * m * n * k / macs_a_clock(c->target, d.columns->value->type, false);
     c->now->shared +=
@@ -106,9 +108,10 @@ void count_decode(counter *c, const ir_op *decode, double weight) {
   bool from_table = decode_uses_table(decode, dot);
   if (from_table) bytes += elements * ir_bits(decode->write[0].value->type) / 8;
   c->now->shared += weight * again * bytes;
-  /* half of it runs on pipes of 64 lanes; before mma, what warps wait for each other is here too */
+  /* half of it runs on pipes of 64 lanes; before mma, what warps wait for each other, or for a table, is here too */
   bool is_mma = dot && ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA) == IR_INSTRUCTION_MMA;
-  c->now->alu += weight * again * elements * decode_cost(decode, from_table) * (is_mma ? 1.5 : 1.3);
+  double factor = !is_mma ? 1.3 : from_table ? 1.5 : 1.15;
+  c->now->alu += weight * again * elements * decode_cost(decode, from_table) * factor;
   if (is_mma)
     c->now->alu += weight * c->warps * 32 * TURN_INSTRUCTIONS;
   else if (dot)

@@ -22,6 +22,7 @@ typedef struct work {
   double dots;       /* dots in those loops */
   double sync_waits; /* load latencies that the block's threads wait for */
   double turns;      /* iterations of loops that hand buffers over: one barrier each */
+  double sums;       /* that warps which share k add, once, behind the loop */
   double chains;     /* of dots that wait for reductions of each other's results: links, over all iterations */
 } work;
 

@@ -6,7 +6,7 @@
 
 static const char multiply[] =
     "source \"multiply.tl\"\n"
-    "kernel @multiply target %s form scheduled {persistent = 1, threads = 384, warps = 8, producers = 4, raster = 8, "
+    "kernel @multiply target %s form scheduled {persistent = 1, threads = 384, warps = 8, producers = %d, raster = 8, "
     "pdl = %d}\n"
     "  size %%M\n  size %%N\n  size %%K\n"
     "  arg %%A: global f16[%%M, %%K] in\n"
@@ -106,8 +106,9 @@ typedef struct plan {
 
 static estimate multiply_by(plan p, sizes s) {
   char text[4096];
-  snprintf(text, sizeof text, multiply, p.target, p.overlaps, p.n, p.m, p.m, p.k, p.n, p.k, p.m, p.n, p.k, p.stages,
-           p.m, p.m, p.k, p.k, p.n, p.n, p.k, p.k, p.instruction, p.m, p.m, p.n, p.n);
+  int producers = strncmp(p.instruction, "mma", 3) ? 4 : 1;
+  snprintf(text, sizeof text, multiply, p.target, producers, p.overlaps, p.n, p.m, p.m, p.k, p.n, p.k, p.m, p.n, p.k,
+           p.stages, p.m, p.m, p.k, p.k, p.n, p.n, p.k, p.k, p.instruction, p.m, p.m, p.n, p.n);
   return estimate_text(text, s);
 }
 
@@ -192,18 +193,38 @@ static void test_stages_hide_latency(void **state) {
   assert_true(four < two);
 }
 
+/* What a launch takes longer that overlaps the one ahead. */
+static double cost_of_overlap(plan p, sizes s) {
+  p.overlaps = false;
+  double cost = -multiply_by(p, s).microseconds;
+  p.overlaps = true;
+  return cost + multiply_by(p, s).microseconds;
+}
+
 /* A launch that overlaps the one ahead fills its slots before it waits: deep rings cost it more. */
 static void test_slots_ahead(void **state) {
   (void)state;
   sizes s = {64, 8448, 512}; /* a tile for each SM, as many turns as the deeper ring has slots */
-  double cost[2];
-  for (int deep = 0; deep < 2; deep++) {
-    plan p = {"sm_90a", "wgmma", 64, 64, 64, deep ? 8 : 4, false};
-    cost[deep] = -multiply_by(p, s).microseconds;
-    p.overlaps = true;
-    cost[deep] += multiply_by(p, s).microseconds;
-  }
-  assert_true(cost[0] > 0 && cost[1] > cost[0]);
+  double few = cost_of_overlap((plan){"sm_90a", "wgmma", 64, 64, 64, 4, false}, s),
+         many = cost_of_overlap((plan){"sm_90a", "wgmma", 64, 64, 64, 8, false}, s);
+  assert_true(few > 0 && many > few);
+}
+
+/* It gets the room of blocks one by one where an SM has several. */
+static void test_room_for_overlap(void **state) {
+  (void)state;
+  plan p = {"sm_90a", "mma", 16, 64, 64, 2, false};
+  double one = cost_of_overlap(p, (sizes){16, 64 * 132, 8192}), two = cost_of_overlap(p, (sizes){16, 64 * 264, 8192});
+  assert_true(two < one - 0.5);
+}
+
+/* Sums of warps that share k are added behind the loop. */
+static void test_shared_sums(void **state) {
+  (void)state;
+  sizes s = {64, 64 * 132, 1024};
+  double alone = multiply_with("sm_90a", "mma", 64, 64, 4, s).microseconds,
+         parted = multiply_with("sm_90a", "mma, warps_k = 4", 64, 64, 4, s).microseconds;
+  assert_true(parted > alone + 0.5 && parted < alone + 10);
 }
 
 /* Three stages of a large tile hide what four do, where the tensor cores bound the kernel and not device memory. */
@@ -285,6 +306,8 @@ int main(void) {
       cmocka_unit_test(test_tiles),
       cmocka_unit_test(test_stages_hide_latency),
       cmocka_unit_test(test_slots_ahead),
+      cmocka_unit_test(test_room_for_overlap),
+      cmocka_unit_test(test_shared_sums),
       cmocka_unit_test(test_stages_of_large_tiles),
       cmocka_unit_test(test_narrow_panels),
       cmocka_unit_test(test_loads_again),
