@@ -1,7 +1,8 @@
 /* Comparing plans. A plan is a value for each dial: the tune parameters whose values are tile extents or stages, and
- * attributes that schedule takes as pins. Starting from the source's own values, the best plan so far is varied one
- * dial at a time until nothing near it is better or PLAN_LIMIT plans were seen: a tile space has few valleys, and a
- * wide survey would cost more than the rest of the compiler.
+ * attributes that schedule takes as pins. What a parameter means shows where another value of it turns up in the
+ * kernel. Starting from the source's own values, the best plan so far is varied one dial at a time until nothing near
+ * it is better or PLAN_LIMIT plans were seen: a tile space has few valleys, and a wide survey would cost more than the
+ * rest of the compiler.
  *
  * The source's values stay unless another plan is better by CLEARLY: the model is not that exact. The plan that wins
  * is lowered all the way before it is taken, so that a later pass can still refuse it. */
@@ -17,22 +18,25 @@
 enum {
   MAX_DIALS = 10,
   MAX_VALUES = 12,
-  PLAN_LIMIT = 186,
-  USUAL_LIMIT = 168, /* of kernels that have no codes */
-  WARP_LIMIT = 144,
+  PLAN_LIMIT = 306,
+  USUAL_LIMIT = 288, /* of kernels that have no codes */
+  WARP_LIMIT = 224,
   DIRECT_LIMIT = PLAN_LIMIT - USUAL_LIMIT,
-  TILE_LIMIT = 120,
+  TILE_LIMIT = 96,
+  NET_STEPS = 4,
+  NET_LIMIT = NET_STEPS * NET_STEPS + 2,
   USUAL_TILE = 512,
   DEEP_TILE = 1024,
   FILLED_WAVES = 2,
   ROW_UNIT = 16,
+  WGMMA_ROWS = 64,
   MOST_ODD = 9,
   INSTRUCTION_ROWS = 8,
   DEEPEST_TILE = 4096,
   DIRECT_TURNS = 2,
   LEAST_DIRECT_WARPS = 8,
   MOST_DIRECT_WARPS = 16,
-  MAX_DETOURS = 4,
+  MAX_DETOURS = 10,
   UNSET = -1
 };
 
@@ -55,7 +59,7 @@ typedef struct dial {
   const char *name;
   bool is_attr, is_stages;
   ir_attr attr;
-  int64_t standard; /* the source's value; UNSET for attributes */
+  int64_t standard; /* the source's value, which need not be among the others; UNSET for attributes */
   int64_t few;      /* a tile of fewer rows than an instruction has, that holds all there are; 0: none */
   int64_t depth;    /* of what a loop takes so much of at a turn; 0: it is no such thing, or not known */
   int64_t value[MAX_VALUES];
@@ -89,6 +93,36 @@ typedef struct choice {
 bool choose_applies(const compile_options *options) {
   const pipeline_options *p = &options->pipeline;
   return !p->passes && options->passes.level >= 1 && (!p->has_last_form || p->last_form >= IR_FORM_SCHEDULED);
+}
+
+/* -- Reading ------------------------------------------------------------------------------------------------------- */
+
+/* The kernel read with the plan's values, in `memory`; NULL and diagnostics in `d` when it cannot be. */
+static ir_module *read_plan(const choice *c, const plan *p, arena *memory, diag *d) {
+  compile_options options = *c->options;
+  frontend_binding *bindings = ARENA_ARRAY(memory, frontend_binding, options.binding_count + c->dial_count);
+  for (int i = 0; i < options.binding_count; i++)
+    bindings[i] = options.bindings[i];
+  for (int i = 0; i < c->dial_count; i++) {
+    if (c->dial[i].is_attr || p->value[i] == c->dial[i].standard) continue;
+    bindings[options.binding_count++] =
+        (frontend_binding){c->dial[i].name, arena_printf(memory, "%" PRId64, p->value[i])};
+  }
+  options.bindings = bindings;
+  options.memory = memory;
+  options.diagnostics = d;
+  options.tree = c->tree;
+  options.kernel_name = c->kernel;
+  ir_module *module;
+  if (compile_read(&options, &module, NULL) != COMPILE_OK) return NULL;
+  for (int i = 0; i < c->dial_count; i++) {
+    if (c->dial[i].is_attr && p->value[i] != UNSET) ir_attr_set(&module->kernels->attrs, c->dial[i].attr, p->value[i]);
+    for (int k = 0; !c->dial[i].is_attr && k < module->kernels->param_count; k++) { /* chosen, not fixed */
+      ir_param *param = &module->kernels->params[k];
+      param->tunable |= !strcmp(param->name, c->dial[i].name);
+    }
+  }
+  return module;
 }
 
 /* -- Dials --------------------------------------------------------------------------------------------------------- */
@@ -133,7 +167,8 @@ static int64_t known_size(const choice *c, const ir_expr *e) {
   return e->value->bound;
 }
 
-/* What a tile extent cuts: a dimension of tensors, for the blocks of a grid dimension or for the turns of a loop. */
+/* What a tile extent cuts: a dimension of tensors, for the blocks of a grid dimension or for the turns of a loop; or not,
+ * when it holds all of it. */
 typedef struct cut {
   const choice *choice;
   const ir_kernel *kernel;
@@ -141,15 +176,15 @@ typedef struct cut {
   int grid;     /* dimension of the grid; -1: none */
   int64_t size; /* that the blocks share; -1: not known */
   bool loop;
-  int64_t depth; /* that its turns share; -1 */
-  int64_t whole; /* that one tile holds; -1 */
+  int64_t loop_size; /* that the turns go over; -1: not known */
+  int64_t whole;     /* that a tile holds; -1: not known */
 } cut;
 
 static void find_cut_of(cut *k, const ir_ref *ref) {
   int64_t tile;
   for (int d = 0; ref->value && ref->value->space == IR_GLOBAL && d < ref->count; d++) {
     const ir_expr *start = ref->start[d];
-    if (ir_is_zero(start) && ref->span[d] == k->tile) k->whole = known_size(k->choice, ref->value->extent[d]);
+    if (ref->span[d] == k->tile && ir_is_zero(start)) k->whole = known_size(k->choice, ref->value->extent[d]);
     if (start->kind != IR_EXPR_MUL || start->args[0]->kind != IR_EXPR_VALUE || !ir_is_constant(start->args[1], &tile) ||
         tile != k->tile || ref->span[d] != tile)
       continue;
@@ -158,7 +193,7 @@ static void find_cut_of(cut *k, const ir_ref *ref) {
       dim++;
     if (dim == k->kernel->grid_count) {
       k->loop = true;
-      k->depth = known_size(k->choice, ref->value->extent[d]);
+      k->loop_size = known_size(k->choice, ref->value->extent[d]);
     } else if (k->grid < 0) {
       k->grid = dim;
       k->size = known_size(k->choice, ref->value->extent[d]);
@@ -198,24 +233,35 @@ static void filling_values(const choice *c, const ir_kernel *kernel, const cut *
   }
 }
 
-/* Powers of two, from an instruction's least columns on, and three times them near the source's own value. What a loop takes at once may be deeper than what a block has
- * of the result: few tokens take few turns; and it is no three times a power, which swizzles in narrower panels: 96 columns of
- * f16 were a fifth slower than 64. */
-static void tile_values(const choice *c, ir_kernel *kernel, dial *d) {
-  cut k = {.choice = c, .kernel = kernel, .tile = d->standard, .grid = -1, .size = -1, .depth = -1, .whole = -1};
+/* How large a tile need be: the rows of an instruction, or nearly twice what there is to cut. */
+static int64_t largest_useful(const ir_kernel *kernel, const cut *k) {
+  int64_t least = ir_target_of(kernel->target)->has_wgmma ? WGMMA_ROWS : ROW_UNIT;
+  int64_t size = k->grid >= 0 ? k->size : k->loop ? k->loop_size : k->whole;
+  if (size < 1) return INT64_MAX;
+  return size * 2 - 1 > least ? size * 2 - 1 : least;
+}
+
+/* Powers of two, from an instruction's least columns on, and three times them near the source's own value. What a loop
+ * takes at once may be deeper than what a block has of the result: few tokens take few turns; and it is no three times a
+ * power, which swizzles in narrower panels: 96 columns of f16 were a fifth slower than 64. */
+static void tile_values(const choice *c, ir_kernel *kernel, int64_t tile, dial *d) {
+  cut k = {.choice = c, .kernel = kernel, .tile = tile, .grid = -1, .size = -1, .loop_size = -1, .whole = -1};
   ir_walk(&kernel->body, find_cut, &k);
   bool of_loop = k.loop && k.grid < 0;
-  if (of_loop && k.depth > 0) d->depth = k.depth;
-  int64_t usual = of_loop ? DEEP_TILE : USUAL_TILE;
-  int64_t top = d->standard >= ROW_UNIT && d->standard < USUAL_TILE ? usual : d->standard * 2;
-  if (k.grid >= 0 && k.size > 0 && d->standard >= ROW_UNIT) filling_values(c, kernel, &k, d);
+  if (of_loop && k.loop_size > 0) d->depth = k.loop_size;
   for (d->few = 2; d->few < k.whole;)
     d->few *= 2;
   if (of_loop || k.whole < 0 || d->few >= INSTRUCTION_ROWS) d->few = 0;
+  int64_t usual = of_loop ? DEEP_TILE : USUAL_TILE;
+  int64_t top = d->standard >= ROW_UNIT && d->standard < USUAL_TILE ? usual : d->standard * 2;
+  if (d->standard >= ROW_UNIT && top > largest_useful(kernel, &k)) top = largest_useful(kernel, &k);
+  if (d->standard <= top) add_value(d, d->standard);
+  if (k.grid >= 0 && k.size > 0 && d->standard >= ROW_UNIT) filling_values(c, kernel, &k, d);
   for (int64_t v = d->standard >= 16 ? 8 : 1; v <= top; v *= 2) {
     if (v * 32 >= d->standard) add_value(d, v);
-    if (!of_loop && v >= 32 && v * 3 <= d->standard * 2 && v * 6 > d->standard) add_value(d, v * 3);
+    if (!of_loop && v >= 32 && v * 3 <= top && v * 3 <= d->standard * 2 && v * 6 > d->standard) add_value(d, v * 3);
   }
+  if (!d->count) add_value(d, d->standard);
 }
 
 static bool is_pinned(const choice *c, const ir_kernel *kernel, ir_attr attr) {
@@ -231,19 +277,53 @@ static bool is_no_decode(void *context, ir_block *block, ir_op *op) {
   return op->kind != IR_OP_DECODE;
 }
 
+static bool is_taken(const ir_kernel *kernel, int64_t value) {
+  for (int i = 0; i < kernel->param_count; i++)
+    if (kernel->params[i].value == value) return true;
+  return is_extent(kernel, value);
+}
+
+/* The kernel with another value of the last dial, *value, that nothing else in it has: what the dial means shows in
+ * where that value stands. The kernel itself where none of those tried is allowed. */
+static ir_kernel *probe(choice *c, ir_kernel *kernel, int64_t *value) {
+  static const int64_t factor[] = {2, 4, 8, 16};
+  const dial *last = &c->dial[c->dial_count - 1];
+  for (size_t i = 0; i < sizeof factor / sizeof *factor; i++) {
+    plan p = {.number = 0};
+    for (int k = 0; k < c->dial_count; k++)
+      p.value[k] = c->dial[k].standard;
+    p.value[c->dial_count - 1] = last->standard * factor[i];
+    if (is_taken(kernel, last->standard * factor[i])) continue;
+    arena_reset(c->trial);
+    diag_clear(c->quiet);
+    ir_module *module = read_plan(c, &p, c->trial, c->quiet);
+    if (!module) continue;
+    *value = last->standard * factor[i];
+    return module->kernels;
+  }
+  *value = last->standard;
+  return kernel;
+}
+
 static void find_dials(choice *c, ir_kernel *kernel) {
   for (int i = 0; i < kernel->param_count && c->dial_count < MAX_DIALS; i++) {
     const ir_param *param = &kernel->params[i];
     if (!param->tunable || !c->tree || param->value < 1) continue;
-    meaning m = {param->value, false};
-    if (param->value <= 8) ir_walk(&kernel->body, find_stages, &m);
-    if (!m.is_stages && !is_extent(kernel, param->value)) continue;
     dial *d = &c->dial[c->dial_count++];
-    *d = (dial){.name = arena_strdup(c->memory, param->name), .is_stages = m.is_stages, .standard = param->value};
-    add_value(d, param->value);
-    if (!m.is_stages) tile_values(c, kernel, d);
-    for (int64_t v = 2; m.is_stages && v <= 8; v += v < 4 ? 1 : 2)
-      add_value(d, v);
+    *d = (dial){.name = arena_strdup(c->memory, param->name), .standard = param->value};
+    meaning m = {.is_stages = false};
+    ir_kernel *probed = probe(c, kernel, &m.value);
+    ir_walk(&probed->body, find_stages, &m);
+    d->is_stages = m.is_stages;
+    if (d->is_stages) {
+      add_value(d, param->value);
+      for (int64_t v = 2; v <= 8; v += v < 4 ? 1 : 2)
+        add_value(d, v);
+    } else if (is_extent(probed, m.value)) {
+      tile_values(c, probed, m.value, d);
+    } else {
+      c->dial_count--;
+    }
   }
   for (size_t k = 0; k < sizeof knobs / sizeof *knobs && c->dial_count < MAX_DIALS; k++) {
     if (is_pinned(c, kernel, knobs[k].attr) || c->options->passes.level < 2) continue;
@@ -259,34 +339,6 @@ static void find_dials(choice *c, ir_kernel *kernel) {
 }
 
 /* -- One plan ------------------------------------------------------------------------------------------------------ */
-
-/* The kernel read with the plan's values, in `memory`; NULL and diagnostics in `d` when it cannot be. */
-static ir_module *read_plan(const choice *c, const plan *p, arena *memory, diag *d) {
-  compile_options options = *c->options;
-  frontend_binding *bindings = ARENA_ARRAY(memory, frontend_binding, options.binding_count + c->dial_count);
-  for (int i = 0; i < options.binding_count; i++)
-    bindings[i] = options.bindings[i];
-  for (int i = 0; i < c->dial_count; i++) {
-    if (c->dial[i].is_attr || p->value[i] == c->dial[i].standard) continue;
-    bindings[options.binding_count++] =
-        (frontend_binding){c->dial[i].name, arena_printf(memory, "%" PRId64, p->value[i])};
-  }
-  options.bindings = bindings;
-  options.memory = memory;
-  options.diagnostics = d;
-  options.tree = c->tree;
-  options.kernel_name = c->kernel;
-  ir_module *module;
-  if (compile_read(&options, &module, NULL) != COMPILE_OK) return NULL;
-  for (int i = 0; i < c->dial_count; i++) {
-    if (c->dial[i].is_attr && p->value[i] != UNSET) ir_attr_set(&module->kernels->attrs, c->dial[i].attr, p->value[i]);
-    for (int k = 0; !c->dial[i].is_attr && k < module->kernels->param_count; k++) { /* chosen, not fixed */
-      ir_param *param = &module->kernels->params[k];
-      param->tunable |= !strcmp(param->name, c->dial[i].name);
-    }
-  }
-  return module;
-}
 
 /* Runs `passes` over the module, quietly. */
 static bool run_passes(const choice *c, ir_module *module, const char *passes) {
@@ -369,26 +421,47 @@ static bool better(const plan *a, const plan *b) {
          (a->cost.microseconds == b->cost.microseconds && a->number < b->number);
 }
 
+static const plan *best_plan(const choice *c) {
+  const plan *best = &c->plan[0];
+  for (int i = 1; i < c->plan_count; i++)
+    if (better(&c->plan[i], best)) best = &c->plan[i];
+  return best;
+}
+
+/* The source's own values, as far as they are among those of the dials, else the nearest below, or the least. */
+static void find_base(const choice *c, int64_t *base) {
+  for (int i = 0; i < c->dial_count; i++) {
+    const dial *d = &c->dial[i];
+    int64_t below = INT64_MIN, least = INT64_MAX;
+    for (int v = 0; v < d->count; v++) {
+      if (d->value[v] <= d->standard && d->value[v] > below) below = d->value[v];
+      if (d->value[v] < least) least = d->value[v];
+    }
+    base[i] = below > INT64_MIN ? below : least;
+  }
+}
+
 /* A coarse net over the first two tile extents, usually those of the result, so that the search does not end in the
  * valley that the source's values lie in. */
-static void cast_net(choice *c) {
+static void cast_net(choice *c, const int64_t *base, int limit) {
   int tile[2], count = 0;
+  try_plan(c, base, limit);
   for (int d = 0; d < c->dial_count && count < 2; d++) {
     if (!c->dial[d].is_attr && !c->dial[d].is_stages) tile[count++] = d;
   }
-  for (int i = 0; count == 2 && i < 9; i++) {
+  for (int i = 0; count == 2 && i < NET_STEPS * NET_STEPS; i++) {
     int64_t value[MAX_DIALS];
-    memcpy(value, c->plan[0].value, sizeof value);
+    memcpy(value, base, sizeof value);
     bool usual = true;
     for (int k = 0; k < 2; k++) {
       const dial *d = &c->dial[tile[k]];
-      value[tile[k]] = d->standard >> 2 * (k ? i / 3 : i % 3);
+      value[tile[k]] = base[tile[k]] >> (k ? i / NET_STEPS : i % NET_STEPS);
       bool known = false;
       for (int v = 0; v < d->count; v++)
         known |= d->value[v] == value[tile[k]];
       usual &= known;
     }
-    if (usual) try_plan(c, value, TILE_LIMIT);
+    if (usual) try_plan(c, value, limit);
   }
 }
 
@@ -415,9 +488,7 @@ static void try_rows(choice *c, const int64_t *value, bool half, int limit) {
  * registers hold of them, and no more rows than there are, since the threads that load codes copy these too. So such plans
  * are tried beside the best one. */
 static void cast_direct_net(choice *c, int limit) {
-  const plan *best = &c->plan[0];
-  for (int i = 1; i < c->plan_count; i++)
-    if (better(&c->plan[i], best)) best = &c->plan[i];
+  const plan *best = best_plan(c);
   int direct = -1, depth = -1, warps = -1;
   int64_t value[MAX_DIALS];
   memcpy(value, best->value, sizeof value);
@@ -437,30 +508,59 @@ static void cast_direct_net(choice *c, int limit) {
         try_rows(c, value, half, limit);
 }
 
-/* Varies each dial of the best plan that was not varied yet, until that is worse than MAX_DETOURS that were. */
-static void search(choice *c, bool attributes, int limit) {
+/* Which dials a search varies; stages with either, since what a stage takes decides how many fit. */
+enum { TILES = 1, ATTRIBUTES = 2 };
+
+static bool is_varied(const dial *d, int kinds) { return d->is_stages || kinds & (d->is_attr ? ATTRIBUTES : TILES); }
+
+/* Varies each dial of the best plan that was not varied yet, until that is worse than MAX_DETOURS that were. Only of
+ * plans with `value` at `parting`, a dial; < 0: of all. */
+static void search(choice *c, int kinds, int parting, int64_t value, int limit) {
   for (int i = 0; i < c->plan_count; i++)
     c->plan[i].expanded = false;
   for (int rounds = 0; c->plan_count < limit; rounds++) {
     plan *best = NULL;
     int before = 0;
     for (int i = 0; i < c->plan_count; i++) {
-      if (!c->plan[i].expanded && !c->plan[i].repeats && (!best || better(&c->plan[i], best))) best = &c->plan[i];
+      plan *p = &c->plan[i];
+      if (p->expanded || p->repeats || (parting >= 0 && p->value[parting] != value)) continue;
+      if (!best || better(p, best)) best = p;
     }
     for (int i = 0; best && i < c->plan_count; i++)
       before += c->plan[i].expanded && better(&c->plan[i], best);
     if (!best || before > MAX_DETOURS || (rounds && best->cost.refusal)) return;
     best->expanded = true;
     for (int d = 0; d < c->dial_count; d++) {
-      bool varies_tile = !c->dial[d].is_attr && !c->dial[d].is_stages;
-      for (int v = 0; varies_tile != attributes && v < c->dial[d].count; v++) {
-        int64_t value[MAX_DIALS];
-        memcpy(value, best->value, sizeof value);
-        value[d] = c->dial[d].value[v];
-        try_plan(c, value, limit);
+      for (int v = 0; is_varied(&c->dial[d], kinds) && v < c->dial[d].count; v++) {
+        int64_t values[MAX_DIALS];
+        memcpy(values, best->value, sizeof values);
+        values[d] = c->dial[d].value[v];
+        try_plan(c, values, limit);
       }
     }
   }
+}
+
+/* With warps that only load, and without, tiles are best at sizes far from each other: each is looked for by itself, but
+ * for wgmma, which loads beside it never made faster. */
+static void search_all(choice *c) {
+  int64_t base[MAX_DIALS] = {0};
+  int parting = c->dial_count - 1;
+  while (parting >= 0 && (!c->dial[parting].is_attr || c->dial[parting].attr != IR_ATTR_PRODUCERS))
+    parting--;
+  find_base(c, base);
+  cast_net(c, base, NET_LIMIT);
+  search(c, TILES, parting, UNSET, TILE_LIMIT);
+  if (parting >= 0 && !best_plan(c)->cost.uses_wgmma) {
+    base[parting] = 0;
+    cast_net(c, base, TILE_LIMIT + NET_LIMIT);
+    search(c, TILES, parting, 0, 2 * TILE_LIMIT);
+  }
+  search(c, ATTRIBUTES, -1, 0, WARP_LIMIT);
+  int usual = c->plan_count;
+  cast_direct_net(c, usual + DIRECT_LIMIT);
+  /* other tiles may be better for the warps that were found */
+  search(c, TILES | ATTRIBUTES, -1, 0, USUAL_LIMIT + c->plan_count - usual);
 }
 
 /* Whether every size is known: a plan for thousands of rows may be four times too slow for one, so a guess at a size that
@@ -590,12 +690,7 @@ static compile_status choose_kernel(choice *c, ir_kernel **link) {
        asked = c->options->explain || c->options->ranking || c->options->passes.candidate;
   /* What the source says is wrong, or it is fine and nothing tells plans apart: it is lowered as it is. */
   if (c->plan[0].error || (!known && !asked && !c->plan[0].cost.refusal)) return COMPILE_OK;
-  cast_net(c);
-  search(c, false, TILE_LIMIT);
-  search(c, true, WARP_LIMIT);
-  int usual = c->plan_count;
-  cast_direct_net(c, usual + DIRECT_LIMIT);
-  search(c, false, USUAL_LIMIT + c->plan_count - usual); /* other tiles may be better for the warps that were found */
+  search_all(c);
   plan *order[PLAN_LIMIT];
   int count = rank(c, order, !known), chosen = pick(c, order, count);
   if (c->options->explain) explain(c, kernel, order, count, chosen);

@@ -376,7 +376,10 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   m.l2_share = multicast_share(&m, &w);
   m.loads_fragments = !w.wgmma_columns;
   m.is_lone = w.wgmma_columns && m.producers && m.warps == 4;
-  *out = (estimate){.registers = registers_of(&m, &w), .shared_bytes = w.shared_bytes, .uses_fma = w.uses_fma};
+  *out = (estimate){.registers = registers_of(&m, &w),
+                    .shared_bytes = w.shared_bytes,
+                    .uses_fma = w.uses_fma,
+                    .uses_wgmma = w.wgmma_columns > 0};
   double blocks = w.grid[0] * w.grid[1] * w.grid[2], per_us = m.target->clock_ghz * 1e3;
   out->blocks = blocks;
   out->refusal = refusal_of(&m, &w, out);

@@ -30,6 +30,7 @@ typedef struct estimate {
   int registers;        /* a thread that computes */
   int64_t shared_bytes; /* of a block */
   bool uses_fma;        /* some dot runs without tensor cores */
+  bool uses_wgmma;
 } estimate;
 
 /* Estimates a kernel in scheduled form that still has its grid. Sizes are those bound, else options->expected, else

@@ -164,7 +164,7 @@ static const int64_t matmul_rows[] = {1, 256};
 static bitblas_matmul *prepared_matmul(bitblas_context *context) {
   bitblas_matmul_config config = BITBLAS_MATMUL_CONFIG_INIT;
   config.opt_M = matmul_rows, config.opt_M_count = 2;
-  config.N = 256, config.K = 256;
+  config.N = 512, config.K = 256; /* large enough for tensor maps to pay */
   config.W_dtype = BITBLAS_TYPE_U4;
   config.with_scaling = config.with_zeros = config.with_bias = 1;
   config.group_size = 128;
