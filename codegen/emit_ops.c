@@ -466,14 +466,18 @@ static void write_mma(emitter *e, const ir_op *op) {
   int m = (int)ir_attr_get(&op->attrs, IR_ATTR_M, 16), n = (int)ir_attr_get(&op->attrs, IR_ATTR_N, 8),
       k = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 16);
   const ir_value *acc = op->write[0].value, *a = op->read[0].value, *b = op->read[1].value;
-  const char *name = intrinsic_mma(e, m, n, k, acc->type, a->type, b->type);
+  bool is_sparse = op->read_count > 2;
+  const char *name = is_sparse ? intrinsic_mma_sparse(e, k, acc->type, a->type, b->type,
+                                                      (int)ir_attr_get(&op->attrs, IR_ATTR_SELECTOR, 0))
+                               : intrinsic_mma(e, m, n, k, acc->type, a->type, b->type);
   if (!name) {
     emit_fail(e, op->loc, "%s has no mma m%dn%dk%d of %s and %s into %s", e->target->name, m, n, k,
               ir_type_of(a->type)->name, ir_type_of(b->type)->name, ir_type_of(acc->type)->name);
     return;
   }
-  emit_line(e, "%s(%s, %s, %s);", name, emit_register_pointer(e, &op->write[0]), emit_register_pointer(e, &op->read[0]),
-            emit_register_pointer(e, &op->read[1]));
+  const char *metadata = is_sparse ? arena_printf(e->memory, ", %s", emit_register_pointer(e, &op->read[2])) : "";
+  emit_line(e, "%s(%s, %s, %s%s);", name, emit_register_pointer(e, &op->write[0]),
+            emit_register_pointer(e, &op->read[0]), emit_register_pointer(e, &op->read[1]), metadata);
 }
 
 /* The matrix descriptor of a shared operand: its low word with the buffer's leading offset, and the constant high

@@ -147,6 +147,8 @@ const char *intrinsic_matrix(emitter *e, bool store, int count, bool transpose, 
 const char *intrinsic_reduce(emitter *e, ir_operation operation, ir_type type, bool shared);
 const char *intrinsic_atomic(emitter *e, ir_operation operation, ir_type type);
 const char *intrinsic_mma(emitter *e, int m, int n, int k, ir_type acc, ir_type a, ir_type b);
+/* m16n8k32 of 16-bit floats into f32, with metadata from lanes 4g + 2 selector and the next; NULL for other types. */
+const char *intrinsic_mma_sparse(emitter *e, int k, ir_type acc, ir_type a, ir_type b, int selector);
 typedef struct wgmma_form {
   int n, k;
   ir_type acc, a, b;

@@ -417,6 +417,40 @@ const char *intrinsic_mma(emitter *e, int m, int n, int k, ir_type acc, ir_type 
   return name;
 }
 
+/* From PTX ISA 8.5 on metadata may be said to be in order, without which sm_90 is said to be slower. */
+static const char ordered_metadata[] =
+    "\n// PTX ISA: mma.sp; two places of four, the lower one first\n"
+    "#if __CUDACC_VER_MAJOR__ * 100 + __CUDACC_VER_MINOR__ >= 1205\n"
+    "#define MMA_SP \"mma.sp::ordered_metadata\"\n#else\n#define MMA_SP \"mma.sp\"\n#endif\n";
+
+const char *intrinsic_mma_sparse(emitter *e, int k, ir_type acc, ir_type a, ir_type b, int selector) {
+  if (a != b || (a != IR_F16 && a != IR_BF16) || acc != IR_F32 || k != 32) return NULL;
+  const char *type = matrix_type(a);
+  const char *name = arena_printf(e->memory, "mma_sp%d_m16n8k%d_f32_%s", selector, k, type);
+  if (!make(e, name)) return name;
+  str *out = &e->functions->made;
+  if (make(e, "MMA_SP")) str_append(out, ordered_metadata);
+  str_printf(out,
+             "\n// PTX ISA: mma.sp\n" DEVICE "void %s(float *d, const u32 *a, const u32 *b, const u32 *metadata)\n{\n"
+             "  asm volatile(MMA_SP \".sync.aligned.m16n8k%d.row.col.f32.%s.%s.f32 {",
+             name, k, type, type);
+  numbered(0, 4, out);
+  str_append(out, "}, {");
+  numbered(4, 4, out);
+  str_append(out, "}, {");
+  numbered(8, 4, out);
+  str_append(out, "}, {");
+  numbered(0, 4, out);
+  str_printf(out, "}, %%12, %d;\"\n    : ", selector);
+  operands("+f", "d", 4, out);
+  str_append(out, "\n    : ");
+  operands("r", "a", 4, out);
+  str_append(out, ", ");
+  operands("r", "b", 4, out);
+  str_append(out, ", \"r\"(metadata[0]));\n}\n");
+  return name;
+}
+
 /* Columns of wgmma: multiples of 8 up to 256; for integers of 16 from 32 on, and 8, 16, 24. */
 static bool wgmma_columns(const wgmma_form *form) {
   if (form->n < 8 || form->n > 256 || form->n % 8) return false;

@@ -191,6 +191,15 @@ template <u32 table> __device__ __forceinline__ u32 lop3(u32 a, u32 b, u32 c)
 // PTX ISA: prmt
 __device__ __forceinline__ u32 prmt(u32 a, u32 b, u32 selector)
 { u32 r; asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(selector)); return r; }
+//@ both_halves
+// PTX ISA: mov, by halves, which ptxas makes part of the instruction that takes it; a prmt stays one
+__device__ __forceinline__ u32 both_halves(u32 a, int high)
+{
+  u32 r;
+  if (high) asm("{ .reg .b16 l, h; mov.b32 {l, h}, %1; mov.b32 %0, {h, h}; }" : "=r"(r) : "r"(a));
+  else asm("{ .reg .b16 l, h; mov.b32 {l, h}, %1; mov.b32 %0, {l, l}; }" : "=r"(r) : "r"(a));
+  return r;
+}
 //@ move
 // PTX ISA: mov; volatile, so that it stays behind the waits in front of it
 __device__ __forceinline__ u32 move(u32 a) { u32 r; asm volatile("mov.b32 %0, %1;" : "=r"(r) : "r"(a)); return r; }

@@ -302,6 +302,9 @@ static void typed_bits(evaluation *v, const step *s, cell (*arg)[LANES]) {
   case IR_EXPR_PRMT:
     EACH_LANE a[l].i = prmt((uint32_t)a[l].i, (uint32_t)arg[1][l].i, (uint32_t)arg[2][l].i);
     break;
+  case IR_EXPR_BOTH_HALVES:
+    EACH_LANE a[l].i = prmt((uint32_t)a[l].i, 0, arg[1][l].i ? 0x3232 : 0x1010);
+    break;
   case IR_EXPR_CVT2:
     EACH_LANE {
       uint64_t low = cell_bits(IR_F16, bits_cell(v->m, e->lane_type, (uint64_t)a[l].i & 255));
@@ -383,6 +386,7 @@ static void operate(evaluation *v, const step *s, cell (*arg)[LANES]) {
   case IR_EXPR_UNPACK:
   case IR_EXPR_LOP3:
   case IR_EXPR_PRMT:
+  case IR_EXPR_BOTH_HALVES:
   case IR_EXPR_ADD2:
   case IR_EXPR_SUB2:
   case IR_EXPR_MUL2:

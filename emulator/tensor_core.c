@@ -3,6 +3,7 @@
  * With g = lane / 4, t = lane % 4 and e elements of an operand in a 32-bit register:
  *   accumulator  register i is row g + 8 * (i / 2 % 2), column 8 * (i / 4) + 2 t + i % 2
  *   A            register i is row g + 8 * (i % 2), k = 4 e * (i / 2) + e t ..
+ *   A (sparse)   as for half of k: of each four, the two that metadata names
  *   B (mma)      register i is column g,          k = 4 e * i + e t ..
  * A warp of wgmma owns rows 16 w .. of the 64, w = warp % 4.
  *
@@ -28,6 +29,8 @@ typedef struct product {
   int columns, depth;
   float a[ROWS][MOST_DEPTH], b[MOST_DEPTH][MOST_COLUMNS], d[ROWS][MOST_COLUMNS];
   int16_t b_exponent[MOST_DEPTH][MOST_COLUMNS]; /* of cut sums */
+  bool sparse;
+  uint64_t taken[ROWS]; /* by a sparse mma: the k whose products it adds, a bit each */
   int32_t ai[ROWS][MOST_DEPTH], bi[MOST_DEPTH][MOST_COLUMNS];
   uint32_t di[ROWS][MOST_COLUMNS];
 } product;
@@ -71,6 +74,13 @@ static void multiply_row(const product *p, const float *a, float *d) {
       for (int i = 0; i < EIGHT; i++)
         d[j + i] += x * b[j + i];
   }
+}
+
+/* What is not taken is not multiplied: it may be infinite. */
+static void multiply_sparse_row(const product *p, const float *a, uint64_t taken, float *d) {
+  for (int k = 0; k < p->depth; k++)
+    for (int j = 0; j < p->columns && (taken >> k & 1); j++)
+      d[j] += a[k] * p->b[k][j];
 }
 
 enum { CUT_PLACES = 13, CUT_LEAST = 100, NO_EXPONENT = -1000 };
@@ -135,6 +145,8 @@ static void multiply(product *p) {
   for (int row = 0; row < ROWS; row++)
     if (p->cut)
       multiply_cut_row(p, p->a[row], p->d[row]);
+    else if (p->sparse)
+      multiply_sparse_row(p, p->a[row], p->taken[row], p->d[row]);
     else if (p->real)
       multiply_row(p, p->a[row], p->d[row]);
     else
@@ -153,6 +165,48 @@ static bool read_a_registers(machine *m, agent *a, const operand *o, product *p)
       for (int e = 0; e < each; e++)
         put_a(m, p, type, (l >> 2) + 8 * (i % 2), 4 * each * (i / 2) + each * (l & 3) + e,
               element_bits(word[i * LANES + l], e, bits));
+  return true;
+}
+
+/* A of a sparse mma: k of each four come in two, in the places that 4 bits of metadata say, the lower one first. The lanes 4g
+ * + 2 selector and the one behind it have them, for 16 k each: of row g in the low half of the word, of row g + 8 above. */
+static bool read_sparse_a(machine *m, agent *a, const instruction *in, product *p) {
+  const operand *o = &in->read[0], *metadata = &in->read[2];
+  ir_type type = o->value->type;
+  int selector = (int)ir_attr_get(&in->op->attrs, IR_ATTR_SELECTOR, 0), bits = ir_bits(type), each = 32 / bits;
+  if (!p->real || bits != 16 || p->depth != 32 || metadata->value->type != IR_U32) {
+    finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "a sparse mma of depth %d on %s", p->depth,
+            ir_type_of(type)->name);
+    return false;
+  }
+  const uint64_t *word = register_read_words(m, a, metadata, 1);
+  if (!word) return false;
+  int place[ROWS][MOST_DEPTH / 2];
+  for (int row = 0; row < ROWS; row++)
+    for (int i = 0; i < p->depth / 2; i += 2) {
+      int lane = row % 8 * 4 + 2 * selector + i / 8;
+      uint64_t four = word[lane] >> (row / 8 * 16 + i % 8 * 2);
+      int first = (int)(four & 3), second = (int)(four >> 2 & 3);
+      if (first >= second) {
+        finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere,
+                "metadata of lane %d names places %d and %d of four: ordered_metadata has the lower one first", lane,
+                first, second);
+        return false;
+      }
+      place[row][i] = i * 2 + first;
+      place[row][i + 1] = i * 2 + second;
+    }
+  int words = p->depth / (8 * each) * 2;
+  word = register_read_words(m, a, o, words);
+  if (!word) return false;
+  memset(p->taken, 0, sizeof p->taken);
+  for (int i = 0; i < words; i++)
+    for (int l = 0; l < LANES; l++)
+      for (int e = 0; e < each; e++) {
+        int row = (l >> 2) + 8 * (i % 2), k = 4 * each * (i / 2) + each * (l & 3) + e;
+        put_a(m, p, type, row, place[row][k], element_bits(word[i * LANES + l], e, bits));
+        p->taken[row] |= (uint64_t)1 << place[row][k];
+      }
   return true;
 }
 
@@ -246,6 +300,7 @@ static void execute_mma(machine *m, agent *a, const instruction *in) {
   p.cut = is_cut(left) && ir_target_of(m->kernel->target)->has_native_fp8_mma;
   p.columns = 8;
   p.depth = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 16);
+  p.sparse = op->read_count > 2;
   if (!good_types(m, a, acc->value->type, left, right)) return;
   if (p.depth > MOST_DEPTH || p.depth * ir_bits(left) % 128 != 0) {
     finding(m, a, EMULATOR_UNSUPPORTED, nowhere, nowhere, "an mma of depth %d on %s", p.depth, ir_type_of(left)->name);
@@ -253,7 +308,9 @@ static void execute_mma(machine *m, agent *a, const instruction *in) {
   }
   int words = accumulator_words(acc->value, p.columns);
   const uint64_t *old = register_read_words(m, a, acc, words);
-  if (!old || !read_a_registers(m, a, &in->read[0], &p) || !read_b_registers(m, a, &in->read[1], &p)) return;
+  if (!old || !(p.sparse ? read_sparse_a(m, a, in, &p) : read_a_registers(m, a, &in->read[0], &p)) ||
+      !read_b_registers(m, a, &in->read[1], &p))
+    return;
   read_accumulator(m, old, acc->value->type, &p);
   multiply(&p);
   uint64_t result[4 * LANES];
@@ -414,6 +471,7 @@ static void execute_wgmma(machine *m, agent *a, const instruction *in) {
   product p;
   p.columns = (int)ir_attr_get(&op->attrs, IR_ATTR_N, 8);
   p.depth = (int)ir_attr_get(&op->attrs, IR_ATTR_K, 16);
+  p.sparse = false;
   matrix x, y;
   if (!left->value || !right->value || p.columns % 8 != 0 || p.columns > MOST_COLUMNS ||
       p.depth * ir_bits(right->value->type) != 256) {

@@ -426,6 +426,11 @@ static bool check_attrs(verifier *v, const ir_op *op) {
   }
   if (op->kind == IR_OP_BAR_SYNC && (op->expr_count > 1 || (op->expr_count && op->expr[0]->type != IR_I32)))
     return verify_fail(v, "bar.sync takes one i32 or nothing");
+  if (op->kind == IR_OP_MMA && op->read_count > 2 &&
+      (op->read[2].value->type != IR_U32 || ir_attr_get(&op->attrs, IR_ATTR_SELECTOR, -1) >> 1 != 0))
+    return verify_fail(v, "the metadata of an mma is u32, with the selector 0 or 1");
+  if (ir_attr_has(&op->attrs, IR_ATTR_LOW) != ir_attr_has(&op->attrs, IR_ATTR_HIGH))
+    return verify_fail(v, "low and high come together");
   if (ir_attr_get(&op->attrs, IR_ATTR_PARTS, 1) < 1) return verify_fail(v, "parts is at least 1");
   return ir_attr_get(&op->attrs, IR_ATTR_PENDING, 0) >= 0 || verify_fail(v, "pending is at least 0");
 }

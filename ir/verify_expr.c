@@ -156,6 +156,10 @@ static bool check_call(verifier *v, const ir_expr *e) {
            verify_fail(v, "the table of lop3 is a constant of 8 bits");
   case IR_EXPR_PRMT:
     return check_words(v, e, 3);
+  case IR_EXPR_BOTH_HALVES:
+    if (!check_words(v, e, 1)) return false;
+    return (ir_is_constant(e->args[1], &table) && table >> 1 == 0) ||
+           verify_fail(v, "the half of both_halves is 0 or 1");
   case IR_EXPR_MOVE:
     return check_words(v, e, 1);
   case IR_EXPR_SHUFFLE_XOR:

@@ -142,7 +142,9 @@ static void specials(mixer *m, ir_target target) {
   expr(m, "f32", "select(%%f[0] > 1.0, inf, select(%%f[0] < 0.0, -inf, nan)) + -1e-30");
   expr(m, "i64", "bitcast.i64(%%d[0]) + -9223372036854775807L");
   expr(m, "f64", "bitcast.f64(%%l[0]) * 0.1d");
-  expr(m, "u32", "lop3(%%w[0], %%w[1], %%w[2], 234) ^ prmt(%%w[0], %%w[1], 51520u)");
+  expr(m, "u32",
+       "lop3(%%w[0], %%w[1], %%w[2], 234) ^ prmt(%%w[0], %%w[1], 51520u) ^ both_halves(%%w[0], 0) ^ "
+       "both_halves(%%w[1], 1)");
   expr(m, "u32", "u32(vote_any(%%i[0] == 3)) + u32(tid() + lane() + warp() + block() + blocks())");
   for (size_t i = 0; i < sizeof lanes / sizeof *lanes; i++)
     expr(m, "u32", "add2.%s(%%w[0], sub2.%s(%%w[1], mul2.%s(%%w[2], fma2.%s(%%w[0], %%w[1], %%w[2]))))", lanes[i],
@@ -238,7 +240,12 @@ static void mma_shapes_compile(void **state) {
       str_printf(&body, "  %%c_%s[0] <- mma %%r_%s[0], %%r_%s[0] {m = %d, n = 8, k = %d}\n", p->acc, p->a, p->b,
                  strcmp(p->a, "f64") == 0 ? 8 : 16, p->k);
     }
-    tensor_kernel((ir_target)target, "", str_text(&body), &text);
+    str_append(&body, "  declare %e\n  %e[0] <- ld.global %x, 16L, true {width = 4}\n");
+    for (int selector = 0; selector < 2; selector++)
+      for (int type = 0; type < 2; type++)
+        str_printf(&body, "  %%c_f32[0] <- mma %%r_%s[0], %%r_%s[0], %%e[0] {m = 16, n = 8, k = 32, selector = %d}\n",
+                   type ? "bf16" : "f16", type ? "bf16" : "f16", selector);
+    tensor_kernel((ir_target)target, "  alloc %e: registers u32[1]\n", str_text(&body), &text);
     compile(&f, str_text(&text));
     str_free(&body);
     str_free(&text);

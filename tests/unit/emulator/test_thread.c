@@ -111,6 +111,36 @@ static const char copies[] =
     "  end\n"
     "end\n";
 
+/* D = A * B by a sparse mma; A has two of each four k, E is metadata, a word a lane. B comes as pairs along k. */
+static const char sparse[] =
+    "source \"t.tl\"\n"
+    "kernel @sparse target sm_80 form thread {threads = 32} @1:1\n"
+    "  arg %A: global f16[16, 16] in @1:2\n"
+    "  arg %B: global f16[8, 32] in @1:3\n"
+    "  arg %E: global u32[32] in @1:4\n"
+    "  arg %D: global f32[16, 8] out @1:5\n"
+    "  blocks 1\n"
+    "  alloc %a: registers f16[8]\n"
+    "  alloc %b: registers f16[8]\n"
+    "  alloc %e: registers u32[1]\n"
+    "  alloc %d: registers f32[4]\n"
+    "  alloc %r: index\n"
+    "do\n"
+    "  declare %a\n"
+    "  declare %b\n"
+    "  declare %e\n"
+    "  declare %d\n"
+    "  for %r in 0 .. 4 step 1 do\n"
+    "    %a[%r] <- ld.global %A, i64((lane() / 4 + %r % 2 * 8) * 32 + %r / 2 * 16 + lane() % 4 * 4), true {width = 4}\n"
+    "    %b[%r] <- ld.global %B, i64(lane() / 4 * 64 + %r * 16 + lane() % 4 * 4), true {width = 4}\n"
+    "    %d[%r] <- 0.0\n"
+    "  end\n"
+    "  %e[0] <- ld.global %E, i64(lane() * 4), true {width = 4}\n"
+    "  %d[0] <- mma %a[0], %b[0], %e[0] {m = 16, n = 8, k = 32, selector = 1} @2:1\n"
+    "  %D <- st.global %d[0], i64(lane() / 4 * 32 + lane() % 4 * 8), true {width = 8}\n"
+    "  %D <- st.global %d[2], i64(lane() / 4 * 32 + 256 + lane() % 4 * 8), true {width = 8}\n"
+    "end\n";
+
 /* Two blocks: the first loads a row for both, each arrives at the other's barrier before it leaves. */
 static const char pair[] =
     "source \"t.tl\"\n"
@@ -164,6 +194,29 @@ static void fill_copies(run *r) {
     put(x, IR_F16, (size_t)i, i % 11 - 5);
 }
 
+/* The places of a row's group of four k, two bits each, the lower one first. */
+static int places(int row, int group) {
+  static const int all[6] = {1 << 2 | 0, 2 << 2 | 0, 3 << 2 | 0, 2 << 2 | 1, 3 << 2 | 1, 3 << 2 | 2};
+  return all[(row * 5 + group * 7 + row * group) % 6];
+}
+
+enum { SELECTOR = 1 };
+
+static void fill_sparse(run *r) {
+  emulator_tensor *a = run_tensor(r, IR_F16, 256), *b = run_tensor(r, IR_F16, 256), *e = run_tensor(r, IR_U32, 32);
+  run_tensor(r, IR_F32, 128);
+  for (int i = 0; i < 256; i++) {
+    put(a, IR_F16, (size_t)i, i % 11 - 5);
+    put(b, IR_F16, (size_t)i, i % 13 - 6);
+  }
+  for (int lane = 0; lane < 32; lane++) { /* the lanes that are not asked have what no mma may have */
+    uint32_t word = 0;
+    for (int i = 0; i < 8 && lane % 4 / 2 == SELECTOR; i++)
+      word |= (uint32_t)places(lane / 4 + i / 4 * 8, lane % 2 * 4 + i % 4) << (4 * i);
+    ir_put_bits(e->bytes, (size_t)lane, 32, word);
+  }
+}
+
 static void fill_pair(run *r) {
   emulator_tensor *x = run_tensor(r, IR_F32, 32);
   run_tensor(r, IR_F32, 64);
@@ -206,6 +259,24 @@ static void copies_arrive(void **state) {
   for (int m = 0; m < 16; m++)
     for (int n = 0; n < 8; n++)
       assert_true(get(&r.tensors[2], IR_F32, (size_t)(m * 8 + n)) == dot(&r.tensors[0], m, &r.tensors[0], n, 16));
+  run_close(&r);
+}
+
+static void metadata_places_what_is_there(void **state) {
+  (void)state;
+  run r;
+  run_open(&r, sparse);
+  fill_sparse(&r);
+  run_clean(&r);
+  for (int m = 0; m < 16; m++)
+    for (int n = 0; n < 8; n++) {
+      double sum = 0;
+      for (int i = 0; i < 16; i++) {
+        int k = i / 2 * 4 + (places(m, i / 2) >> (i % 2 * 2) & 3);
+        sum += get(&r.tensors[0], IR_F16, (size_t)(m * 16 + i)) * get(&r.tensors[1], IR_F16, (size_t)(n * 32 + k));
+      }
+      assert_true(get(&r.tensors[3], IR_F32, (size_t)(m * 8 + n)) == sum);
+    }
   run_close(&r);
 }
 
@@ -263,6 +334,7 @@ static const change changes[] = {
     {copies, fill_copies, "i64(lane() * 16), 16", "i64(lane() * 16 + 8), 16", EMULATOR_ALIGNMENT},
     {copies, fill_copies, "address(%o) + %at", "address(%o) + %at + 512u", EMULATOR_BOUNDS},
     {copies, fill_copies, "      %d[%r] <- 0.0", "      %d[%r & 1] <- 0.0", EMULATOR_UNINITIALISED},
+    {sparse, fill_sparse, "selector = 1", "selector = 0", EMULATOR_UNSUPPORTED},
     {pair, fill_pair, "  cluster.sync", NULL, EMULATOR_BARRIER},
     {pair, fill_pair, "  mbar.wait %full", NULL, EMULATOR_UNINITIALISED},
     {pair, fill_pair, "3u", "1u", EMULATOR_DEADLOCK},
@@ -338,6 +410,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(ring_multiplies),
       cmocka_unit_test(copies_arrive),
+      cmocka_unit_test(metadata_places_what_is_there),
       cmocka_unit_test(pair_shares_a_load),
       cmocka_unit_test(weakened_kernels_are_found),
       cmocka_unit_test(deadlock_names_every_waiter),

@@ -93,6 +93,7 @@ static void test_tile(void **state) {
       {"%acc <- dot %As, %Bs {transpose_b = 1, promote = 32, part_columns = 96}",
        "'dot' has 256 columns, no multiple of the 96 of a part"},
       {"%acc <- dot %As, %Bs {transpose_b = 1, promote = 64, part_columns = 128}", NULL},
+      {"%acc <- dot %As, %Bs {transpose_b = 1, low = 0}", "low and high come together"},
       {"%acc <- dot %As, %Ws {transpose_b = 1}", "does not multiply these types"},
       {"%mask <- dot %As, %Bs {transpose_b = 1}", "accumulates integers in integers"},
       {"%acc <- dot %As", "'dot' reads a tensor, buffer, tile or registers as operand 2"},
@@ -157,6 +158,9 @@ static void test_thread(void **state) {
       {"declare %n\n%n <- i32(address(%As@2))", "there is no slot 2"},
       {"declare %n\n%n <- i32(address(%A))", "address takes a shared buffer"},
       {"declare %n\n%n <- i32(lop3(1u, 2u, 3u, 256u))", "constant of 8 bits"},
+      {"declare %n\n%n <- i32(both_halves(1u, 2))", "the half of both_halves is 0 or 1"},
+      {"declare %r, %acc\n%acc[0] <- mma %r[0], %r[0], %r[0] {m = 16, n = 8, k = 32, selector = 0}",
+       "the metadata of an mma is u32, with the selector 0 or 1"},
       {"declare %n\n%n <- i32(unpack.u4(1u, 8))", "number of an element of the word"},
   };
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
