@@ -1,55 +1,11 @@
 /* Dots: wgmma on matrix descriptors, mma.sync on fragments from ldmatrix, and multiply-adds where no tensor core
  * fits. */
-#include "passes/lower.h"
-#include "passes/lower_packed.h"
+#include "passes/lower_dots.h"
 #include "passes/region.h"
-#include "passes/tensor_core.h"
-
-#include <math.h>
-
-static ir_ref word_ref(ir_value *registers, const ir_expr *word) {
-  ir_ref ref = ir_ref_whole(registers);
-  ref.count = 1;
-  ref.start[0] = word;
-  return ref;
-}
-
-static ir_ref buffer_ref(const ir_ref *operand) {
-  ir_ref ref = ir_ref_whole(operand->value);
-  ref.slot = operand->slot;
-  return ref;
-}
-
-/* Whether the first step adds to the accumulator: the op's predicate, else its accumulate attribute. */
-static const ir_expr *accumulates(lower *l, const ir_op *op) {
-  if (op->expr_count) return op->expr[0];
-  return ir_bool(l->memory, ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 1) != 0);
-}
 
 static bool is_known_false(const ir_expr *e) {
   int64_t known;
   return ir_is_constant(e, &known) && !known;
-}
-
-static void clear_sums(lower *l, ir_value *accumulator, int words, const ir_expr *keep) {
-  int64_t known;
-  if (ir_is_constant(keep, &known) && known) return;
-  ir_block *guarded = thread_guard(l, ir_unary(l->memory, IR_EXPR_NOT, keep));
-  const ir_expr *index;
-  ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
-  thread_set_word(l, accumulator, index, ir_cast(l->memory, accumulator->type, thread_int(l, 0)));
-  thread_leave(l, saved);
-  thread_leave(l, guarded);
-}
-
-/* accumulator[at ..] += 2^power * sums, or = that. */
-static void add_sums(lower *l, ir_value *accumulator, int at, ir_value *sums, int words, int power, bool adds) {
-  const ir_expr *index;
-  ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
-  const ir_expr *to = at ? thread_add(l, thread_int(l, at), index) : index, *sum = thread_word(l, sums, index);
-  if (power < 0) sum = ir_binary(l->memory, IR_EXPR_SHR, sum, thread_int(l, -power));
-  thread_set_word(l, accumulator, to, adds ? thread_add(l, thread_word(l, accumulator, to), sum) : sum);
-  thread_leave(l, saved);
 }
 
 /* -- wgmma --------------------------------------------------------------------------------------------------------- */
@@ -104,11 +60,11 @@ static void emit_wgmma(lower *l, const wgmma_plan *p, ir_ref sums, int step, int
   const dot_shape *s = p->s;
   ir_op *wgmma = thread_op(l, IR_OP_WGMMA);
   ir_op_add_write(wgmma, sums);
-  ir_op_add_read(wgmma, p->from_registers
-                            ? word_ref(thread_registers(l, s->rows->value), thread_int(l, (mb * p->steps + step) * 4))
-                            : ir_ref_none());
-  ir_op_add_read(wgmma, p->from_registers ? ir_ref_none() : buffer_ref(s->rows));
-  ir_op_add_read(wgmma, buffer_ref(s->columns));
+  ir_op_add_read(wgmma, p->from_registers ? thread_word_ref(thread_registers(l, s->rows->value),
+                                                            thread_int(l, (mb * p->steps + step) * 4))
+                                          : ir_ref_none());
+  ir_op_add_read(wgmma, p->from_registers ? ir_ref_none() : thread_buffer_ref(s->rows));
+  ir_op_add_read(wgmma, thread_buffer_ref(s->columns));
   ir_op_add_expr(l->memory, wgmma,
                  p->from_registers ? ir_typed_int(l->memory, IR_U32, 0)
                                    : descriptor(l, s->rows, wgmma_operand_offset(&p->a, step, mb), p->own_rows));
@@ -132,18 +88,18 @@ static void commit_and_wait(lower *l) {
 static void promote_wgmma(lower *l, const ir_op *op, const wgmma_plan *p, int interval) {
   ir_value *accumulator = thread_registers(l, p->s->accumulator);
   ir_value *sums = thread_array(l, "part_sums", accumulator->type, p->words);
-  const ir_expr *keep = accumulates(l, op);
+  const ir_expr *keep = thread_accumulates(l, op);
   bool begins = is_known_false(keep); /* what comes first is not added to anything */
   int blocks = p->m_blocks * p->n_blocks, turn = interval / p->depth;
-  if (!begins) clear_sums(l, accumulator, blocks * p->words, keep);
+  if (!begins) thread_clear_sums(l, accumulator, blocks * p->words, keep);
   for (int first = 0; first < p->steps; first += turn)
     for (int block = 0; block < blocks; block++) {
       thread_op(l, IR_OP_WGMMA_FENCE);
       for (int step = first; step < first + turn && step < p->steps; step++)
-        emit_wgmma(l, p, word_ref(sums, thread_int(l, 0)), step, block / p->n_blocks, block % p->n_blocks,
+        emit_wgmma(l, p, thread_word_ref(sums, thread_int(l, 0)), step, block / p->n_blocks, block % p->n_blocks,
                    ir_bool(l->memory, step > first));
       commit_and_wait(l);
-      add_sums(l, accumulator, block * p->words, sums, p->words, 0, !(begins && first == 0));
+      thread_add_sums(l, accumulator, block * p->words, sums, p->words, 0, !(begins && first == 0));
     }
   l->fenced = false;
 }
@@ -161,8 +117,8 @@ static void thread_wgmma(lower *l, const ir_op *op, const dot_shape *s) {
   for (int step = 0; step < p.steps; step++)
     for (int mb = 0; mb < p.m_blocks; mb++)
       for (int nb = 0; nb < p.n_blocks; nb++)
-        emit_wgmma(l, &p, word_ref(accumulator, thread_int(l, (mb * p.n_blocks + nb) * p.words)), step, mb, nb,
-                   step == 0 ? accumulates(l, op) : ir_bool(l->memory, true));
+        emit_wgmma(l, &p, thread_word_ref(accumulator, thread_int(l, (mb * p.n_blocks + nb) * p.words)), step, mb, nb,
+                   step == 0 ? thread_accumulates(l, op) : ir_bool(l->memory, true));
   if (!ir_attr_has(&op->attrs, IR_ATTR_ASYNC)) commit_and_wait(l);
 }
 
@@ -194,8 +150,8 @@ static void load_matrices(lower *l, const fragment_source *from, ir_value *regis
   const ir_ref *operand = from->operand;
   const ir_expr *address = fragment_address(l, from, row, k);
   ir_op *load = thread_op(l, IR_OP_LDMATRIX);
-  ir_op_add_write(load, word_ref(registers, thread_int(l, word)));
-  ir_op_add_read(load, buffer_ref(operand));
+  ir_op_add_write(load, thread_word_ref(registers, thread_int(l, word)));
+  ir_op_add_read(load, thread_buffer_ref(operand));
   ir_op_add_expr(l->memory, load, address);
   ir_attr_set(&load->attrs, IR_ATTR_COUNT, count);
   if (!from->k_major) ir_attr_set(&load->attrs, IR_ATTR_TRANSPOSE, 1);
@@ -225,36 +181,6 @@ static void lane_place(lower *l, bool rows_first, bool deep, bool apart, bool k_
   }
 }
 
-/* Sums of the group that is under way, before its scales or promotion: as many words as the accumulator has. */
-static ir_value *open_group(lower *l, ir_type type, int words) {
-  ir_value *sums = thread_array(l, "group_sums", type, words);
-  const ir_expr *index;
-  ir_block *saved = thread_loop(l, "r", thread_int(l, words), 1, &index);
-  thread_set_word(l, sums, index, ir_cast(l->memory, type, thread_int(l, 0)));
-  thread_leave(l, saved);
-  return sums;
-}
-
-/* accumulator += 2^power * scale of the row and group * sums. A thread has rows g and g + 8 of each 16. */
-static void close_group(lower *l, packed_operand *scale, int group, int power, ir_value *accumulator, ir_value *sums,
-                        int m_blocks, int n_blocks) {
-  int registers = scale->layout->reg_count / m_blocks;
-  for (int mb = 0; mb < m_blocks; mb++)
-    for (int half = 0; half < 2; half++) {
-      int at[LAYOUT_MAX_RANK];
-      tile_layout_coord(scale->layout, mb * registers, 0, 0, at);
-      const ir_expr *word = packed_factor_word(scale, "scale", at[0] + half * 8, group);
-      const ir_expr *factor = thread_let(l, "scale", packed_unpack_times(l, scale->buffer->type, word, power));
-      for (int nb = 0; nb < n_blocks; nb++)
-        for (int i = 0; i < 2; i++) {
-          const ir_expr *index = thread_int(l, (mb * n_blocks + nb) * 4 + half * 2 + i);
-          thread_set_word(l, accumulator, index,
-                          ir_ternary(l->memory, IR_EXPR_FMA, thread_word(l, sums, index), factor,
-                                     thread_word(l, accumulator, index)));
-        }
-    }
-}
-
 enum { LANE_K = 8 /* 16-bit floats of a vector */ };
 
 /* The sum of the eight numbers of the column that lie `k` from the lane's own. */
@@ -263,8 +189,8 @@ static const ir_expr *sum_neighbours(lower *l, const fragment_source *column, in
   ir_value *words = thread_array(l, "neighbours", IR_U32, LANE_K / 2);
   const ir_expr *address = fragment_address(l, column, 0, k), *sum = NULL;
   ir_op *load = thread_op(l, IR_OP_LD_SHARED);
-  ir_op_add_write(load, word_ref(words, thread_int(l, 0)));
-  ir_op_add_read(load, buffer_ref(operand));
+  ir_op_add_write(load, thread_word_ref(words, thread_int(l, 0)));
+  ir_op_add_read(load, thread_buffer_ref(operand));
   ir_op_add_expr(l->memory, load, address);
   ir_op_add_expr(l->memory, load, ir_bool(l->memory, true));
   ir_attr_set(&load->attrs, IR_ATTR_WIDTH, 16);
@@ -305,34 +231,6 @@ static void sum_column(lower *l, const fragment_source *from, const ir_expr *fir
     }
     sum = NULL;
   }
-}
-
-/* accumulator += scale * (the sums, each half's and row's as much smaller as they are too large, + raised_by), in column
- * 0 and its like: a thread's odd columns are zeros. */
-static void close_raised(lower *l, packed_operand *scale, int group, int bits, const ir_expr *raised_by,
-                         ir_value *accumulator, ir_value *const *sums, int m_blocks) {
-  arena *memory = l->memory;
-  int registers = scale->layout->reg_count / m_blocks;
-  for (int mb = 0; mb < m_blocks; mb++)
-    for (int half = 0; half < 2; half++) {
-      int at[LAYOUT_MAX_RANK];
-      tile_layout_coord(scale->layout, mb * registers, 0, 0, at);
-      const ir_expr *index = thread_int(l, mb * 4 + half * 2), *sum = thread_word(l, sums[0], index);
-      const ir_expr *old = thread_word(l, accumulator, index);
-      if (sums[1])
-        sum =
-            ir_ternary(memory, IR_EXPR_FMA, thread_word(l, sums[1], index), ir_float(memory, ldexp(1, -2 * bits)), sum);
-      const ir_expr *unit = ir_float(memory, ldexp(1, RAISED_POWER - half * bits));
-      sum =
-          raised_by ? ir_ternary(memory, IR_EXPR_FMA, sum, unit, raised_by) : ir_binary(memory, IR_EXPR_MUL, sum, unit);
-      if (!scale->buffer) {
-        thread_set_word(l, accumulator, index, thread_add(l, old, sum));
-        continue;
-      }
-      const ir_expr *word = packed_factor_word(scale, "scale", at[0] + half * 8, group);
-      const ir_expr *factor = thread_let(l, "scale", packed_unpack_f32(l, scale->buffer->type, word));
-      thread_set_word(l, accumulator, index, ir_ternary(memory, IR_EXPR_FMA, sum, factor, old));
-    }
 }
 
 /* The fragments of a dot, in the order in which they are used: a unit is two column blocks of a step along k (one, where
@@ -396,9 +294,9 @@ static void multiply_step(lower *l, const mma_plan *p, int unit, int step, ir_va
           part = p->deep ? step % 2 : i,
           b_word = p->b_registers ? (nb * p->steps + step) * 2 : unit % p->ring * FRAGMENT_WORDS + part * 2;
       ir_op *mma = thread_op(l, IR_OP_MMA);
-      ir_op_add_write(mma, word_ref(sums, thread_int(l, (mb * p->n_blocks + nb) * 4)));
-      ir_op_add_read(mma, word_ref(p->a, thread_int(l, a_word * FRAGMENT_WORDS)));
-      ir_op_add_read(mma, word_ref(p->b, thread_int(l, b_word)));
+      ir_op_add_write(mma, thread_word_ref(sums, thread_int(l, (mb * p->n_blocks + nb) * 4)));
+      ir_op_add_read(mma, thread_word_ref(p->a, thread_int(l, a_word * FRAGMENT_WORDS)));
+      ir_op_add_read(mma, thread_word_ref(p->b, thread_int(l, b_word)));
       ir_attr_set(&mma->attrs, IR_ATTR_M, 16);
       ir_attr_set(&mma->attrs, IR_ATTR_N, 8);
       ir_attr_set(&mma->attrs, IR_ATTR_K, p->depth);
@@ -452,7 +350,7 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
                 .raised_bits = s->raised_bits};
   ir_value *accumulator = thread_registers(l, s->accumulator);
   const ir_expr *first_k = place_fragments(l, op, &p);
-  clear_sums(l, accumulator, p.m_blocks * p.n_blocks * 4, accumulates(l, op));
+  thread_clear_sums(l, accumulator, p.m_blocks * p.n_blocks * 4, thread_accumulates(l, op));
   p.a = p.a_registers ? thread_registers(l, s->rows->value) : fragment_array(l, "a", s->rows, p.a_sets * p.m_blocks);
   p.b = p.b_registers ? thread_registers(l, s->columns->value) : fragment_array(l, "b", s->columns, p.ring);
   packed_operand scale = packed_operand_of(l, s->rows->value->tile, s->scale, s->group);
@@ -470,7 +368,7 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
     int step = unit_step(&p, unit), pair = unit % p.pairs, last = step + (p.deep ? 1 : 0);
     if (pair == 0 && grouped && step * depth % group == 0)
       for (int i = 0; i < (p.apart ? 2 : 1); i++)
-        sums[i] = open_group(l, accumulator->type, p.m_blocks * p.n_blocks * 4);
+        sums[i] = thread_open_group(l, accumulator->type, p.m_blocks * p.n_blocks * 4);
     if (p.a_sets > 1)
       load_rows(l, &p, step + 1, pair * p.m_blocks / p.pairs, (pair + 1) * p.m_blocks / p.pairs);
     else if (pair == 0 && step > 0)
@@ -481,12 +379,12 @@ static void thread_mma(lower *l, const ir_op *op, const dot_shape *s) {
     if (!grouped || pair < p.pairs - 1 || ((last + 1) * depth % group && last + 1 < p.steps)) continue;
     int number = step * depth / group;
     if (p.raised_bits)
-      close_raised(l, &scale, number, p.raised_bits, raised_by ? raised_by[number] : NULL, accumulator, sums,
-                   p.m_blocks);
+      thread_close_raised(l, &scale, number, p.raised_bits, raised_by ? raised_by[number] : NULL, accumulator, sums,
+                          p.m_blocks);
     else if (scale.buffer)
-      close_group(l, &scale, number, s->power, accumulator, sums[0], p.m_blocks, p.n_blocks);
+      thread_close_group(l, &scale, number, s->power, accumulator, sums[0], p.m_blocks, p.n_blocks);
     else
-      add_sums(l, accumulator, 0, sums[0], p.m_blocks * p.n_blocks * 4, s->power, true);
+      thread_add_sums(l, accumulator, 0, sums[0], p.m_blocks * p.n_blocks * 4, s->power, true);
   }
 }
 
@@ -523,7 +421,7 @@ static void thread_fma(lower *l, const ir_op *op) {
     ir_op_add_expr(memory, loop, accumulator->extent[d]);
     at[d] = ir_read(memory, loop->variable[d]);
   }
-  const ir_expr *keep = accumulates(l, op);
+  const ir_expr *keep = thread_accumulates(l, op);
   ir_ref element = ir_ref_whole(accumulator);
   element.count = 2;
   element.start[0] = at[0];
