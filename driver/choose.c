@@ -42,7 +42,7 @@ enum {
 
 static const double clearly = 0.97;
 static const char planning[] = "specialise,merge-tiles,simplify,keep-tiles,narrow-tiles,fuse-decode,schedule,"
-                               "defer-scales,split-dots"; /* from the tile form on */
+                               "defer-scales,split-dots,choose-products"; /* from the tile form on */
 
 /* Attributes of the schedule that plans differ in, beside what schedule chooses by itself. */
 static const struct {
@@ -356,7 +356,8 @@ static void assess(choice *c, plan *p) {
   arena_reset(c->trial);
   diag_clear(c->quiet);
   ir_module *module = read_plan(c, p, c->trial, c->quiet);
-  if (!module || !run_passes(c, module, c->form == IR_FORM_TILE ? planning : "schedule,defer-scales,split-dots")) {
+  if (!module ||
+      !run_passes(c, module, c->form == IR_FORM_TILE ? planning : "schedule,defer-scales,split-dots,choose-products")) {
     p->error = error_text(c);
     p->cost = (estimate){.refusal = p->error};
     return;

@@ -7,7 +7,8 @@
 
 enum {
   BARRIER_BYTES = 2048, /* and alignment */
-  MOST_COPIES = 4       /* elements of a small tile that one thread has */
+  MOST_COPIES = 4,      /* elements of a small tile that one thread has */
+  CHOICE_REGISTERS = 40 /* ones, columns, and their pairs (lower_choice.c) */
 };
 
 typedef struct room {
@@ -123,6 +124,7 @@ static double tile_registers(const room *c, const ir_value *tile, bool limited) 
     double blocks = d.m / (16.0 * (double)ir_attr_get(&dot->attrs, IR_ATTR_WARPS_M, 1)),
            steps = (double)d.k / d.parts / tensor_core_depth(tile->type), all = words / (c->warps * 32.0);
     bool at_once = ir_attr_get(&dot->attrs, IR_ATTR_INSTRUCTION, IR_INSTRUCTION_FMA) == IR_INSTRUCTION_MMA;
+    if (d.chooses) return all / 16 + CHOICE_REGISTERS;
     double ahead = op->read[0].value->space == IR_TILE ? 0.25 : 0.75; /* registers that have codes wait for nothing */
     double few = at_once ? 32 + ahead * blocks * steps  /* a step of one block at a time, and what ptxas takes ahead */
                          : blocks * 4 * 8 + blocks * 8; /* two sets of four steps, and raw codes */

@@ -60,7 +60,8 @@ typedef struct lower {
   ir_value **registers;
   bool *
       in_parts; /* by the same: elements of a word are written one by one, beside others that need not have a value yet */
-  bool *is_operand; /* by the same: asynchronous dots read the tile's registers while the program goes on */
+  bool *stays_codes; /* by the same: what a decode leaves are words of codes, which choose between products */
+  bool *is_operand;  /* by the same: asynchronous dots read the tile's registers while the program goes on */
   int tile_count;
 } lower;
 

@@ -460,6 +460,17 @@ static const ir_expr *decode_register(decoding *d, const ir_expr *word, int inde
   return thread_pack(l, d->type, element, d->parts);
 }
 
+/* Codes that choose between products stay as they are: the words of a 16-row group. */
+static void load_group(decoding *d, ir_value *to, int group) {
+  lower *l = d->l;
+  int words = d->group_words / d->registers;
+  for (int word = group * words; d->codes.buffer->space == IR_TILE && word < (group + 1) * words; word++)
+    thread_set_word(l, to, thread_int(l, word),
+                    thread_word(l, thread_registers(l, d->codes.buffer), thread_int(l, word)));
+  for (int word = 0; d->codes.buffer->space != IR_TILE && word < words; word += VECTOR_WORDS)
+    packed_load_codes(&d->codes, to, group * words + word, d->row[group], word / VECTOR_WORDS);
+}
+
 /* The registers of a 16-row group. */
 static void decode_group(decoding *d, ir_value *to, int group) {
   lower *l = d->l;
@@ -472,7 +483,7 @@ static void decode_group(decoding *d, ir_value *to, int group) {
   for (int r = 0; r < d->group_words; r++) {
     if (r % vector_registers == 0 && !is_loaded) {
       vector = thread_array(l, "codes", IR_U32, VECTOR_WORDS);
-      packed_load_codes(&d->codes, vector, d->row[group], r / vector_registers);
+      packed_load_codes(&d->codes, vector, 0, d->row[group], r / vector_registers);
     }
     int half = r & 1, column = (r >> 1) * 4 * d->parts;
     int scale_column = d->scale.operand.columns > 1 ? column / d->group : 0;
@@ -525,6 +536,11 @@ void thread_decode(lower *l, const ir_op *op) {
     return;
   }
   d->codes = operand_of(d, 0, 0);
+  if (ir_attr_has(&op->attrs, IR_ATTR_LOW)) {
+    for (int i = 0; i < d->row_groups; i++)
+      load_group(d, thread_registers(l, to), i);
+    return;
+  }
   d->scale.operand = operand_of(d, 1, d->group);
   d->zero.operand = operand_of(d, 2, d->group);
   bool factors_fit = is_pair_type(d, &d->scale.operand) && is_pair_type(d, &d->zero.operand);

@@ -467,7 +467,10 @@ void thread_dot(lower *l, const ir_op *op) {
     thread_wgmma(l, op, &s);
     break;
   case IR_INSTRUCTION_MMA:
-    thread_mma(l, op, &s);
+    if (s.chooses)
+      thread_choice(l, op, &s);
+    else
+      thread_mma(l, op, &s);
     break;
   default:
     thread_fma(l, op);

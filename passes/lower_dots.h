@@ -24,4 +24,7 @@ void thread_close_group(lower *l, packed_operand *scale, int group, int power, i
 void thread_close_raised(lower *l, packed_operand *scale, int group, int bits, const ir_expr *raised_by,
                          ir_value *accumulator, ir_value *const *sums, int m_blocks);
 
+/* An mma dot whose codes choose between products (lower_choice.c). */
+void thread_choice(lower *l, const ir_op *op, const dot_shape *s);
+
 #endif

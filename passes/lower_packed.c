@@ -84,12 +84,12 @@ static const ir_expr *row_address(packed_operand *p, int distance) {
   return thread_add(l, p->own, word_constant(l, row_offset(p, distance)));
 }
 
-static void load(const packed_operand *p, ir_value *into, const ir_expr *address, int bytes) {
+static void load(const packed_operand *p, ir_value *into, int word, const ir_expr *address, int bytes) {
   lower *l = p->l;
   ir_op *op = thread_op(l, IR_OP_LD_SHARED);
   ir_ref to = ir_ref_whole(into), from = ir_ref_whole(p->buffer);
   to.count = 1;
-  to.start[0] = thread_int(l, 0);
+  to.start[0] = thread_int(l, word);
   from.slot = p->slot;
   ir_op_add_write(op, to);
   ir_op_add_read(op, from);
@@ -98,9 +98,9 @@ static void load(const packed_operand *p, ir_value *into, const ir_expr *address
   ir_attr_set(&op->attrs, IR_ATTR_WIDTH, bytes);
 }
 
-void packed_load_codes(packed_operand *p, ir_value *into, int distance, int block) {
+void packed_load_codes(packed_operand *p, ir_value *into, int word, int distance, int block) {
   const ir_expr *address = row_address(p, distance);
-  load(p, into, thread_add(p->l, address, word_constant(p->l, block * p->piece_bytes)), VECTOR_BYTES);
+  load(p, into, word, thread_add(p->l, address, word_constant(p->l, block * p->piece_bytes)), VECTOR_BYTES);
 }
 
 const ir_expr *packed_factor_word(packed_operand *p, const char *name, int distance, int column) {
@@ -108,7 +108,7 @@ const ir_expr *packed_factor_word(packed_operand *p, const char *name, int dista
   ir_type type = p->buffer->type;
   ir_value *raw = thread_array(l, name, ir_bits(type) < 32 ? IR_U32 : type, 1);
   const ir_expr *address = row_address(p, distance);
-  load(p, raw, thread_add(l, address, word_constant(l, column * p->piece_bytes)), p->unit_bytes);
+  load(p, raw, 0, thread_add(l, address, word_constant(l, column * p->piece_bytes)), p->unit_bytes);
   const ir_expr *word = thread_word(l, raw, thread_int(l, 0));
   if (p->unit_rows < 2) return word;
   /* rows are 8 apart: the place in the byte is the thread's */

@@ -23,9 +23,9 @@ typedef struct packed_operand {
 
 /* Scales and zeros of groups of `group` columns, or codes (group 0). `ref` may be NULL or none. */
 packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_ref *ref, int group);
-/* into[0 .. 3] = the vector of codes of block column `block` of the warp's share of k, of the 16 rows that begin `distance` below the thread's
+/* into[word .. word + 3] = the vector of codes of block column `block` of the warp's share of k, of the 16 rows that begin `distance` below the thread's
  * first one. */
-void packed_load_codes(packed_operand *p, ir_value *into, int distance, int block);
+void packed_load_codes(packed_operand *p, ir_value *into, int word, int distance, int block);
 /* The scale or zero of the row `distance` below the thread's first one, of the warp's group `column`, loaded: in the low bits of a word,
  * or as f32. */
 const ir_expr *packed_factor_word(packed_operand *p, const char *name, int distance, int column);

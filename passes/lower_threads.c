@@ -367,8 +367,10 @@ static void create_registers(lower *l) {
     ir_value *tile = l->kernel->values[i];
     if (tile->space != IR_TILE) continue;
     int per_word = thread_per_word(tile->type), count = (tile->tile->reg_count + per_word - 1) / per_word * per_word;
-    ir_value *registers = ir_value_create(l->memory, l->kernel, IR_REGISTERS,
-                                          tile->type == IR_PRED ? IR_U32 : tile->type, tile->name, tile->loc);
+    if (l->stays_codes[i]) count = tile->tile->reg_count / 32; /* words of codes of one bit */
+    bool is_raw = tile->type == IR_PRED || l->stays_codes[i];
+    ir_value *registers =
+        ir_value_create(l->memory, l->kernel, IR_REGISTERS, is_raw ? IR_U32 : tile->type, tile->name, tile->loc);
     registers->rank = 1;
     registers->extent[0] = ir_int(l->memory, count);
     registers->name = tile->name; /* the tile itself leaves the kernel */
@@ -437,6 +439,8 @@ static bool note_operands(void *data, ir_block *block, ir_op *op) {
   lower *l = data;
   (void)block;
   l->has_dots |= op->kind == IR_OP_DOT;
+  if (op->kind == IR_OP_DECODE && ir_attr_has(&op->attrs, IR_ATTR_LOW))
+    l->stays_codes[op->write[0].value->number] = true;
   if (op->kind != IR_OP_DOT || !ir_attr_get(&op->attrs, IR_ATTR_ASYNC, 0)) return true;
   for (int i = 0; i < op->read_count; i++)
     if (op->read[i].value && op->read[i].value->space == IR_TILE) l->is_operand[op->read[i].value->number] = true;
@@ -447,6 +451,7 @@ bool lower_threads(ir_kernel *kernel, pass_env *env) {
   lower l = {.kernel = kernel, .env = env, .memory = env->memory, .tile_count = kernel->value_count};
   l.registers = ARENA_ARRAY(env->scratch, ir_value *, kernel->value_count);
   l.in_parts = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
+  l.stays_codes = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
   l.is_operand = ARENA_ARRAY(env->scratch, bool, kernel->value_count);
   ir_walk(&kernel->body, note_operands, &l);
   l.rings = rings_find(env->scratch, kernel);

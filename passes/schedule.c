@@ -26,6 +26,7 @@
  * 8. Sums that dots promote get as many columns of registers as there are beside the accumulators (promotion.h).
  *
  * A kernel attribute that is already there (a pin) is kept. Requires the fused form. */
+#include "passes/choose_products.h"
 #include "passes/estimate.h"
 #include "passes/pass.h"
 #include "passes/promotion.h"
@@ -129,7 +130,8 @@ static int power_dividing(int count, int most) {
 }
 
 /* Warps of an mma dot: along m alone when rows are reduced, else as square as the fragments allow. Where rows come from
- * registers, what is left shares k, and a warp keeps two row blocks, whose products do not wait for each other. */
+ * registers, what is left shares k, and a warp keeps two row blocks, whose products do not wait for each other; more where
+ * codes choose between products. */
 static void choose_mma_grid(const survey *s, const ir_op *dot, int warps, warp_grid *grid) {
   dot_shape d = dot_shape_of(dot);
   int m_blocks = d.m / 16, n_blocks = d.n < 8 ? 1 : d.n / 8;
@@ -138,9 +140,10 @@ static void choose_mma_grid(const survey *s, const ir_op *dot, int warps, warp_g
                   ? split_dots_parts(s->kernel, dot, warps)
                   : 1;
   grid->warps_m = power_dividing(m_blocks, warps);
-  if (parts > 1 && grid->warps_m == m_blocks && grid->warps_m > 1) grid->warps_m /= 2;
-  grid->warps_k = power_dividing(warps / grid->warps_m, parts);
-  if (parts > 1 && grid->warps_m * grid->warps_k < warps) grid->warps_m = power_dividing(m_blocks, warps);
+  int kept = parts > 1 && dot_may_choose(s->kernel, dot) ? CHOICE_ROW_BLOCKS : 2;
+  while (parts > 1 && grid->warps_m > 1 && m_blocks < kept * grid->warps_m &&
+         power_dividing(2 * warps / grid->warps_m, parts) * grid->warps_m >= 2 * warps)
+    grid->warps_m /= 2;
   grid->warps_k = power_dividing(warps / grid->warps_m, parts);
   grid->warps_n = power_dividing(n_blocks, warps / (grid->warps_m * grid->warps_k));
   if (s->reduces || in_registers) return;

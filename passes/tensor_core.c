@@ -20,6 +20,9 @@ dot_shape dot_shape_of(const ir_op *dot) {
   s.raised_bits = (int)ir_attr_get(&dot->attrs, IR_ATTR_RAISED_BITS, 0);
   s.raised = (int)ir_attr_get(&dot->attrs, IR_ATTR_RAISED, 0);
   s.power = (int)ir_attr_get(&dot->attrs, IR_ATTR_POWER, 0);
+  s.chooses = ir_attr_has(&dot->attrs, IR_ATTR_LOW);
+  s.low = (int)ir_attr_get(&dot->attrs, IR_ATTR_LOW, 0);
+  s.high = (int)ir_attr_get(&dot->attrs, IR_ATTR_HIGH, 0);
   s.rows_k_major = s.swapped ? transpose_b : !transpose_a;
   s.columns_k_major = s.swapped ? !transpose_a : transpose_b;
   return s;

@@ -14,9 +14,11 @@ typedef struct dot_shape {
   const ir_ref *columns; /* the k x n operand */
   const ir_ref *scale;   /* m x k / group: multiplies the sums of a group of rows; NULL: none */
   int group;
-  int power;         /* the scales, or without any the sums, are 2^power times as large */
-  int raised_bits;   /* of codes of rows that lie in subnormal numbers; 0: none */
-  int raised;        /* what each of those was raised by */
+  int power;       /* the scales, or without any the sums, are 2^power times as large */
+  int raised_bits; /* of codes of rows that lie in subnormal numbers; 0: none */
+  int raised;      /* what each of those was raised by */
+  bool chooses;    /* codes of the rows choose between the products of columns by `low` (0) and by `high` (1) */
+  int low, high;
   bool rows_k_major; /* k is contiguous in its buffer */
   bool columns_k_major;
   bool swapped;
