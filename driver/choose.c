@@ -19,9 +19,8 @@ enum {
   MAX_DIALS = 10,
   MAX_VALUES = 12,
   PLAN_LIMIT = 306,
-  USUAL_LIMIT = 288, /* of kernels that have no codes */
+  USUAL_LIMIT = 288, /* without those that cast_direct_net tries */
   WARP_LIMIT = 224,
-  DIRECT_LIMIT = PLAN_LIMIT - USUAL_LIMIT,
   TILE_LIMIT = 96,
   NET_STEPS = 4,
   NET_LIMIT = NET_STEPS * NET_STEPS + 2,
@@ -40,7 +39,7 @@ enum {
   UNSET = -1
 };
 
-static const double clearly = 0.97;
+static const double clearly = 0.97, short_us = 8;
 static const char planning[] = "specialise,merge-tiles,simplify,keep-tiles,narrow-tiles,fuse-decode,schedule,"
                                "defer-scales,split-dots,choose-products"; /* from the tile form on */
 
@@ -52,7 +51,7 @@ static const struct {
 } knobs[] = {
     {IR_ATTR_WARPS, {4, 8, 16}, 3},
     {IR_ATTR_PRODUCERS, {0}, 1},
-    {IR_ATTR_DIRECT, {1}, 1}, /* measured with code of sm_90a only */
+    {IR_ATTR_DIRECT, {1}, 0}, /* cast_direct_net sets it; measured with code of sm_90a only */
 };
 
 typedef struct dial {
@@ -467,7 +466,7 @@ static void cast_net(choice *c, const int64_t *base, int limit) {
 }
 
 /* The plan, and the same with no more rows than there are; `half`: with half the rows of codes. */
-static void try_rows(choice *c, const int64_t *value, bool half, int limit) {
+static void try_rows(choice *c, const int64_t *value, bool half) {
   int64_t other[MAX_DIALS];
   memcpy(other, value, sizeof other);
   for (int d = 0; d < c->dial_count && half; d++) {
@@ -475,20 +474,21 @@ static void try_rows(choice *c, const int64_t *value, bool half, int limit) {
     bool is_tile = !k->is_attr && !k->is_stages && !k->depth;
     if (is_tile && other[d] % (2 * ROW_UNIT) == 0) other[d] /= 2;
   }
-  try_plan(c, other, limit);
+  try_plan(c, other, PLAN_LIMIT);
   for (int d = 0; d < c->dial_count; d++) {
     int64_t usual = other[d];
     if (!c->dial[d].few || c->dial[d].few >= usual) continue;
     other[d] = c->dial[d].few;
-    try_plan(c, other, limit);
+    try_plan(c, other, PLAN_LIMIT);
     other[d] = usual;
   }
 }
 
 /* Codes that go to registers want other values of nearly all dials at once: many warps, few turns, of as much of k as
  * registers hold of them, and no more rows than there are, since the threads that load codes copy these too. So such plans
- * are tried beside the best one. */
-static void cast_direct_net(choice *c, int limit) {
+ * are tried beside the best one, and where a launch is short: in a long one their loads, a turn ahead and no more, were
+ * 1.1 to 1.4 times as slow as a ring (16384 rows of 1, 2 and 4 bits). */
+static void cast_direct_net(choice *c) {
   const plan *best = best_plan(c);
   int direct = -1, depth = -1, warps = -1;
   int64_t value[MAX_DIALS];
@@ -501,12 +501,12 @@ static void cast_direct_net(choice *c, int limit) {
     if (k->is_stages) value[d] = DIRECT_TURNS;
     if (k->is_attr && k->attr == IR_ATTR_PRODUCERS) value[d] = UNSET;
   }
-  if (direct < 0 || depth < 0 || warps < 0 || best->cost.refusal) return;
+  if (direct < 0 || depth < 0 || warps < 0 || best->cost.refusal || best->cost.microseconds > short_us) return;
   value[direct] = 1;
   for (value[warps] = LEAST_DIRECT_WARPS; value[warps] <= MOST_DIRECT_WARPS; value[warps] *= 2)
     for (value[depth] = DEEP_TILE; value[depth] * DIRECT_TURNS <= c->dial[depth].depth; value[depth] *= 2)
       for (int half = 0; half < 2 && value[depth] <= DEEPEST_TILE; half++)
-        try_rows(c, value, half, limit);
+        try_rows(c, value, half);
 }
 
 /* Which dials a search varies; stages with either, since what a stage takes decides how many fit. */
@@ -558,10 +558,8 @@ static void search_all(choice *c) {
     search(c, TILES, parting, 0, 2 * TILE_LIMIT);
   }
   search(c, ATTRIBUTES, -1, 0, WARP_LIMIT);
-  int usual = c->plan_count;
-  cast_direct_net(c, usual + DIRECT_LIMIT);
-  /* other tiles may be better for the warps that were found */
-  search(c, TILES | ATTRIBUTES, -1, 0, USUAL_LIMIT + c->plan_count - usual);
+  search(c, TILES | ATTRIBUTES, -1, 0, USUAL_LIMIT); /* other tiles may be better for the warps that were found */
+  cast_direct_net(c);
 }
 
 /* Whether every size is known: a plan for thousands of rows may be four times too slow for one, so a guess at a size that

@@ -25,11 +25,16 @@ static bool is_zeros(const ir_op *op) {
          ir_is_zero(op->expr[0]);
 }
 
+/* Operands that decoding leaves in registers: with a predicate W4A16 at M = 128 took 124 us for 97, in the same plan. */
+static bool has_registers(const ir_op *dot) {
+  return dot->read[0].value->space == IR_TILE || dot->read[1].value->space == IR_TILE;
+}
+
 /* Whether the dot adds to all of the tile, with no condition, and could as well overwrite it. */
 static bool can_begin(ir_op *op, const ir_value *tile) {
   return op && op->kind == IR_OP_DOT && op->write[0].value == tile && !op->write[0].count && !op->expr_count &&
          ir_attr_get(&op->attrs, IR_ATTR_ACCUMULATE, 1) && op->read[0].value != tile && op->read[1].value != tile &&
-         dot_runs_on(op);
+         !has_registers(op) && dot_runs_on(op);
 }
 
 static bool runs(const ir_op *loop) {
