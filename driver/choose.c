@@ -18,7 +18,7 @@
 enum {
   MAX_DIALS = 10,
   MAX_VALUES = 12,
-  PLAN_LIMIT = 306,
+  PLAN_LIMIT = 350,
   USUAL_LIMIT = 288, /* without those that cast_direct_net tries */
   WARP_LIMIT = 224,
   TILE_LIMIT = 96,
@@ -465,22 +465,32 @@ static void cast_net(choice *c, const int64_t *base, int limit) {
   }
 }
 
-/* The plan, and the same with no more rows than there are; `half`: with half the rows of codes. */
-static void try_rows(choice *c, const int64_t *value, bool half) {
+/* The plan, and the same with no more rows than there are. */
+static void try_rows(choice *c, const int64_t *value) {
   int64_t other[MAX_DIALS];
   memcpy(other, value, sizeof other);
-  for (int d = 0; d < c->dial_count && half; d++) {
-    const dial *k = &c->dial[d];
-    bool is_tile = !k->is_attr && !k->is_stages && !k->depth;
-    if (is_tile && other[d] % (2 * ROW_UNIT) == 0) other[d] /= 2;
-  }
   try_plan(c, other, PLAN_LIMIT);
   for (int d = 0; d < c->dial_count; d++) {
-    int64_t usual = other[d];
-    if (!c->dial[d].few || c->dial[d].few >= usual) continue;
+    if (!c->dial[d].few || c->dial[d].few >= value[d]) continue;
     other[d] = c->dial[d].few;
     try_plan(c, other, PLAN_LIMIT);
-    other[d] = usual;
+    other[d] = value[d];
+  }
+}
+
+/* The plan, and the same with twice and half of each tile of the result. */
+static void try_around(choice *c, const int64_t *value) {
+  int64_t other[MAX_DIALS];
+  memcpy(other, value, sizeof other);
+  try_rows(c, value);
+  for (int d = 0; d < c->dial_count; d++) {
+    const dial *k = &c->dial[d];
+    if (k->is_attr || k->is_stages || k->depth || value[d] < INSTRUCTION_ROWS) continue;
+    other[d] = value[d] * 2;
+    try_rows(c, other);
+    other[d] = value[d] / 2;
+    if (value[d] % (2 * ROW_UNIT) == 0) try_rows(c, other);
+    other[d] = value[d];
   }
 }
 
@@ -505,8 +515,7 @@ static void cast_direct_net(choice *c) {
   value[direct] = 1;
   for (value[warps] = LEAST_DIRECT_WARPS; value[warps] <= MOST_DIRECT_WARPS; value[warps] *= 2)
     for (value[depth] = DEEP_TILE; value[depth] * DIRECT_TURNS <= c->dial[depth].depth; value[depth] *= 2)
-      for (int half = 0; half < 2 && value[depth] <= DEEPEST_TILE; half++)
-        try_rows(c, value, half);
+      if (value[depth] <= DEEPEST_TILE) try_around(c, value);
 }
 
 /* Which dials a search varies; stages with either, since what a stage takes decides how many fit. */

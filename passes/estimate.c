@@ -38,6 +38,7 @@ static const double decode_clocks = 1.3, decode_turn_clocks = 220;
 static const double lone_clocks = 104;   /* of a turn of one warpgroup, beneath whose wait for its wgmma nobody works */
 static const double hbm_reached = 0.945; /* of the nominal bandwidth */
 static const double copying = 1.08; /* of warps that compute, when they copy and meet beside it though a role could */
+static const double choice_copying = 1.15;  /* the same where codes choose between products */
 static const double few_warps_lost = 1.15;  /* without a role that loads, below ENOUGH_WARPS an SM */
 static const double few_direct_lost = 1.35; /* where they load their codes themselves, below ENOUGH_DIRECT_WARPS */
 static const double role_hbm = 1.05; /* of device memory's time, where one warp asks for all and not each for its own */
@@ -164,7 +165,7 @@ static double throughput_clocks(const machine *m, const work *w, double blocks) 
   /* What one warpgroup computes after its dot, another can do beneath the dot of its own. */
   double apart = blocks * (tensor > 0 ? larger(1.5 * (m->warps / 4), 1) : m->warps);
   double compute = busiest + (tensor + exp + alu - busiest) / apart;
-  if (tensor > 0 && !m->producers && m->has_roles) compute *= copying;
+  if (tensor > 0 && !m->producers && m->has_roles) compute *= w->chooses ? choice_copying : copying;
   double l2 = w->l2 * m->l2_share * blocks / m->target->l2_bytes_clk;
   double shared = w->shared * blocks / m->target->shared_bytes_clk, moved = larger(l2, w->copies * copy_clocks);
   /* warps that load what they multiply wait for it now and then; wgmma does not, beneath a role that loads */
@@ -412,7 +413,7 @@ void estimate_kernel(ir_kernel *kernel, const pass_options *options, arena *scra
   double memory = together(shared_out, out->term[ESTIMATE_HBM] + (load_clocks + drain) / per_us, beside_memory);
   out->microseconds = larger(busy, memory) + launch_us[m.overlaps];
   if (m.overlaps && m.producers) out->microseconds += role_us;
-  if (m.overlaps) out->microseconds -= smaller(room_us, busy / 2) * (1 - 1 / larger(1, at_once));
+  if (m.overlaps && !direct) out->microseconds -= smaller(room_us, busy / 2) * (1 - 1 / larger(1, at_once));
 }
 
 /* -- The table ----------------------------------------------------------------------------------------------------- */

@@ -65,6 +65,7 @@ void count_dot(counter *c, const ir_op *dot, double weight) {
     n = n < MMA_COLUMNS ? MMA_COLUMNS : n; /* copies */
     c->now->tensor +=
         weight * m * n * k * (d.chooses ? sparse_clocks : 1) / macs_a_clock(c->target, d.columns->value->type, false);
+    c->now->chooses |= d.chooses;
     if (d.chooses) c->now->alu += weight * pair_instructions * n * k * (double)warps_m;
     c->now->shared +=
         weight * k * bytes * ((rows_shared ? m * (double)warps_n : 0) + (columns_shared ? n * (double)warps_m : 0));

@@ -19,6 +19,7 @@ typedef struct work {
   double loads;      /* iterations that copy engines load for */
   double slots;      /* stages of those loops */
   bool is_direct;    /* what is most of it goes to registers, a turn at a time */
+  bool chooses;      /* codes choose between the products of its dots */
   double dots;       /* dots in those loops */
   double sync_waits; /* load latencies that the block's threads wait for */
   double turns;      /* iterations of loops that hand buffers over: one barrier each */
