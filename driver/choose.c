@@ -26,9 +26,11 @@ enum {
   MAX_DETOURS = 10,
 };
 
-static const double clearly = 0.97, short_us = 8;
-static const char planning[] = "specialise,merge-tiles,simplify,keep-tiles,narrow-tiles,fuse-decode,schedule,"
-                               "defer-scales,split-dots,choose-products"; /* from the tile form on */
+static const double clearly = 0.97;
+static const double short_us = 8; /* of a launch whose beginning counts as much as its middle (cast_direct_net) */
+#define FROM_FUSED "schedule,defer-scales,split-dots,choose-products"
+static const char from_fused[] = FROM_FUSED, from_tile[] = "specialise,merge-tiles,simplify,keep-tiles,narrow-tiles,"
+                                                           "fuse-decode," FROM_FUSED;
 
 bool choose_applies(const compile_options *options) {
   const pipeline_options *p = &options->pipeline;
@@ -53,8 +55,7 @@ static void assess(choice *c, plan *p) {
   arena_reset(c->trial);
   diag_clear(c->quiet);
   ir_module *module = plans_read(c, p, c->trial, c->quiet);
-  if (!module ||
-      !run_passes(c, module, c->form == IR_FORM_TILE ? planning : "schedule,defer-scales,split-dots,choose-products")) {
+  if (!module || !run_passes(c, module, c->form == IR_FORM_TILE ? from_tile : from_fused)) {
     p->error = error_text(c);
     p->cost = (estimate){.refusal = p->error};
     return;

@@ -20,7 +20,7 @@ static const struct {
 } knobs[] = {
     {IR_ATTR_WARPS, {4, 8, 16}, 3},
     {IR_ATTR_PRODUCERS, {0}, 1},
-    {IR_ATTR_DIRECT, {1}, 0}, /* cast_direct_net sets it; measured with code of sm_90a only */
+    {IR_ATTR_DIRECT, {0}, 0}, /* cast_direct_net sets it; measured with code of sm_90a only */
 };
 
 /* -- Reading ------------------------------------------------------------------------------------------------------- */

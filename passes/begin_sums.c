@@ -6,9 +6,9 @@
  *           end
  *
  * Zeros take an instruction for two registers while no dot is under way, and wgmma reads from a predicate whether the old
- * sums take part. Fires for dots of wgmma that leave their sums where they are, when nothing else reads or writes the tile
- * between the zeros and the dot. A loop's body must access the tile by that dot first, and the loop must be known to run:
- * nobody else would write the tile. */
+ * sums take part. Fires for dots of wgmma that leave their sums where they are and read nothing from registers, when
+ * nothing else reads or writes the tile between the zeros and the dot. A loop's body must access the tile by that dot
+ * first, and the loop must be known to run: nobody else would write the tile. */
 #include "passes/pass.h"
 #include "passes/tensor_core.h"
 

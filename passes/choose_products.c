@@ -8,17 +8,17 @@
  * takes one of them: weights are never decoded. 5 instructions make the metadata of 64 k of 16 rows, where decoding takes
  * 32 and, with an offset, 64; an mma keeps the pipe that they run on busy for half its time. Products by 0, 1 and -1 are
  * exact, so what is added is the same. Columns cost more: the sparse mma is 1.3 times as long as that of decoded
- * weights, and each element becomes a pair, which the row blocks of a warp share: it has four of them where it can (schedule).
+ * weights, and each element becomes a pair, which the row blocks of a warp share: it has four of them where it can
+ * (schedule).
  *
  * Fires for codes of one bit in the register operand of one mma dot of 16-bit floats into f32, without scales (which
- * defer-scales took) or zeros, where a warp has one block of columns and two of rows
- * or more. */
+ * defer-scales took) or zeros, where a warp has one block of columns and two of rows or more. */
 #include "passes/choose_products.h"
 
 #include "passes/pass.h"
 #include "passes/tensor_core.h"
 
-enum { MOST_COLUMNS = 8, LEAST_ROWS = 32 /* of a warp */ };
+enum { LEAST_ROWS = 2 * MMA_ROWS /* of a warp */ };
 
 typedef struct uses {
   const ir_value *decoded;
@@ -78,13 +78,13 @@ static const char *scheduled_refusal(const uses *u) {
   if (ir_attr_get(&u->dot->attrs, IR_ATTR_INSTRUCTION, 0) != IR_INSTRUCTION_MMA) return "its dot does not use mma";
   if (u->decode->read_count > 1 && u->decode->read[1].value) return "their scales multiply them";
   dot_shape d = dot_shape_of(u->dot);
-  if (d.n / ir_attr_get(&u->dot->attrs, IR_ATTR_WARPS_N, 1) > MOST_COLUMNS) return "there are many columns";
+  if (d.n / ir_attr_get(&u->dot->attrs, IR_ATTR_WARPS_N, 1) > MMA_COLUMNS) return "there are many columns";
   return d.m / ir_attr_get(&u->dot->attrs, IR_ATTR_WARPS_M, 1) < LEAST_ROWS ? "a warp has few rows" : NULL;
 }
 
 bool dot_may_choose(ir_kernel *kernel, const ir_op *dot) {
   dot_shape s = dot_shape_of(dot);
-  if (s.rows->value->space != IR_TILE || s.n > MOST_COLUMNS) return false;
+  if (s.rows->value->space != IR_TILE || s.n > MMA_COLUMNS) return false;
   uses u = uses_of(kernel, s.rows->value);
   return u.decode && has_one_bit(u.decode) && !refusal(&u);
 }

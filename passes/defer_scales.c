@@ -24,7 +24,7 @@
 #include "passes/region.h"
 #include "passes/tensor_core.h"
 
-enum { MMA_ROWS = 16, MMA_COLUMNS = 8, WARP_COLUMN = 256, LEAST_GROUP = 32 };
+enum { WARP_COLUMN = 256, LEAST_GROUP = 32 };
 
 typedef struct search {
   const ir_value *decoded;

@@ -13,7 +13,6 @@ static const double part_turn = 0.5; /* of a barrier that a further part of a pr
 static const double sparse_clocks = 1.5;
 static const double pair_instructions = 4; /* one, at half rate, which the mma waits for */
 
-enum { MMA_COLUMNS = 8 };
 enum { TURN_INSTRUCTIONS = 120 /* of a warp that decodes its part of a turn: addresses, first fragments, sums */ };
 
 /* Bytes of shared memory that wgmma reads for `lines` rows or columns of the operand, k deep. Rows that are swizzled in

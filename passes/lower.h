@@ -93,6 +93,7 @@ const ir_expr *thread_part_number(lower *l, const ir_op *op);
 const ir_expr *thread_first_of_part(lower *l, const ir_op *op); /* predicate: the part's first thread, or the role's */
 
 static inline const ir_expr *thread_int(lower *l, int64_t value) { return ir_int(l->memory, value); }
+static inline const ir_expr *thread_bits(lower *l, int64_t value) { return ir_typed_int(l->memory, IR_U32, value); }
 const ir_expr *thread_add(lower *l, const ir_expr *a, const ir_expr *b);
 const ir_expr *thread_mul(lower *l, const ir_expr *a, const ir_expr *b);
 /* number / stride % count, of a number below stride * count * `above`; 0 when count is 1. */

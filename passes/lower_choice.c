@@ -26,8 +26,6 @@ enum {
   FRAGMENT_WORDS = 4,
   RING = 2 /* depths: one is loaded under the one before */
 };
-enum { MMA_COLUMNS = 8 };
-enum { LUT_AND_OR = 0xEA /* (a & b) | c */ };
 
 typedef struct choice_plan {
   const dot_shape *s;
@@ -36,14 +34,12 @@ typedef struct choice_plan {
   ir_value *ones, *codes, *metadata, *columns, *pairs;
 } choice_plan;
 
-static const ir_expr *word_constant(lower *l, uint32_t value) { return ir_typed_int(l->memory, IR_U32, value); }
-
 static const ir_expr *pair_of(lower *l, ir_type type, int low, int high) {
-  return word_constant(l, (uint32_t)ir_encode(type, high) << 16 | (uint32_t)ir_encode(type, low));
+  return thread_bits(l, (uint32_t)ir_encode(type, high) << 16 | (uint32_t)ir_encode(type, low));
 }
 
 static const ir_expr *permute(lower *l, const ir_expr *a, const ir_expr *b, uint32_t selector) {
-  return ir_ternary(l->memory, IR_EXPR_PRMT, a, b, word_constant(l, selector));
+  return ir_ternary(l->memory, IR_EXPR_PRMT, a, b, thread_bits(l, selector));
 }
 
 /* All of A, for the whole role. */
@@ -113,8 +109,8 @@ static void make_metadata(lower *l, const choice_plan *p, int depth) {
     const ir_expr *word = thread_word(l, p->codes, thread_int(l, mb * p->depths + depth));
     const ir_expr *upper = thread_let(l, "upper", ir_binary(l->memory, IR_EXPR_SHR, word, thread_int(l, 1)));
     for (int h = 0; h < 2; h++) {
-      const ir_expr *args[4] = {permute(l, word, upper, h ? 0x7632 : 0x5410), word_constant(l, 0x55555555),
-                                word_constant(l, 0x88888888), word_constant(l, LUT_AND_OR)};
+      const ir_expr *args[4] = {permute(l, word, upper, h ? 0x7632 : 0x5410), thread_bits(l, 0x55555555),
+                                thread_bits(l, 0x88888888), thread_bits(l, LUT_AND_OR)};
       thread_set_word(l, p->metadata, thread_int(l, mb * 2 + h),
                       ir_typed(l->memory, IR_EXPR_LOP3, IR_TYPE_NONE, IR_U32, 4, args));
     }

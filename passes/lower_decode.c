@@ -4,9 +4,9 @@
  *   %Wd[0] <- mul2.f16(sub2.f16(lop3(%codes[0], 983055u, 1677747200u, 106u), 1678271496u), %scale)
  *
  * A block of codes is 64 rows; 16 of them are one vector of 16 bytes for each lane (packed_layout_block), so the 16-row
- * group number r of a tile of whole blocks is found at block r / 4, then at 512 * (r % 4) (others: lower_packed.h). A word of it holds R = operand bits / code
- * bits registers: register i has its parts at bit i * code bits of each operand-wide lane, so one mask yields all parts
- * at once; codes that are looked up have the parts of a register side by side (packed_layout_join_parts). Scales and
+ * group number r of a tile of whole blocks is found at block r / 4, then at 512 * (r % 4) (others: lower_packed.h). A word
+ * of it holds R = operand bits / code bits registers: register i has its parts at bit i * code bits of each operand-wide
+ * lane, so one mask yields all parts at once; codes that are looked up have the parts of a register side by side (packed_layout_join_parts). Scales and
  * zeros are blocks of 64 rows of one group.
  *
  * Arithmetic of 16-bit operands, on both halves of a word at once; M is the mantissa's bits:
@@ -30,8 +30,7 @@
 #include "passes/tensor_core.h"
 
 enum { GROUP_ROWS = 16, VECTOR_WORDS = 4, MAX_ROW_GROUPS = 64, MAX_RAISED = 16 };
-enum { UPPER_POWER = 14 };                                         /* f16's bias less that of f4e2m1 */
-enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA, LUT_CHOOSE = 0xE4 }; /* (a & b) ^ c, (a & b) | c, c ? a : b by bits */
+enum { UPPER_POWER = 14 }; /* f16's bias less that of f4e2m1 */
 
 /* Scales or zeros, and those known by now: of row g and g + 8 of a group, by column. */
 typedef struct decode_factor {
@@ -73,7 +72,7 @@ typedef struct decoding {
   bool pairs;      /* whole registers are decoded at once, scale and zero being words of two */
 } decoding;
 
-static const ir_expr *word_constant(decoding *d, uint32_t value) { return ir_typed_int(d->l->memory, IR_U32, value); }
+static const ir_expr *word_constant(decoding *d, uint32_t value) { return thread_bits(d->l, value); }
 
 static const ir_expr *both_halves(decoding *d, uint32_t value) { return word_constant(d, value << 16 | value); }
 
@@ -283,8 +282,7 @@ static const ir_expr *float_pair(decoding *d, const ir_expr *word, int index) {
   return NULL;
 }
 
-/* -- Tables ----------------------------------------------------------------------------------------------------------
- */
+/* -- Tables -------------------------------------------------------------------------------------------------------- */
 
 static const ir_expr *permute(decoding *d, const ir_expr *a, const ir_expr *b, const ir_expr *selector) {
   return ir_ternary(d->l->memory, IR_EXPR_PRMT, a, b, selector);

@@ -159,7 +159,8 @@ static void load_matrices(lower *l, const fragment_source *from, ir_value *regis
 
 /* The lane's place in a 16 x 2-chunk group of matrices. `rows_first`: matrices 0, 1 are rows 0-7, 8-15 of chunk 0
  * (operand A); else matrices 0, 1 are chunks 0, 1 of rows 0-7 (operand B), and 2, 3 the same of rows 8-15, or chunks 2, 3
- * of rows 0-7 where it is `deep` (where it is `apart` 0, 2 and 1, 3: the same half of two steps). k_major: a matrix row is a row of the operand; else it is a k, and 8 of them a chunk. */
+ * of rows 0-7 where it is `deep` (where it is `apart` 0, 2 and 1, 3: the same half of two steps). k_major: a matrix row
+ * is a row of the operand; else it is a k, and 8 of them a chunk. */
 static void lane_place(lower *l, bool rows_first, bool deep, bool apart, bool k_major, int chunk, const ir_expr **row,
                        const ir_expr **k) {
   const ir_expr *in = ir_binary(l->memory, IR_EXPR_AND, l->lane, thread_int(l, 7));
@@ -253,7 +254,7 @@ typedef struct mma_plan {
   bool apart;      /* raised_is_apart: sums of each half of the steps */
 } mma_plan;
 
-enum { FRAGMENT_WORDS = 4, MMA_COLUMNS = 8 };
+enum { FRAGMENT_WORDS = 4 };
 
 /* How far ahead fragments are loaded: a whole step where registers allow that, so that its loads, and the wait for them, lie
  * under the dots of the step before; else B by a unit, and A by a step; in the least registers not at all. */

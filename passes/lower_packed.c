@@ -46,8 +46,6 @@ packed_operand packed_operand_of(lower *l, const tile_layout *layout, const ir_r
   return p;
 }
 
-static const ir_expr *word_constant(lower *l, int64_t value) { return ir_typed_int(l->memory, IR_U32, value); }
-
 /* Byte offset of a row in the operand's buffer. */
 static int row_offset(const packed_operand *p, int row) {
   return row / p->piece_rows * p->columns * p->piece_bytes + row % p->piece_rows / p->unit_rows * p->unit_bytes;
@@ -81,7 +79,7 @@ static const ir_expr *row_address(packed_operand *p, int distance) {
   const ir_expr *first = thread_own_coord(l, p->layout, 0);
   if (!is_apart(p, distance)) return address_of_row(p, thread_add(l, first, thread_int(l, distance)));
   if (!p->own) p->own = address_of_row(p, first);
-  return thread_add(l, p->own, word_constant(l, row_offset(p, distance)));
+  return thread_add(l, p->own, thread_bits(l, row_offset(p, distance)));
 }
 
 static void load(const packed_operand *p, ir_value *into, int word, const ir_expr *address, int bytes) {
@@ -100,7 +98,7 @@ static void load(const packed_operand *p, ir_value *into, int word, const ir_exp
 
 void packed_load_codes(packed_operand *p, ir_value *into, int word, int distance, int block) {
   const ir_expr *address = row_address(p, distance);
-  load(p, into, word, thread_add(p->l, address, word_constant(p->l, block * p->piece_bytes)), VECTOR_BYTES);
+  load(p, into, word, thread_add(p->l, address, thread_bits(p->l, block * p->piece_bytes)), VECTOR_BYTES);
 }
 
 const ir_expr *packed_factor_word(packed_operand *p, const char *name, int distance, int column) {
@@ -108,7 +106,7 @@ const ir_expr *packed_factor_word(packed_operand *p, const char *name, int dista
   ir_type type = p->buffer->type;
   ir_value *raw = thread_array(l, name, ir_bits(type) < 32 ? IR_U32 : type, 1);
   const ir_expr *address = row_address(p, distance);
-  load(p, raw, 0, thread_add(l, address, word_constant(l, column * p->piece_bytes)), p->unit_bytes);
+  load(p, raw, 0, thread_add(l, address, thread_bits(l, column * p->piece_bytes)), p->unit_bytes);
   const ir_expr *word = thread_word(l, raw, thread_int(l, 0));
   if (p->unit_rows < 2) return word;
   /* rows are 8 apart: the place in the byte is the thread's */
@@ -137,7 +135,7 @@ const ir_expr *packed_unpack_times(lower *l, ir_type type, const ir_expr *word, 
   if (!power) return packed_unpack_f32(l, type, word);
   if (type != IR_E8M0) return ir_binary(memory, IR_EXPR_MUL, packed_unpack_f32(l, type, word), times);
   const ir_expr *bits = ir_binary(memory, IR_EXPR_SHL, packed_unpack(l, IR_U8, word, 0), thread_int(l, 23));
-  bits = ir_binary(memory, IR_EXPR_MAX, bits, word_constant(l, 1 << 22));
+  bits = ir_binary(memory, IR_EXPR_MAX, bits, thread_bits(l, 1 << 22));
   const ir_expr *value = thread_let(l, "power", ir_typed(memory, IR_EXPR_BITCAST, IR_TYPE_NONE, IR_F32, 1, &bits));
   return ir_ternary(memory, IR_EXPR_FMA, value, ir_float(memory, ldexp(1, power) + 1),
                     ir_unary(memory, IR_EXPR_NEG, value));

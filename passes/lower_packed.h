@@ -9,6 +9,9 @@
 
 #include "passes/lower.h"
 
+/* Truth tables of lop3. */
+enum { LUT_AND_XOR = 0x6A, LUT_AND_OR = 0xEA, LUT_CHOOSE = 0xE4 }; /* (a & b) ^ c, (a & b) | c, c ? a : b by bits */
+
 typedef struct packed_operand {
   lower *l;
   const tile_layout *layout; /* of the decoded tile, whose rows are the operand's */

@@ -1,3 +1,5 @@
+/* Sums of dots in registers: cleared, added, and those of a group beside the accumulators, which its scales multiply when
+ * they are added. */
 #include "passes/lower_dots.h"
 
 #include <math.h>

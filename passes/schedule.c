@@ -134,7 +134,7 @@ static int power_dividing(int count, int most) {
  * codes choose between products. */
 static void choose_mma_grid(const survey *s, const ir_op *dot, int warps, warp_grid *grid) {
   dot_shape d = dot_shape_of(dot);
-  int m_blocks = d.m / 16, n_blocks = d.n < 8 ? 1 : d.n / 8;
+  int m_blocks = d.m / MMA_ROWS, n_blocks = d.n < MMA_COLUMNS ? 1 : d.n / MMA_COLUMNS;
   bool in_registers = d.rows->value->space == IR_TILE;
   int parts = in_registers && !s->reduces && s->env->options->level >= 2 && d.n <= MOST_SHARED_COLUMNS
                   ? split_dots_parts(s->kernel, dot, warps)

@@ -4,6 +4,9 @@
 
 #include "ir/ir.h"
 
+/* Of one mma: rows and columns of what it sums. */
+enum { MMA_ROWS = 16, MMA_COLUMNS = 8 };
+
 /* The dot as the hardware would see it: rows come from the operand that may be in registers. With `swap` that is the
  * transposed b. */
 typedef struct dot_shape {
